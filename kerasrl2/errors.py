@@ -1,0 +1,23 @@
+"""Exceptions of the package."""
+
+
+class EnvironmentFailure(RuntimeError):
+    """An environment raised in `reset` or `step`; the original is its `__cause__`.
+
+    Attributes:
+        index: Integer, which of the `N` environments, from 0.
+        step: Integer, that environment's step count, over all its episodes.
+        action: The action it was given, None in `reset`.
+    """
+
+    def __init__(self, message, index=None, step=None, action=None):
+        super().__init__(message)
+        self.index, self.step, self.action = index, step, action
+
+
+class NonFiniteError(ValueError):
+    """A NaN or infinite observation, reward, loss or gradient stopped the run.
+
+    Raised before anything was learned from it: the agent in memory is the last good
+    one.
+    """

@@ -1,0 +1,50 @@
+"""Structures that cross module borders."""
+
+from typing import Any, NamedTuple
+
+
+class TimeStep(NamedTuple):
+    """What one step of `N` environments in lockstep returns.
+
+    Attributes:
+        observation: `[N, ...]`, what to act on next: already the first observation of a
+            new episode where the last one ended.
+        next_observation: `[N, ...]`, the true successor of the action. Differs from
+            `observation` only in rows where an episode ended.
+        reward: `[N]` float32.
+        terminated: `[N]` bool, the episode ended in a state of value 0. The only flag
+            that stops bootstrapping.
+        truncated: `[N]` bool, the episode was cut, for instance by a time limit.
+        valid: `[N]` bool, False for a row that is not a transition (the reset step of
+            next-step autoreset). Such a row enters no buffer, loss or statistic.
+    """
+
+    observation: Any
+    next_observation: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+    valid: Any
+
+
+class Rollout(NamedTuple):
+    """`T` consecutive steps of `N` environments, time-major.
+
+    Attributes:
+        observation: `[T, N, ...]`, what was acted on.
+        action: `[T, N]` or `[T, N, D]`, in the policy's own coordinates (for instance
+            before tanh), the ones the loss scores.
+        reward: `[T, N]` float32, follows the action.
+        terminated: `[T, N]` bool.
+        truncated: `[T, N]` bool.
+        valid: `[T, N]` bool, False for rows that are not transitions.
+        next_observation: `[T, N, ...]`, the true successor of the action.
+    """
+
+    observation: Any
+    action: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+    valid: Any
+    next_observation: Any
