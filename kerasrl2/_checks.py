@@ -1,6 +1,7 @@
 """Argument checks on static shapes: free at run time, active while tracing."""
 
 import difflib
+import numbers
 
 
 def check_same_shape(**tensors):
@@ -23,12 +24,14 @@ def check_range(name, value, low=None, high=None, *, open_low=False, open_high=F
 
     Args:
         name: String, the argument's name in the message.
-        value: Number.
+        value: Number; a tensor is not checked.
         low: Number or None, the smallest allowed value.
         high: Number or None, the largest allowed value.
         open_low: Boolean, whether `low` itself is excluded.
         open_high: Boolean, whether `high` itself is excluded.
     """
+    if not isinstance(value, numbers.Real):
+        return
     below = low is not None and (value < low or (open_low and value == low))
     above = high is not None and (value > high or (open_high and value == high))
     if below or above or value != value:
@@ -55,5 +58,24 @@ def check_choice(name, value, choices):
 
 def did_you_mean(value, choices):
     """A hint such as `". Did you mean 'ppo'?"`, empty if nothing is near."""
-    near = difflib.get_close_matches(str(value), list(map(str, choices)), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(
+        str(value), list(map(str, choices)), n=3, cutoff=0.5
+    )
     return f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def check_keywords(owner, received, known):
+    """Raises `ValueError`, with the nearest names, on keywords that are not `known`.
+
+    Args:
+        owner: String, what was called, for the message.
+        received: Iterable of strings.
+        known: Iterable of strings.
+    """
+    known = sorted(known)
+    for name in received:
+        if name not in known:
+            raise ValueError(
+                f"Expected keywords `{owner}` knows: {', '.join(known)}. "
+                f"Received: {name!r}{did_you_mean(name, known)}"
+            )

@@ -48,3 +48,25 @@ class Rollout(NamedTuple):
     truncated: Any
     valid: Any
     next_observation: Any
+
+
+class OnPolicyBatch(NamedTuple):
+    """What actor-critic losses see: `B` steps, flattened from a rollout.
+
+    Attributes:
+        observation: `[B, ...]`.
+        action: `[B]` int32 or `[B, D]` float32, in the policy's own coordinates.
+        log_prob: `[B]` float32, nats, under the policy that acted.
+        value: `[B]` float32, `V(s)` when the rollout ended.
+        advantage: `[B]` float32, not normalised.
+        target: `[B]` float32, what the value is fitted to, in units of return.
+        valid: `[B]` bool, False for rows that are not transitions.
+    """
+
+    observation: Any
+    action: Any
+    log_prob: Any
+    value: Any
+    advantage: Any
+    target: Any
+    valid: Any

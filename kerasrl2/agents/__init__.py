@@ -1,0 +1,11 @@
+"""Agents: networks, a loss and a learning rule each."""
+
+import kerasrl2._startup  # noqa: F401
+
+from kerasrl2.agents.a2c import A2C
+from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.loading import load_agent
+from kerasrl2.agents.ppo import PPO
+from kerasrl2.agents.specs import ObservationSpec
+
+__all__ = ["A2C", "PPO", "Agent", "ObservationSpec", "load_agent"]

@@ -1,0 +1,116 @@
+"""Advantage actor-critic."""
+
+import keras
+
+from kerasrl2._checks import check_range
+from kerasrl2.agents.actor_critic import ActorCriticMixin
+from kerasrl2.agents.agent import Agent
+from kerasrl2.losses import policy_gradient_loss, value_loss
+from kerasrl2.statistics import masked_mean
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class A2C(ActorCriticMixin, Agent):
+    """Synchronous advantage actor-critic.
+
+    The synchronous form of Mnih et al. (2016), https://arxiv.org/abs/1602.01783,
+    section 4: `-mean(log pi * A) + c_v * mean(value loss) - c_h * mean(entropy)`,
+    one gradient step a rollout. `A2C.for_env` builds network and head.
+
+    Args:
+        network: Keras model from `[B, ...]` observations to `[parameters, value]`.
+        head: Policy head of `kerasrl2.distributions`.
+        observation_spec: `ObservationSpec`, or None to read it off the network.
+        learning_rate: Float or Keras schedule over gradient steps; not used if an
+            `optimizer` is given.
+        optimizer: Keras optimizer; None makes RMSprop with rho 0.99, epsilon 1e-5.
+        gamma: Float in [0, 1], discount per env step.
+        lambda_: Float in [0, 1], decay of generalized advantages; 1 is the n-step
+            return to the rollout's end.
+        n_step: Integer or None, n-step advantages instead of generalized ones.
+        value_coefficient: Float, weight of the value loss, `c_v`.
+        entropy_coefficient: Float, weight of the entropy, `c_h`.
+        normalize_advantages: Boolean, in each minibatch.
+        max_gradient_norm: Float or None, global norm gradients are clipped to.
+        rollout_length: Integer, steps `T` of each environment per update.
+        num_envs: Integer, copies `fit` makes of an environment given by id or callable.
+        observation_normalizer: `layers.RunningNormalization` or None.
+        reward_scaling: `layers.RewardScaling` or None.
+        seed: Integer or None, of all random numbers.
+        xla: `"auto"`, True or False, whether XLA compiles the loop.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+
+    Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` (nats), `gradient_norm`
+    (before clipping).
+    """
+
+    metric_names = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
+    epochs, batch_size = 1, None
+
+    def __init__(
+        self,
+        network,
+        head,
+        observation_spec=None,
+        learning_rate=7e-4,
+        optimizer=None,
+        gamma=0.99,
+        lambda_=1.0,
+        n_step=None,
+        value_coefficient=0.5,
+        entropy_coefficient=0.0,
+        normalize_advantages=False,
+        max_gradient_norm=0.5,
+        rollout_length=5,
+        num_envs=8,
+        observation_normalizer=None,
+        reward_scaling=None,
+        seed=None,
+        xla="auto",
+        **kwargs,
+    ):
+        if optimizer is None:
+            optimizer = keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-5)
+        super().__init__(
+            network,
+            head,
+            observation_spec,
+            optimizer,
+            max_gradient_norm=max_gradient_norm,
+            observation_normalizer=observation_normalizer,
+            seed=seed,
+            xla=xla,
+            **kwargs,
+        )
+        check_range("gamma", gamma, 0.0, 1.0)
+        check_range("lambda_", lambda_, 0.0, 1.0)
+        self.gamma, self.lambda_, self.n_step = gamma, lambda_, n_step
+        self.value_coefficient = value_coefficient
+        self.entropy_coefficient = entropy_coefficient
+        self.normalize_advantages = normalize_advantages
+        self.rollout_length, self.num_envs = rollout_length, num_envs
+        self.reward_scaling = reward_scaling
+        self._check_rollout_knobs()
+
+    def compute_loss(self, batch):
+        """Loss and metrics of an `OnPolicyBatch`, scalars."""
+        parameters, value = self.policy_and_value(batch.observation, training=True)
+        log_prob = self.head.log_prob(parameters, batch.action)
+        advantage = batch.advantage
+        if self.normalize_advantages:
+            advantage = self.normalized(advantage, batch.valid)
+        policy_loss = masked_mean(
+            policy_gradient_loss(log_prob, advantage), batch.valid
+        )
+        critic_loss = masked_mean(value_loss(value, batch.target), batch.valid)
+        entropy = masked_mean(self.head.entropy(parameters), batch.valid)
+        loss = (
+            policy_loss
+            + self.value_coefficient * critic_loss
+            - self.entropy_coefficient * entropy
+        )
+        return loss, {
+            "policy_loss": policy_loss,
+            "value_loss": critic_loss,
+            "entropy": entropy,
+        }

@@ -1,0 +1,165 @@
+"""Proximal policy optimisation."""
+
+import keras
+from keras import ops
+
+from kerasrl2._checks import check_range
+from kerasrl2.agents.actor_critic import ActorCriticMixin, value_at
+from kerasrl2.agents.agent import Agent
+from kerasrl2.losses import (
+    approximate_kl,
+    clipped_surrogate_loss,
+    clipped_value_loss,
+    value_loss,
+)
+from kerasrl2.statistics import masked_mean
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class PPO(ActorCriticMixin, Agent):
+    """Proximal policy optimisation with the clipped objective.
+
+    Equation (9) of Schulman et al. (2017), https://arxiv.org/abs/1707.06347, on
+    advantages of Schulman et al. (2016), https://arxiv.org/abs/1506.02438:
+    `loss = mean(clipped surrogate) + c_v * mean(value loss) - c_h * mean(entropy)`.
+    `PPO.for_env` builds network and head.
+
+    Args:
+        network: Keras model from `[B, ...]` observations to `[parameters, value]`.
+        head: Policy head of `kerasrl2.distributions`.
+        observation_spec: `ObservationSpec`, or None to read it off the network.
+        learning_rate: Float or Keras schedule over gradient steps; not used if an
+            `optimizer` is given.
+        optimizer: Keras optimizer; None makes Adam with epsilon 1e-5.
+        gamma: Float in [0, 1], discount per env step.
+        lambda_: Float in [0, 1], decay of generalized advantages.
+        n_step: Integer or None, n-step advantages instead of generalized ones.
+        clip_ratio: Float in (0, 1) or Keras schedule over gradient steps, epsilon.
+        value_clip: Float or None, how far the value may move from the old one.
+        value_coefficient: Float, weight of the value loss, `c_v`.
+        entropy_coefficient: Float, weight of the entropy, `c_h`.
+        target_kl: Float or None: once the approximate KL divergence (nats) of a
+            minibatch passes 1.5 times this, the remaining epochs are skipped.
+        normalize_advantages: Boolean, in each minibatch.
+        max_gradient_norm: Float or None, global norm gradients are clipped to.
+        epochs: Integer, passes over each rollout.
+        batch_size: Integer, rows of a minibatch; must divide the rollout. None takes
+            the whole rollout.
+        rollout_length: Integer, steps `T` of each environment per rollout.
+        num_envs: Integer, copies `fit` makes of an environment given by id or callable.
+        observation_normalizer: `layers.RunningNormalization` or None.
+        reward_scaling: `layers.RewardScaling` or None.
+        seed: Integer or None, of all random numbers.
+        xla: `"auto"`, True or False, whether XLA compiles the loop.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+
+    Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` and `kl` (nats, the latter
+    Schulman's low-variance estimate), `clip_fraction`, `gradient_norm` (unclipped).
+
+    Example:
+    >>> agent = PPO.for_env("CartPole-v1", rollout_length=32, batch_size=64, seed=0)
+    >>> history = agent.fit("CartPole-v1", steps=512, epochs=1, verbose=0)
+    >>> sorted(history.history)[:3]
+    ['clip_fraction', 'entropy', 'env_steps']
+    """
+
+    metric_names = (
+        "loss",
+        "policy_loss",
+        "value_loss",
+        "entropy",
+        "kl",
+        "clip_fraction",
+        "gradient_norm",
+    )
+
+    def __init__(
+        self,
+        network,
+        head,
+        observation_spec=None,
+        learning_rate=3e-4,
+        optimizer=None,
+        gamma=0.99,
+        lambda_=0.95,
+        n_step=None,
+        clip_ratio=0.2,
+        value_clip=None,
+        value_coefficient=0.5,
+        entropy_coefficient=0.0,
+        target_kl=None,
+        normalize_advantages=True,
+        max_gradient_norm=0.5,
+        epochs=10,
+        batch_size=128,
+        rollout_length=128,
+        num_envs=8,
+        observation_normalizer=None,
+        reward_scaling=None,
+        seed=None,
+        xla="auto",
+        **kwargs,
+    ):
+        if optimizer is None:
+            optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-5)
+        super().__init__(
+            network,
+            head,
+            observation_spec,
+            optimizer,
+            max_gradient_norm=max_gradient_norm,
+            observation_normalizer=observation_normalizer,
+            seed=seed,
+            xla=xla,
+            **kwargs,
+        )
+        check_range("gamma", gamma, 0.0, 1.0)
+        check_range("lambda_", lambda_, 0.0, 1.0)
+        self.gamma, self.lambda_, self.n_step = gamma, lambda_, n_step
+        self.clip_ratio, self.value_clip = clip_ratio, value_clip
+        self.value_coefficient = value_coefficient
+        self.entropy_coefficient = entropy_coefficient
+        self.target_kl, self.normalize_advantages = target_kl, normalize_advantages
+        self.epochs, self.batch_size = epochs, batch_size
+        self.rollout_length, self.num_envs = rollout_length, num_envs
+        self.reward_scaling = reward_scaling
+        self._check_rollout_knobs()
+
+    def compute_loss(self, batch):
+        """Loss and metrics of an `OnPolicyBatch`, scalars."""
+        parameters, value = self.policy_and_value(batch.observation, training=True)
+        log_prob = self.head.log_prob(parameters, batch.action)
+        advantage = batch.advantage
+        if self.normalize_advantages:
+            advantage = self.normalized(advantage, batch.valid)
+        clip_ratio = value_at(self.clip_ratio, self.optimizer.iterations)
+        policy = clipped_surrogate_loss(log_prob, batch.log_prob, advantage, clip_ratio)
+        if self.value_clip is None:
+            error = value_loss(value, batch.target)
+        else:
+            error = clipped_value_loss(
+                value, batch.value, batch.target, self.value_clip
+            )
+        change = ops.abs(ops.exp(log_prob - batch.log_prob) - 1.0)
+        clipped = ops.cast(change > clip_ratio, "float32")
+        policy_loss = masked_mean(policy, batch.valid)
+        critic_loss = masked_mean(error, batch.valid)
+        entropy = masked_mean(self.head.entropy(parameters), batch.valid)
+        loss = (
+            policy_loss
+            + self.value_coefficient * critic_loss
+            - self.entropy_coefficient * entropy
+        )
+        return loss, {
+            "policy_loss": policy_loss,
+            "value_loss": critic_loss,
+            "entropy": entropy,
+            "kl": masked_mean(approximate_kl(log_prob, batch.log_prob), batch.valid),
+            "clip_fraction": masked_mean(clipped, batch.valid),
+        }
+
+    def stops(self, metrics):
+        """Whether the policy has moved too far in this rollout, scalar bool."""
+        if self.target_kl is None:
+            return super().stops(metrics)
+        return metrics["kl"] > 1.5 * self.target_kl

@@ -1,0 +1,79 @@
+"""Keras callbacks for reinforcement learning. Keras' own work unchanged beside them."""
+
+import kerasrl2._startup  # noqa: F401
+
+import keras
+
+from kerasrl2._checks import check_positive_integer
+from kerasrl2.training.progress import EpochLines, ProgressBar
+
+__all__ = ["EpochLines", "EvaluateReturn", "ProgressBar", "StopAtReturn"]
+
+
+class EvaluateReturn(keras.callbacks.Callback):
+    """Plays whole episodes at the end of epochs and logs their mean return.
+
+    Adds `<prefix>_return`, `<prefix>_return_std` and `<prefix>_episode_length` to the
+    epoch's logs; in epochs without an evaluation, the latest figures. List it before
+    callbacks that monitor them (`mode="max"`).
+
+    Args:
+        env: Environment id, callable, `gymnasium.Env` or `envs.Environment`, not the
+            one that is trained on.
+        episodes: Integer, episodes per evaluation.
+        every: Integer, evaluate after every so many epochs, from the first on.
+        greedy: Boolean, the policy's mode (True) or samples (False).
+        seed: Integer, of the episodes' starts.
+        prefix: String, of the keys.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    >>> evaluation = EvaluateReturn("CartPole-v1", episodes=2)
+    >>> history = agent.fit(
+    ...     "CartPole-v1", steps=80, epochs=1, callbacks=[evaluation], verbose=0
+    ... )
+    >>> len(history.history["eval_return"])
+    1
+    """
+
+    def __init__(self, env, episodes=10, every=1, greedy=True, seed=0, prefix="eval"):
+        super().__init__()
+        check_positive_integer("episodes", episodes)
+        check_positive_integer("every", every)
+        self.env, self.episodes, self.every = env, episodes, every
+        self.greedy, self.seed, self.prefix = greedy, seed, prefix
+        self._scores = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch % self.every == 0 or not self._scores:
+            self._scores = self.model.evaluate(
+                self.env, self.episodes, greedy=self.greedy, seed=self.seed
+            )
+        if logs is not None:
+            for name in ("return", "return_std", "episode_length"):
+                logs[f"{self.prefix}_{name}"] = self._scores[name]
+
+
+class StopAtReturn(keras.callbacks.Callback):
+    """Stops training once a return is reached.
+
+    Args:
+        value: Float, the return that is enough.
+        monitor: String, which of the epoch's logs to watch, for instance `"return"` or
+            `"val_return"`.
+    """
+
+    def __init__(self, value, monitor="val_return"):
+        super().__init__()
+        self.value, self.monitor = value, monitor
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        if self.monitor not in logs:
+            raise ValueError(
+                f"Expected `monitor` to be among the epoch's logs: {sorted(logs)}. "
+                f"Received: {self.monitor!r}. 'val_return' needs `validation_env`."
+            )
+        if logs[self.monitor] >= self.value:
+            self.model.stop_training = True

@@ -1,0 +1,22 @@
+"""Turns expected failures into one line and an exit code."""
+
+import contextlib
+
+import typer
+
+EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+
+
+@contextlib.contextmanager
+def plain_failures():
+    """Prints the message of expected exceptions, without a traceback, and exits."""
+    from kerasrl2.errors import EnvironmentFailure
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Interrupted.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except (ValueError, EnvironmentFailure, OSError) as error:
+        typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(EXIT_FAILURE) from None

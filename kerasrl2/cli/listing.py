@@ -1,0 +1,43 @@
+"""`kerasrl2 list`."""
+
+import inspect
+
+import typer
+
+from kerasrl2 import zoo
+from kerasrl2._checks import check_choice
+
+
+def show(what, algorithm):
+    """Prints algorithms, environments, or the settings of one algorithm."""
+    check_choice("what", what, ["algorithms", "environments", "settings"])
+    if what == "algorithms":
+        for name in zoo.algorithms():
+            tuned = ", ".join(zoo.environments(name))
+            typer.echo(f"{name}  (tuned for {tuned})")
+    elif what == "environments":
+        from kerasrl2 import envs
+
+        typer.echo("in TensorFlow: " + ", ".join(envs.ids()))
+        typer.echo("any Gymnasium id, for instance LunarLander-v3 or package:Env-v0")
+    else:
+        _settings(algorithm)
+
+
+def _settings(algorithm):
+    if algorithm is None:
+        raise ValueError("Expected an algorithm: `kerasrl2 list settings ppo`.")
+    check_choice("algorithm", algorithm, zoo.algorithms())
+    from kerasrl2 import agents
+
+    agent_class = getattr(agents, algorithm.upper())
+    seen = {"env", "network", "head", "observation_spec", "knobs", "self", "kwargs"}
+    for function in (agent_class.for_env, agent_class.__init__):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name not in seen:
+                seen.add(name)
+                typer.echo(f"{name} = {parameter.default!r}")
+    for env_id in zoo.environments(algorithm):
+        typer.echo(f"\n{env_id}")
+        for name, value in zoo.settings(algorithm, env_id).items():
+            typer.echo(f"  {name} = {value!r}")

@@ -1,0 +1,21 @@
+"""Policy heads: what a network's outputs mean as a distribution over actions.
+
+Sampling, densities, entropies and divergences are written out here, because importing
+TensorFlow Probability takes 0.8 s; `head.distribution(parameters)` gives its object.
+"""
+
+import kerasrl2._startup  # noqa: F401
+
+from kerasrl2.distributions.categorical import Categorical
+from kerasrl2.distributions.continuous import Beta, DiagonalGaussian, SquashedGaussian
+from kerasrl2.distributions.head import PolicyHead
+from kerasrl2.distributions.spaces import head_for
+
+__all__ = [
+    "Beta",
+    "Categorical",
+    "DiagonalGaussian",
+    "PolicyHead",
+    "SquashedGaussian",
+    "head_for",
+]

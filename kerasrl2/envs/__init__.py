@@ -1,0 +1,16 @@
+"""Environments: worlds in TensorFlow, and a bridge to Gymnasium."""
+
+import kerasrl2._startup  # noqa: F401
+
+from kerasrl2.envs.core import Environment, TensorFlowEnvironment
+from kerasrl2.envs.gymnasium_bridge import GymnasiumEnvironment
+from kerasrl2.envs.registry import ids, make, register
+
+__all__ = [
+    "Environment",
+    "GymnasiumEnvironment",
+    "TensorFlowEnvironment",
+    "ids",
+    "make",
+    "register",
+]

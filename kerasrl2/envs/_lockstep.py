@@ -1,0 +1,173 @@
+"""Steps Gymnasium environments one after the other, with same-step autoreset."""
+
+import numpy as np
+
+from kerasrl2.envs._spaces import MalformedError, codec
+from kerasrl2.errors import EnvironmentFailure
+
+
+class Lockstep:
+    """`N` environments as one, on NumPy arrays.
+
+    The environments keep their own state, so only the latest exists. `reset` returns a
+    token, each `step` asks for it, and the next one for the token plus 1: another value
+    shows that somebody else has reset or stepped the environments in between.
+
+    Args:
+        id: String, for messages.
+        envs: Sequence of `gymnasium.Env` with equal spaces.
+    """
+
+    def __init__(self, id, envs):
+        self.id, self.envs = id, tuple(envs)
+        self.observation = codec(self.envs[0].observation_space, "observation")
+        self.action = codec(self.envs[0].action_space, "action")
+        self.closed = False
+        self._token, self._valid = 0, False
+        self._steps = 0  # of each environment, since `reset`
+
+    def reset(self, seed):
+        """Seeds and resets all environments.
+
+        Each gets a seed of its own, and so does each action space. Later resets go on
+        with the environment's own random stream.
+
+        Args:
+            seed: `[2]` int32.
+
+        Returns:
+            `(token, observation)`: `[]` int32 and `[N, ...]`.
+        """
+        self._check_open()
+        self._steps, self._valid = 0, False
+        words = [int(word) % 2**32 for word in seed]
+        first, first_action = np.random.SeedSequence(words).generate_state(2).tolist()
+        observation = self.observation.empty(1, len(self.envs))[0]
+        for index, env in enumerate(self.envs):
+            env.action_space.seed((first_action + index) % 2**31)
+            try:
+                self._put_reset(observation, index, (first + index) % 2**31)
+            except Exception as error:
+                raise self._failure(error, "reset", index) from error
+        self._token, self._valid = (self._token + 1) % 2**31, True
+        return np.int32(self._token), observation
+
+    def step(self, token, action):
+        """Steps all environments; those whose episode ends are reset at once.
+
+        Args:
+            token: `[]` int32, from the latest `reset`, plus 1 for each step since.
+            action: `[N]` integer or `[N, ...]` float.
+
+        Returns:
+            `(observations, outcome)`, new arrays that later steps leave alone. Only two
+            because each costs 8 us on its way into a graph. `observations` is
+            `[2, N, ...]`, what to act on next and the true successors; `outcome` is
+            `[3, N]` float32: reward, terminated, truncated.
+        """
+        self._check_open()
+        self._check_token(token)
+        n, actions, put = len(self.envs), self.action.take(action), self.observation.put
+        current, following = observations = self.observation.empty(2, n)
+        reward, terminated, truncated = outcome = np.zeros((3, n), np.float32)
+        self._steps, self._valid = self._steps + 1, False
+        method, index, ended = "step", 0, []
+        try:
+            for index, env in enumerate(self.envs):
+                result = env.step(actions[index])
+                if type(result) is not tuple or len(result) != 5:
+                    raise MalformedError(_not_a_tuple(result, STEP_RESULT))
+                value, gain, end, cut, _ = result
+                put(following, index, value)
+                reward[index] = gain if type(gain) is float else _number(gain)
+                if end is False and cut is False:  # most often, so first
+                    continue
+                terminated[index], truncated[index] = end, cut = _flag(end), _flag(cut)
+                if end or cut:
+                    method = "reset"
+                    self._put_reset(current, index)
+                    method = "step"
+                    ended.append(index)
+        except Exception as error:
+            raise self._failure(error, method, index, action[index]) from error
+        first = current[ended] if ended else None
+        current[:] = following
+        if ended:
+            current[ended] = first
+        self._token, self._valid = self._token + 1, True
+        return observations, outcome
+
+    def close(self):
+        """Closes all environments, once; the first exception is raised at the end."""
+        errors = []
+        for env in () if self.closed else self.envs:
+            try:
+                env.close()
+            except Exception as error:
+                errors.append(error)
+        self.closed = True
+        if errors:
+            raise errors[0]
+
+    def _put_reset(self, observation, index, seed=None):
+        result = self.envs[index].reset(seed=seed)
+        if type(result) is not tuple or len(result) != 2:
+            raise MalformedError(_not_a_tuple(result, RESET_RESULT))
+        self.observation.put(observation, index, result[0])
+
+    def _check_open(self):
+        if self.closed:
+            raise RuntimeError(f"Environment {self.id} is closed. Make a new one.")
+
+    def _check_token(self, token):
+        if not self._valid or (int(token) - self._token) % 2**32:  # int32 wraps
+            raise RuntimeError(
+                f"Expected the state that the latest `reset` or `step` of {self.id} "
+                "returned. Received an older one: the environment failed, or somebody "
+                "else has reset or stepped it. Call `reset`, and give training and "
+                "evaluation an environment each."
+            )
+
+    def _failure(self, error, method, index, action=None):
+        action = None if method == "reset" else action
+        if isinstance(error, MalformedError):
+            what = f"returned what it must not: {error}"
+        else:
+            what = f"raised {type(error).__name__}: {error}"
+        given = "" if action is None else f", given action {np.asarray(action)}"
+        return EnvironmentFailure(
+            f"`{method}` of {self.id} (environment {index} of {len(self.envs)} from 0, "
+            f"step {self._steps}{given}) {what}",
+            index=index,
+            step=self._steps,
+            action=action,
+        )
+
+
+STEP_RESULT = ("observation", "reward", "terminated", "truncated", "info")
+RESET_RESULT = ("observation", "info")
+
+
+def _not_a_tuple(result, names):
+    received = type(result).__name__
+    if isinstance(result, tuple):
+        received = f"a tuple of {len(result)}"
+    return f"Expected the tuple ({', '.join(names)}). Received: {received}"
+
+
+def _number(reward):
+    """`reward` as a float; arrays of rank 0 and any kind of number will do."""
+    array = np.asarray(reward)
+    if array.shape != () or array.dtype.kind not in "fiub":
+        raise MalformedError(f"Expected a number as reward. Received: {reward!r}")
+    return float(array)
+
+
+def _flag(value):
+    """`terminated` or `truncated` as a Boolean."""
+    array = np.asarray(value)
+    if array.shape != () or array.dtype.kind != "b":
+        raise MalformedError(
+            f"Expected a Boolean as terminated and truncated. Received: {value!r}"
+        )
+    return bool(array)

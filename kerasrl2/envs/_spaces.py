@@ -1,0 +1,106 @@
+"""How values of a `gymnasium.Space` are laid out in batched arrays, by space type."""
+
+import operator
+
+import numpy as np
+from gymnasium import spaces
+
+
+class MalformedError(ValueError):
+    """A value that its space or the Gymnasium interface forbids."""
+
+
+class BoxCodec:
+    """Arrays of one shape. Floats become float32, integers keep their dtype."""
+
+    def __init__(self, space):
+        self.shape, self._native = space.shape, space.dtype
+        floating = np.issubdtype(space.dtype, np.floating)
+        self.dtype = np.dtype(np.float32) if floating else space.dtype
+
+    def empty(self, *axes):
+        """`[*axes, ...]`, uninitialised."""
+        return np.empty((*axes, *self.shape), self.dtype)
+
+    def put(self, batch, index, value):
+        """Writes one environment's value into row `index` of `batch`."""
+        if type(value) is not np.ndarray:
+            value = np.asarray(value)
+        if value.shape != self.shape or value.dtype is not self.dtype:
+            self._check(value)
+        batch[index] = value
+
+    def take(self, batch):
+        """Values to hand to the environments: a copy they may keep and change."""
+        return np.array(batch, self._native)
+
+    def _check(self, value):
+        convertible = np.can_cast(value.dtype, self.dtype, "same_kind")
+        if value.shape != self.shape or not convertible:
+            raise MalformedError(
+                f"Expected an array of shape {self.shape} and dtype {self._native}. "
+                f"Received: shape {value.shape}, dtype {value.dtype}"
+            )
+
+
+class DiscreteCodec:
+    """Integers from `start` to `start + n - 1`, as they are, in int32."""
+
+    shape = ()
+    dtype = np.dtype(np.int32)
+
+    def __init__(self, space):
+        self._low, self._high = int(space.start), int(space.start + space.n) - 1
+
+    def empty(self, *axes):
+        """`[*axes]`, uninitialised."""
+        return np.empty(axes, self.dtype)
+
+    def put(self, batch, index, value):
+        """Writes one environment's value into row `index` of `batch`."""
+        batch[index] = self._checked(value)
+
+    def take(self, batch):
+        """Values to hand to the environments: int64, like the space's own samples."""
+        values = batch.tolist()
+        if not self._low <= min(values) <= max(values) <= self._high:
+            for value in values:
+                self._checked(value)
+        return batch.astype(np.int64)
+
+    def _checked(self, value):
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = None
+        if number is None or not self._low <= number <= self._high:
+            raise MalformedError(
+                f"Expected an integer in [{self._low}, {self._high}]. "
+                f"Received: {value!r}"
+            )
+        return number
+
+
+CODECS = {spaces.Box: BoxCodec, spaces.Discrete: DiscreteCodec}
+
+
+def codec(space, role):
+    """The codec of a space: an object with `shape`, `dtype`, `empty`, `put`, `take`.
+
+    Args:
+        space: `gymnasium.Space`.
+        role: String, `"observation"` or `"action"`, for the message.
+
+    Example:
+    >>> codec(spaces.Box(0.0, 1.0, [3], np.float64), "observation").dtype
+    dtype('float32')
+    """
+    for kind, build in CODECS.items():
+        if isinstance(space, kind):
+            return build(space)
+    supported = " or ".join(kind.__name__ for kind in CODECS)
+    raise ValueError(
+        f"Expected {role}s in a space of type {supported}. Received: {space}. "
+        "A wrapper can convert it, for instance gymnasium.wrappers.FlattenObservation "
+        "or gymnasium.wrappers.TransformAction."
+    )

@@ -1,0 +1,1 @@
+"""Gymnasium's classic control problems in TensorFlow, equal step for step."""

@@ -1,0 +1,234 @@
+"""The environment contract, and the base of environments written in TensorFlow."""
+
+import contextlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from gymnasium import spaces  # noqa: F401  (the example below)
+
+from kerasrl2._checks import check_positive_integer
+from kerasrl2.types import TimeStep
+
+
+class Environment(tf.Module):
+    """`N` independent copies of one world, stepped in lockstep from inside a graph.
+
+    `reset` and `step` are functions of their arguments: what changes travels in
+    `state`, a nest of tensors with static shapes that a compiled loop carries along and
+    a checkpoint stores. Episodes that end are started again within the same step
+    ("same-step autoreset"), so every row of a `TimeStep` is a transition.
+
+    Args:
+        id: String, the name in messages and logs.
+        num_envs: Integer >= 1, the number of copies `N`.
+        observation_space: `gymnasium.Space` of one copy.
+        action_space: `gymnasium.Space` of one copy.
+
+    Attributes:
+        in_graph: Boolean, True if `reset` and `step` are TensorFlow operations
+            throughout, so that XLA can compile them.
+        always_valid: Boolean, True if every row of every `TimeStep` is a transition, so
+            that loops need not keep `valid`.
+        failure: None, or the exception that user code raised in a graph. TensorFlow
+            reports such an exception as `tf.errors.UnknownError`, without its cause.
+    """
+
+    in_graph = False
+    always_valid = True
+
+    def __init__(self, id, num_envs, observation_space, action_space):
+        super().__init__()
+        check_positive_integer("num_envs", num_envs)
+        self.id, self.num_envs = id, int(num_envs)
+        self.observation_space, self.action_space = observation_space, action_space
+        self.failure = None
+
+    def reset(self, seed):
+        """Starts an episode in each copy.
+
+        Args:
+            seed: `[2]` int32, as for `tf.random.stateless_uniform`. Equal seeds start
+                equal runs.
+
+        Returns:
+            `(state, observation)`: a nest of tensors to hand to `step`, and
+            `[N, ...]`, what to act on first.
+        """
+        raise NotImplementedError
+
+    def step(self, state, action, seed):
+        """Takes one step in each copy.
+
+        Args:
+            state: What the latest `reset` or `step` returned.
+            action: `[N]` integer for a `Discrete` action space, `[N, ...]` float for a
+                `Box`. Each row is an element of `action_space`.
+            seed: `[2]` int32, a new one for each step.
+
+        Returns:
+            `(state, TimeStep)`.
+        """
+        raise NotImplementedError
+
+    def close(self):
+        """Frees what the copies hold. May be called twice."""
+
+    @contextlib.contextmanager
+    def errors(self):
+        """Raises the original of an exception that user code raised inside a graph.
+
+        Put `with env.errors():` around the call of a compiled function that steps
+        `env`: `tf.errors.UnknownError` then becomes `EnvironmentFailure`, chained to
+        what the user's code raised, and an interrupt stays a `KeyboardInterrupt`.
+        """
+        self.failure = None
+        try:
+            yield
+        except Exception:
+            failure, self.failure = self.failure, None
+            if failure is None:
+                raise
+            raise failure from failure.__cause__
+
+    def _checked_action(self, action):
+        """`action` as a tensor of the right shape and kind, seen without running it."""
+        action = tf.convert_to_tensor(action)
+        shape = (self.num_envs, *self.action_space.shape)
+        integer = np.issubdtype(self.action_space.dtype, np.integer)
+        if (
+            not action.shape.is_compatible_with(shape)
+            or action.dtype.is_integer != integer
+        ):
+            raise ValueError(
+                f"Expected {'integer' if integer else 'float'} actions of shape "
+                f"{shape} for {self.id}, each in {self.action_space}. "
+                f"Received: shape {tuple(action.shape)}, dtype {action.dtype.name}"
+            )
+        return action
+
+
+class EpisodeState(NamedTuple):
+    """State of a `TensorFlowEnvironment`.
+
+    Attributes:
+        physics: Nest of `[N, ...]` tensors, the world's own state.
+        elapsed: `[N]` int32, steps taken in the current episode.
+    """
+
+    physics: Any
+    elapsed: Any
+
+
+class TensorFlowEnvironment(Environment):
+    """Base of environments written in TensorFlow, `N` copies in one set of operations.
+
+    A subclass says how one world works: `initial`, `transition` and `observe`. This
+    class counts steps, cuts episodes at the time limit and starts new ones. At the
+    limit `truncated` is True whether or not the step also terminated, as with
+    Gymnasium's `TimeLimit`.
+
+    Args:
+        id: String, the name in messages and logs.
+        num_envs: Integer >= 1, the number of copies `N`.
+        observation_space: `gymnasium.Space` of one copy.
+        action_space: `gymnasium.Space` of one copy, `Discrete` or `Box`.
+        max_episode_steps: Integer >= 1 or None, the time limit in steps.
+
+    Example:
+    >>> class Countdown(TensorFlowEnvironment):
+    ...     def __init__(self, num_envs=1):
+    ...         box, discrete = spaces.Box(0.0, 3.0, [1]), spaces.Discrete(2)
+    ...         super().__init__("Countdown", num_envs, box, discrete, 9)
+    ...
+    ...     def initial(self, seed, n):
+    ...         return tf.fill([n, 1], 3.0)
+    ...
+    ...     def transition(self, physics, action):
+    ...         left = physics - tf.cast(action, tf.float32)[:, None]
+    ...         return left, tf.ones(left.shape[0]), left[:, 0] <= 0.0
+    ...
+    ...     def observe(self, physics):
+    ...         return physics
+    >>> env = Countdown(num_envs=2)
+    >>> state, observation = env.reset(tf.constant([0, 0]))
+    >>> for _ in range(3):
+    ...     state, time_step = env.step(state, tf.constant([0, 1]), tf.constant([0, 1]))
+    >>> time_step.terminated.numpy().tolist()
+    [False, True]
+    >>> time_step.next_observation[:, 0].numpy().tolist()
+    [3.0, 0.0]
+    >>> time_step.observation[:, 0].numpy().tolist()
+    [3.0, 3.0]
+    """
+
+    in_graph = True
+
+    def __init__(
+        self, id, num_envs, observation_space, action_space, max_episode_steps=None
+    ):
+        super().__init__(id, num_envs, observation_space, action_space)
+        if max_episode_steps is not None:
+            check_positive_integer("max_episode_steps", max_episode_steps)
+        self.max_episode_steps = max_episode_steps
+
+    def initial(self, seed, n):
+        """First states of `n` episodes.
+
+        Args:
+            seed: `[2]` int32.
+            n: Integer, the number of episodes.
+
+        Returns:
+            Nest of `[n, ...]` tensors.
+        """
+        raise NotImplementedError
+
+    def transition(self, physics, action):
+        """One step of the world, which knows neither time limit nor reset.
+
+        Args:
+            physics: Nest of `[N, ...]` tensors.
+            action: `[N]` integer or `[N, ...]` float.
+
+        Returns:
+            `(physics, reward, terminated)`, the last two `[N]` float32 and `[N]` bool.
+        """
+        raise NotImplementedError
+
+    def observe(self, physics):
+        """`[N, ...]`, what the agent sees of `physics`."""
+        raise NotImplementedError
+
+    def reset(self, seed):
+        physics = self.initial(seed, self.num_envs)
+        elapsed = tf.zeros([self.num_envs], tf.int32)
+        return EpisodeState(physics, elapsed), self.observe(physics)
+
+    def step(self, state, action, seed):
+        action = self._checked_action(action)
+        physics, reward, terminated = self.transition(state.physics, action)
+        elapsed = state.elapsed + 1
+        if self.max_episode_steps is None:
+            truncated = tf.zeros_like(terminated)
+        else:
+            truncated = elapsed >= self.max_episode_steps
+        ended = terminated | truncated
+        first = self.initial(seed, self.num_envs)
+        current = tf.nest.map_structure(
+            lambda new, old: tf.where(_align(ended, new), new, old), first, physics
+        )
+        time_step = TimeStep(
+            observation=self.observe(current),
+            next_observation=self.observe(physics),
+            reward=reward,
+            terminated=terminated,
+            truncated=truncated,
+            valid=tf.ones([self.num_envs], tf.bool),
+        )
+        return EpisodeState(current, tf.where(ended, 0, elapsed)), time_step
+
+
+def _align(mask, tensor):
+    """`mask` `[N]` with trailing axes of size 1 up to the rank of `tensor`."""
+    return tf.reshape(mask, [*mask.shape, *[1] * (len(tensor.shape) - 1)])

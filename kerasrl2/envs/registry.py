@@ -1,0 +1,180 @@
+"""Environments by name."""
+
+import functools
+import importlib
+import inspect
+
+import gymnasium
+
+from kerasrl2._checks import check_choice, did_you_mean
+from kerasrl2.envs.classic_control.acrobot import Acrobot
+from kerasrl2.envs.classic_control.cartpole import CartPole
+from kerasrl2.envs.classic_control.mountain_car import (
+    MountainCar,
+    MountainCarContinuous,
+)
+from kerasrl2.envs.classic_control.pendulum import Pendulum
+from kerasrl2.envs.core import Environment
+from kerasrl2.envs.exact import Chain, Endless
+from kerasrl2.envs.gymnasium_bridge import GymnasiumEnvironment
+
+_FACTORIES = {
+    "Acrobot-v1": Acrobot,
+    "CartPole-v0": functools.partial(CartPole, id="CartPole-v0", max_episode_steps=200),
+    "CartPole-v1": CartPole,
+    "Chain-5": Chain,
+    "Endless-1": Endless,
+    "MountainCar-v0": MountainCar,
+    "MountainCarContinuous-v0": MountainCarContinuous,
+    "Pendulum-v1": Pendulum,
+}
+
+# What to install, by a part of the id or of its entry point.
+_INSTALL = {
+    "ALE/": "kerasrl2[atari]",
+    "NoFrameskip": "kerasrl2[atari]",
+    "mujoco": "kerasrl2[mujoco]",
+    "box2d": "gymnasium[box2d]",
+    "toy_text": "gymnasium[toy-text]",
+    "phys2d": "gymnasium[jax]",
+    "tabular": "gymnasium[jax]",
+}
+_UNKNOWN = gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv
+
+
+def ids():
+    """Names of the environments registered here, those in TensorFlow, sorted.
+
+    >>> ids()[:3]
+    ['Acrobot-v1', 'CartPole-v0', 'CartPole-v1']
+    """
+    return sorted(_FACTORIES)
+
+
+def register(id, factory):
+    """Makes `make(id)` return what `factory` builds.
+
+    Args:
+        id: String, not registered here before.
+        factory: Callable that takes the keyword `num_envs` (and those of `make`), and
+            returns an `Environment`. For a `gymnasium.Env` use `gymnasium.register`.
+    """
+    if id in _FACTORIES:
+        raise ValueError(f"Expected an id not in use yet. Received: {id!r}")
+    _FACTORIES[id] = factory
+
+
+def make(env, num_envs=None, backend="auto", **kwargs):
+    """An `Environment` of `num_envs` copies.
+
+    Args:
+        env: String, an id of this library or of Gymnasium (`"module:id"` imports the
+            module first); or a callable that returns a new `gymnasium.Env` each time;
+            or one `gymnasium.Env`; or an `Environment`, which is returned as it is.
+        num_envs: Integer >= 1, the number of copies; None means 1, or as many as a
+            given `Environment` has.
+        backend: String, `"tensorflow"`, `"gymnasium"`, or `"auto"`: the TensorFlow
+            version where there is one.
+        **kwargs: Passed to the environment's constructor, such as `max_episode_steps`.
+
+    Returns:
+        `Environment`.
+
+    Example:
+    >>> env = make("CartPole-v1", num_envs=8)
+    >>> env.in_graph, env.observation_space.shape
+    (True, (4,))
+    >>> make("CartPole-v1", backend="gymnasium").in_graph
+    False
+    """
+    check_choice("backend", backend, ("auto", "tensorflow", "gymnasium"))
+    if isinstance(env, Environment):
+        return _as_it_is(env, num_envs, backend, kwargs)
+    if isinstance(env, gymnasium.vector.VectorEnv) or not (
+        isinstance(env, str | gymnasium.Env) or callable(env)
+    ):
+        raise ValueError(
+            "Expected an id, a callable, a `gymnasium.Env` or an `Environment`. "
+            f"Received: env={env!r}"
+        )
+    num_envs = 1 if num_envs is None else num_envs
+    if backend == "tensorflow" and env not in ids():
+        raise ValueError(
+            f"Expected an id with a TensorFlow version: {', '.join(ids())}. "
+            f"Received: env={env!r}{did_you_mean(env, ids())}"
+        )
+    if not isinstance(env, str):
+        return GymnasiumEnvironment(env, num_envs, **kwargs)
+    if backend != "gymnasium" and env in _FACTORIES:
+        return _from_factory(env, num_envs, kwargs)
+    return _from_gymnasium(env, num_envs, backend, kwargs)
+
+
+def _as_it_is(env, num_envs, backend, kwargs):
+    wrong_backend = backend != "auto" and env.in_graph != (backend == "tensorflow")
+    if num_envs not in (None, env.num_envs) or wrong_backend or kwargs:
+        raise ValueError(
+            f"Expected no other settings than those {env.id} was made with: "
+            f"num_envs={env.num_envs}. "
+            f"Received: num_envs={num_envs}, backend={backend!r}, {kwargs}"
+        )
+    return env
+
+
+def _from_factory(id, num_envs, kwargs):
+    factory = _FACTORIES[id]
+    try:
+        inspect.signature(factory).bind(num_envs=num_envs, **kwargs)
+    except TypeError as error:
+        raise ValueError(
+            f"Expected keywords that the TensorFlow version of {id} knows ({error}). "
+            f"Received: {kwargs}. Gymnasium's version may know them: "
+            'backend="gymnasium"'
+        ) from None
+    env = factory(num_envs=num_envs, **kwargs)
+    if not isinstance(env, Environment):
+        raise ValueError(
+            f"Expected the factory of {id} to return an `Environment`. "
+            f"Received: {env!r}"
+        )
+    return env
+
+
+def _from_gymnasium(id, num_envs, backend, kwargs):
+    if id not in gymnasium.registry and _extra(id) == "kerasrl2[atari]":
+        try:
+            importlib.import_module("ale_py")  # registers the Atari games
+        except ImportError:
+            raise _missing(id, "kerasrl2[atari]") from None
+    try:
+        return GymnasiumEnvironment(id, num_envs, **kwargs)
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        extra = _extra(id)
+        if extra is None:
+            raise
+        raise _missing(id, extra) from error
+    except gymnasium.error.Error as error:
+        if id in gymnasium.registry and not isinstance(error, _UNKNOWN):
+            raise
+        raise _unknown(id, backend, str(error)) from None
+
+
+def _unknown(id, backend, reason):
+    known = {*gymnasium.registry, *(ids() if backend == "auto" else ())}
+    reason = reason.split(" Did you mean")[0].rstrip(".")
+    owners = "this library or of Gymnasium" if backend == "auto" else "Gymnasium"
+    return ValueError(
+        f"Expected an id of {owners}. Received: env={id!r}. {reason}"
+        f"{did_you_mean(id, sorted(known))}"
+    )
+
+
+def _extra(id):
+    """What to install for an id, or None."""
+    entry_point = getattr(gymnasium.registry.get(id), "entry_point", None)
+    place = f"{id} {entry_point}" if isinstance(entry_point, str) else id
+    return next((extra for part, extra in _INSTALL.items() if part in place), None)
+
+
+def _missing(id, extra):
+    return ImportError(f'{id} needs a missing package: pip install "{extra}"')

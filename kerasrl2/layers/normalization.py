@@ -1,0 +1,191 @@
+"""Layers that scale observations and rewards by what has been seen so far."""
+
+import keras
+from keras import ops
+
+from kerasrl2._checks import check_range, check_same_shape
+from kerasrl2.statistics import masked_moments, merge_moments
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class RunningNormalization(keras.layers.Layer):
+    """Standardises observations with the mean and variance of all it was shown.
+
+    `clip((x - mean) / sqrt(variance + epsilon), -clip, clip)`. Calling never changes
+    the statistics: `update` does, so that acting, learning and evaluating on one
+    observation agree, and only real transitions count. The moments, held in float32,
+    are weights that are saved but not trained. They start as a pseudo-count of 1e-4
+    samples with mean 0 and variance 1, which decides the first output only. Integer
+    observations (images, indices) pass unchanged and are not counted.
+
+    Args:
+        epsilon: Float > 0, added to the variance, in squared units of the observation.
+        clip: Float > 0, the largest output, in standard deviations.
+        **kwargs: Base layer arguments.
+
+    Input shape: `[B, *features]`; each feature has statistics of its own.
+
+    Output shape: the same.
+
+    Example:
+    >>> layer = RunningNormalization()
+    >>> layer.build([None, 1])
+    >>> layer.update(ops.array([[1.0], [3.0]]))
+    >>> round(float(layer(ops.array([[3.0]]))[0, 0]), 3)
+    1.0
+    """
+
+    def __init__(self, epsilon=1e-8, clip=10.0, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # float16 ends at 65 504
+        check_range("epsilon", epsilon, 0.0, open_low=True)
+        check_range("clip", clip, 0.0, open_low=True)
+        self.epsilon, self.clip = epsilon, clip
+
+    def build(self, input_shape):
+        self.mean, self.variance, self.count = _add_moments(self, input_shape[1:])
+
+    def call(self, observation):
+        if keras.backend.is_int_dtype(observation.dtype):
+            return observation
+        x = ops.cast(observation, "float32") - self.mean
+        x = x / ops.sqrt(self.variance + self.epsilon)
+        return ops.cast(ops.clip(x, -self.clip, self.clip), self.compute_dtype)
+
+    def compute_output_spec(self, observation):
+        integer = keras.backend.is_int_dtype(observation.dtype)
+        dtype = observation.dtype if integer else self.compute_dtype
+        return keras.KerasTensor(observation.shape, dtype=dtype)
+
+    def update(self, observation, mask=None):
+        """Counts observations in.
+
+        Args:
+            observation: `[..., *features]`, for instance `[T, N, F]`.
+            mask: `[...]` bool or None, False for rows that do not count.
+        """
+        _check_built(self)
+        observation = ops.convert_to_tensor(observation)
+        if keras.backend.is_int_dtype(observation.dtype):
+            return
+        features = tuple(self.mean.shape)
+        rank = len(features)
+        if tuple(observation.shape)[len(observation.shape) - rank :] != features:
+            raise ValueError(
+                f"Expected observations that end in {features}. "
+                f"Received: observation.shape={tuple(observation.shape)}"
+            )
+        observation = ops.cast(observation, "float32")
+        _count_in(self, masked_moments(observation, mask, feature_rank=rank))
+
+    def get_config(self):
+        config = super().get_config()
+        return {**config, "epsilon": self.epsilon, "clip": self.clip}
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class RewardScaling(keras.layers.Layer):
+    """Divides rewards by the standard deviation of the running discounted return.
+
+    Section 3 of Engstrom et al. (2020), https://arxiv.org/abs/2005.12729:
+    `R_t = gamma R_{t-1} + r_t`, begun anew with every episode. No mean is subtracted:
+    that would change which policy is best. The statistics are weights that are saved
+    but not trained; the `R` of each environment belong to the caller.
+
+    Args:
+        gamma: Float in [0, 1], the discount per env step.
+        epsilon: Float > 0, added to the variance, in squared units of return.
+        clip: Float > 0, the largest scaled reward.
+        **kwargs: Base layer arguments.
+
+    Input shape: any, rewards.
+
+    Output shape: the same, scaled rewards.
+
+    Example:
+    >>> layer = RewardScaling(gamma=0.5)
+    >>> layer.build([None])
+    >>> reward, ended = ops.array([[4.0], [0.0]]), ops.array([[False], [False]])
+    >>> accumulator = layer.update(reward, ended, ops.zeros([1]))  # R is 4, then 2
+    >>> float(accumulator[0]), round(float(layer(ops.array([3.0]))[0]), 2)
+    (2.0, 3.0)
+    """
+
+    def __init__(self, gamma=0.99, epsilon=1e-8, clip=10.0, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # float16 ends at 65 504
+        check_range("gamma", gamma, 0.0, 1.0)
+        check_range("epsilon", epsilon, 0.0, open_low=True)
+        check_range("clip", clip, 0.0, open_low=True)
+        self.gamma, self.epsilon, self.clip = gamma, epsilon, clip
+
+    def build(self, input_shape=None):
+        self.mean, self.variance, self.count = _add_moments(self, ())
+
+    def call(self, reward):
+        x = ops.cast(reward, "float32") / ops.sqrt(self.variance + self.epsilon)
+        return ops.cast(ops.clip(x, -self.clip, self.clip), self.compute_dtype)
+
+    def compute_output_spec(self, reward):
+        return keras.KerasTensor(reward.shape, dtype=self.compute_dtype)
+
+    def update(self, reward, ended, accumulator, valid=None):
+        """Counts the returns of a rollout in.
+
+        Args:
+            reward: `[T, N]` float or int, unscaled.
+            ended: `[T, N]` bool, `terminated | truncated`.
+            accumulator: `[N]` float32, the running returns `R`; zeros at first, then
+                what the last call returned.
+            valid: `[T, N]` bool or None, False for rows that are no transitions.
+
+        Returns:
+            `[N]` float32, the running returns after the rollout.
+        """
+        _check_built(self)
+        reward = ops.cast(reward, "float32")
+        ended = ops.cast(ended, "bool")
+        valid = ops.ones_like(ended) if valid is None else ops.cast(valid, "bool")
+        accumulator = ops.cast(accumulator, "float32")
+        check_same_shape(reward=reward, ended=ended, valid=valid)
+        check_same_shape(accumulator=accumulator, reward_of_one_step=reward[0])
+
+        def step(carry, row):
+            reward, ended, valid = row
+            total = ops.where(valid, self.gamma * carry + reward, carry)
+            return ops.where(ended & valid, 0.0, total), total
+
+        carry, totals = ops.scan(step, accumulator, (reward, ended, valid))
+        _count_in(self, masked_moments(totals, valid, feature_rank=0))
+        return carry
+
+    def get_config(self):
+        own = {"gamma": self.gamma, "epsilon": self.epsilon, "clip": self.clip}
+        return {**super().get_config(), **own}
+
+
+def _add_moments(layer, shape):
+    """Float32 suffices: merging in steps does not drift (`merge_moments`)."""
+    arguments = {"trainable": False, "dtype": "float32", "autocast": False}
+    mean = layer.add_weight(name="mean", shape=shape, initializer="zeros", **arguments)
+    variance = layer.add_weight(
+        name="variance", shape=shape, initializer="ones", **arguments
+    )
+    pseudo_count = keras.initializers.Constant(1e-4)
+    count = layer.add_weight(
+        name="count", shape=(), initializer=pseudo_count, **arguments
+    )
+    return mean, variance, count
+
+
+def _check_built(layer):
+    if not layer.built:
+        raise ValueError(
+            f"Expected `{layer.name}` to be called or built before `update`"
+        )
+
+
+def _count_in(layer, batch):
+    old = (layer.count, layer.mean, layer.variance)
+    count, mean, variance = merge_moments(*map(ops.convert_to_tensor, old), *batch)
+    layer.count.assign(count)
+    layer.mean.assign(mean)
+    layer.variance.assign(variance)

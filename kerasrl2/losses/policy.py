@@ -1,0 +1,153 @@
+"""Policy losses. One value per sample; the caller weights and reduces."""
+
+from keras import ops
+
+from kerasrl2._checks import check_range, check_same_shape
+
+
+def policy_gradient_loss(log_prob, advantage):
+    """The pseudo-loss whose gradient is the negative policy gradient.
+
+    Section 3 of Williams (1992), https://doi.org/10.1007/BF00992696: `-log pi(a|s) A`.
+    Its value means nothing, only its gradient does. Only `log_prob` receives one.
+
+    Args:
+        log_prob: `[...]` float, log-probability (nats) of the action taken.
+        advantage: `[...]` float, what the action was worth, in units of return: a
+            return, a return minus a baseline, or an advantage estimate.
+
+    Returns:
+        `[...]` float, the loss of each sample.
+
+    Example:
+    >>> loss = policy_gradient_loss(ops.log([0.5]), ops.convert_to_tensor([2.0]))
+    >>> round(float(loss[0]), 6)
+    1.386294
+    """
+    check_same_shape(log_prob=log_prob, advantage=advantage)
+    return -log_prob * ops.stop_gradient(advantage)
+
+
+def clipped_surrogate_loss(log_prob, old_log_prob, advantage, clip_ratio=0.2):
+    """PPO's clipped surrogate objective, negated so that it is minimised.
+
+    Equation (7) of Schulman et al. (2017), https://arxiv.org/abs/1707.06347:
+    `-min(rho * A, clip(rho, 1 - eps, 1 + eps) * A)` with
+    `rho = exp(log_prob - old_log_prob)`. Only `log_prob` receives a gradient.
+
+    Args:
+        log_prob: `[...]` float, log-probability (nats) of the action taken, under the
+            policy being trained.
+        old_log_prob: `[...]` float, the same under the policy that acted.
+        advantage: `[...]` float, advantage `A` of that action, in units of return.
+        clip_ratio: Float in (0, 1), the paper's `eps`.
+
+    Returns:
+        `[...]` float, the loss of each sample.
+
+    Example:
+    >>> loss = clipped_surrogate_loss(ops.log([1.5]), ops.log([1.0]), ops.ones([1]))
+    >>> round(float(loss[0]), 4)
+    -1.2
+    """
+    check_range("clip_ratio", clip_ratio, 0.0, 1.0, open_low=True, open_high=True)
+    check_same_shape(log_prob=log_prob, old_log_prob=old_log_prob, advantage=advantage)
+    advantage = ops.stop_gradient(advantage)
+    ratio = ops.exp(log_prob - ops.stop_gradient(old_log_prob))
+    clipped_ratio = ops.clip(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
+    return -ops.minimum(ratio * advantage, clipped_ratio * advantage)
+
+
+def categorical_log_prob(logits, action):
+    """Log-probability (nats) of discrete actions, from unnormalised logits.
+
+    Gradients flow to `logits`.
+
+    Args:
+        logits: `[..., A]` float.
+        action: `[...]` int, in `0 .. A - 1`. Any other gives NaN.
+
+    Returns:
+        `[...]` float.
+
+    Example:
+    >>> log_prob = categorical_log_prob(ops.zeros([1, 4]), ops.zeros([1], "int32"))
+    >>> round(float(log_prob[0]), 6)
+    -1.386294
+    """
+    action = ops.convert_to_tensor(action)
+    check_same_shape(logits=logits[..., 0], action=action)
+    log_p = ops.log_softmax(logits, axis=-1)
+    actions = ops.arange(logits.shape[-1], dtype="int32")
+    taken = ops.expand_dims(ops.cast(action, "int32"), -1) == actions
+    chosen = ops.sum(ops.where(taken, log_p, 0.0), axis=-1)
+    return ops.where(ops.any(taken, axis=-1), chosen, float("nan"))
+
+
+def categorical_entropy(logits):
+    """Entropy (nats) of a categorical distribution, from unnormalised logits.
+
+    `-sum_a p(a) log p(a)`, where `0 log 0` is 0: logits of -inf are allowed. To explore
+    more, subtract it from the loss. Gradients flow to `logits`.
+
+    Args:
+        logits: `[..., A]` float.
+
+    Returns:
+        `[...]` float, between 0 and `log A`.
+
+    Example:
+    >>> round(float(categorical_entropy(ops.log([[0.75, 0.25]]))[0]), 6)
+    0.562335
+    """
+    log_p = ops.log_softmax(logits, axis=-1)
+    finite = ops.where(log_p > -float("inf"), log_p, 0.0)
+    return -ops.sum(ops.exp(log_p) * finite, axis=-1)
+
+
+def kl_penalty(kl, coefficient, target=0.0):
+    """A penalty on leaving the old policy, `coefficient * max(kl - target, 0)`.
+
+    With `target=0` the penalty of equation (8) of Schulman et al. (2017),
+    https://arxiv.org/abs/1707.06347. Gradients flow to `kl`.
+
+    Args:
+        kl: `[...]` float, divergence (nats), for instance `head.kl(old, new)`.
+        coefficient: Float >= 0 or scalar tensor, the paper's `beta`.
+        target: Float >= 0, the divergence (nats) up to which nothing is charged.
+
+    Returns:
+        `[...]` float.
+
+    Example:
+    >>> [round(float(x), 4) for x in kl_penalty(ops.array([0.5, 0.1]), 2.0, target=0.2)]
+    [0.6, 0.0]
+    """
+    check_range("target", target, 0.0)
+    kl = ops.convert_to_tensor(kl)
+    return coefficient * (kl if target == 0.0 else ops.maximum(kl - target, 0.0))
+
+
+def approximate_kl(log_prob, old_log_prob):
+    """Estimates `KL(old policy || new policy)` from actions of the old policy.
+
+    The estimator `k3` of Schulman (2020), http://joschu.net/blog/kl-approx.html:
+    `(rho - 1) - log rho` with `rho = exp(log_prob - old_log_prob)`. Its mean is the
+    divergence, no term is negative, and its variance is small near 0. A measure, to
+    stop early for instance: no argument receives a gradient.
+
+    Args:
+        log_prob: `[...]` float, log-probability (nats) of the action taken, under the
+            policy being trained.
+        old_log_prob: `[...]` float, the same under the policy that acted.
+
+    Returns:
+        `[...]` float >= 0, nats.
+
+    Example:
+    >>> round(float(approximate_kl(ops.log([2.0]), ops.log([1.0]))[0]), 6)
+    0.306853
+    """
+    check_same_shape(log_prob=log_prob, old_log_prob=old_log_prob)
+    log_ratio = ops.stop_gradient(log_prob - old_log_prob)
+    return ops.expm1(log_ratio) - log_ratio

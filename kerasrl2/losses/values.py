@@ -1,0 +1,96 @@
+"""Losses on state values. One value per sample; the caller weights and reduces."""
+
+from keras import ops
+
+from kerasrl2._checks import check_range, check_same_shape
+
+
+def squared_error(value, target):
+    """`(value - target)**2`. Only `value` receives a gradient.
+
+    Args:
+        value: `[...]` float, predictions in units of return.
+        target: `[...]` float of the same shape, what they should have been.
+
+    Returns:
+        `[...]` float.
+
+    Example:
+    >>> [float(x) for x in squared_error(ops.array([1.0]), ops.array([3.0]))]
+    [4.0]
+    """
+    check_same_shape(value=value, target=target)
+    return (value - ops.stop_gradient(target)) ** 2
+
+
+def value_loss(value, target):
+    """Half the squared error, so that the slope is the error.
+
+    Equation (9.3) of Sutton and Barto (2018),
+    http://incompleteideas.net/book/the-book.html. Only `value` receives a gradient.
+
+    Args:
+        value: `[...]` float, predictions in units of return.
+        target: `[...]` float of the same shape, for instance `lambda_returns`.
+
+    Returns:
+        `[...]` float.
+
+    Example:
+    >>> [float(x) for x in value_loss(ops.array([1.0]), ops.array([3.0]))]
+    [2.0]
+    """
+    return 0.5 * squared_error(value, target)
+
+
+def clipped_value_loss(value, old_value, target, clip_range=0.2):
+    """The value loss of PPO implementations that limits how far a value may move.
+
+    Section 3 of Engstrom et al. (2020), https://arxiv.org/abs/2005.12729:
+    `max((V - y)**2, (clip(V, V_old - eps, V_old + eps) - y)**2) / 2`. Beyond the range
+    the gradient is zero, unless `V` has moved away from `y`. Only `value` receives one.
+
+    Args:
+        value: `[...]` float, predictions in units of return.
+        old_value: `[...]` float, predictions before the update began.
+        target: `[...]` float.
+        clip_range: Float > 0, the paper's `eps`, in units of return: choose it by the
+            scale of the returns.
+
+    Returns:
+        `[...]` float.
+
+    Example:
+    >>> value, old_value, target = ops.array([2.0]), ops.array([0.0]), ops.array([3.0])
+    >>> [float(x) for x in clipped_value_loss(value, old_value, target, clip_range=1.0)]
+    [2.0]
+    """
+    check_range("clip_range", clip_range, 0.0, open_low=True)
+    check_same_shape(value=value, old_value=old_value, target=target)
+    old_value = ops.stop_gradient(old_value)
+    clipped = old_value + ops.clip(value - old_value, -clip_range, clip_range)
+    return ops.maximum(value_loss(value, target), value_loss(clipped, target))
+
+
+def huber(error, delta=1.0):
+    """`error**2 / 2` up to `delta`, then linear.
+
+    Equation (1) of Huber (1964), https://doi.org/10.1214/aoms/1177703732. Elementwise,
+    unlike the functions of `keras.losses`. Gradients flow to `error` and lie in
+    `[-delta, delta]`.
+
+    Args:
+        error: `[...]` float, for instance a TD error.
+        delta: Float > 0, in the unit of `error`.
+
+    Returns:
+        `[...]` float.
+
+    Example:
+    >>> [float(x) for x in huber(ops.array([0.5, 2.0]))]
+    [0.125, 1.5]
+    """
+    check_range("delta", delta, 0.0, open_low=True)
+    size = ops.abs(error)
+    near = ops.minimum(size, delta)  # keeps the square, and its slope, finite
+    return 0.5 * near**2 + delta * (size - near)

@@ -1,0 +1,375 @@
+"""The on-policy loop: collect, estimate advantages, learn, as one compiled function."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from kerasrl2.permutations import random_permutation
+from kerasrl2.statistics import explained_variance
+from kerasrl2.training.episodes import (
+    EpisodeTotals,
+    RunningEpisodes,
+    count_episodes,
+    no_episodes,
+    zero_totals,
+)
+from kerasrl2.training.finite import (
+    find_in_metrics,
+    find_in_rollout,
+    is_healthy,
+    no_problem,
+    raise_if_found,
+)
+from kerasrl2.types import OnPolicyBatch, Rollout
+
+
+class LoopState(NamedTuple):
+    """What an iteration hands to the next.
+
+    Attributes:
+        iteration: Scalar int64, rollouts made so far.
+        env_state: Nest of tensors, the environments' own state.
+        observation: `[N, ...]`, what to act on next.
+        running: `RunningEpisodes`, episodes under way.
+        running_reward: `[N]` float32, discounted return of each episode so far, for
+            reward scaling.
+    """
+
+    iteration: Any
+    env_state: Any
+    observation: Any
+    running: RunningEpisodes
+    running_reward: Any
+
+
+class OnPolicyLoop(tf.Module):
+    """Runs an actor-critic agent and its environments in one compiled function.
+
+    An iteration collects `T` steps of `N` environments, then makes the agent's epochs
+    of minibatch updates from them. With a TensorFlow environment, XLA compiles whole
+    blocks of iterations; with a Gymnasium environment the loop is a graph and XLA
+    compiles what learns.
+
+    Args:
+        agent: An on-policy `Agent`: `explore`, `policy_and_value`, `advantages`,
+            `update` and the knobs `rollout_length`, `epochs`, `batch_size`.
+        env: `Environment` of `N` copies.
+        seed: Integer, of all random numbers of the run.
+        jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
+            graphs are faster on CPU), True or False.
+    """
+
+    def __init__(self, agent, env, seed, jit_compile="auto"):
+        super().__init__(name="on_policy_loop")
+        self.agent, self.env = agent, env
+        self.rollout_length = agent.rollout_length
+        self.steps_per_iteration = self.rollout_length * env.num_envs
+        self.batch_size = agent.batch_size or self.steps_per_iteration
+        self._check_batch_size()
+        if jit_compile == "auto":
+            jit_compile = not has_convolutions(agent.network)
+        self._learn = self._learn_from
+        if jit_compile and not env.in_graph:
+            self._learn = tf.function(
+                self._learn_from, jit_compile=True, autograph=False
+            )
+        self.num_traces = 0
+        self._block = tf.function(
+            self._run_block, jit_compile=jit_compile and env.in_graph, autograph=False
+        )
+        self._seed = tf.constant(seed % 2**31, tf.int32)
+        with env.errors():
+            env_state, observation = env.reset(tf.stack([self._seed, -1]))
+        state = LoopState(
+            iteration=tf.zeros([], tf.int64),
+            env_state=env_state,
+            observation=observation,
+            running=no_episodes(env.num_envs),
+            running_reward=tf.zeros([env.num_envs]),
+        )
+        self.state = tf.nest.map_structure(
+            lambda tensor: tf.Variable(tensor, trainable=False), state
+        )
+
+    def run(self, num_iterations):
+        """Makes `num_iterations` iterations.
+
+        Returns:
+            `(metrics, totals)`: the means over the block of what `update` reports and
+            of the explained variance, and the `EpisodeTotals` of the block.
+
+        Raises:
+            EnvironmentFailure: The environment raised.
+            NonFiniteError: NaN or infinity; nothing was learned from it.
+        """
+        state = tf.nest.map_structure(lambda variable: variable.value(), self.state)
+        with self.env.errors():
+            state, metrics, totals, problem = self._block(
+                tf.constant(num_iterations, tf.int64), state
+            )
+        tf.nest.map_structure(
+            lambda variable, value: variable.assign(value), self.state, state
+        )
+        raise_if_found(problem, self.env, self.rollout_length)
+        metrics = {name: float(value) for name, value in metrics.items()}
+        return metrics, totals
+
+    def compile(self):
+        """Traces and compiles by a block of no iterations; does nothing if done."""
+        if not self.num_traces:
+            state = tf.nest.map_structure(lambda variable: variable.value(), self.state)
+            self._block(tf.zeros([], tf.int64), state)
+
+    def _check_batch_size(self):
+        rows, size = self.steps_per_iteration, self.batch_size
+        if rows % size:
+            fitting = [n for n in range(1, rows + 1) if rows % n == 0]
+            near = sorted(sorted(fitting, key=lambda n: abs(n - size))[:3])
+            raise ValueError(
+                f"Expected `batch_size` to divide the rollout of {rows} steps "
+                f"({self.env.num_envs} environments x {self.rollout_length}), so that "
+                f"no step is dropped. Received: batch_size={size}. Near it: {near}"
+            )
+
+    def _run_block(self, num_iterations, state):
+        self.num_traces += 1
+        names = self.agent.metric_names
+        sums = {name: tf.zeros([]) for name in (*names, "explained_variance")}
+
+        def iterate(i, state, sums, updates, totals, problem):
+            state, new_sums, new_updates, new_totals, problem = self._iterate(state)
+            return (
+                i + 1,
+                state,
+                {name: sums[name] + new_sums[name] for name in sums},
+                updates + new_updates,
+                EpisodeTotals(*map(tf.add, totals, new_totals)),
+                problem,
+            )
+
+        i, state, sums, updates, totals, problem = tf.while_loop(
+            lambda i, state, sums, updates, totals, problem: (
+                (i < num_iterations) & is_healthy(problem)
+            ),
+            iterate,
+            (
+                tf.zeros([], tf.int64),
+                state,
+                sums,
+                tf.zeros([]),
+                zero_totals(),
+                no_problem(),
+            ),
+            parallel_iterations=1,
+        )
+        updates = tf.maximum(updates, 1.0)
+        metrics = {name: sums[name] / updates for name in names}
+        metrics["explained_variance"] = sums["explained_variance"] / tf.cast(
+            i, tf.float32
+        )
+        return state, metrics, totals, problem
+
+    def _iterate(self, state):
+        seeds = tf.random.stateless_uniform(
+            [2, 2],
+            tf.stack([self._seed, tf.cast(state.iteration, tf.int32)]),
+            minval=None,
+            maxval=None,
+            dtype=tf.int32,
+            alg="philox",
+        )
+        env_state, observation, rollout = self._collect(
+            state.env_state, state.observation, seeds[0]
+        )
+        running, running_reward, sums, updates, totals, problem = self._learn(
+            rollout,
+            observation,
+            state.running,
+            state.running_reward,
+            state.iteration,
+            seeds[1],
+        )
+        state = LoopState(
+            state.iteration + 1, env_state, observation, running, running_reward
+        )
+        return state, sums, updates, totals, problem
+
+    def _collect(self, env_state, observation, seed):
+        """Plays `T` steps; returns the new state, observation and the `Rollout`."""
+        num_steps, num_envs = self.rollout_length, self.env.num_envs
+        seeds = tf.random.stateless_uniform(
+            [num_steps, 2, 2], seed, None, None, tf.int32, alg="philox"
+        )
+        head = self.agent.head
+        # Few arrays, since each costs 10 us a step in a graph. Most environments have
+        # no rows that are not transitions.
+        flags = 3 if self.env.always_valid else 4
+        arrays = (
+            tf.TensorArray(
+                head.action_dtype,
+                num_steps,
+                element_shape=(num_envs, *head.action_shape),
+            ),
+            tf.TensorArray(tf.float32, num_steps, element_shape=(flags, num_envs)),
+            tf.TensorArray(
+                observation.dtype, num_steps, element_shape=(2, *observation.shape)
+            ),
+        )
+
+        def step(t, env_state, observation, arrays):
+            env_action, action = self.agent.explore(observation, seeds[t, 0])
+            env_state, after = self.env.step(env_state, env_action, seeds[t, 1])
+            signals = [after.reward, after.terminated, after.truncated, after.valid]
+            signals = [tf.cast(signal, tf.float32) for signal in signals[:flags]]
+            rows = (
+                action,
+                tf.stack(signals),
+                tf.stack([after.observation, after.next_observation]),
+            )
+            arrays = tuple(a.write(t, row) for a, row in zip(arrays, rows, strict=True))
+            return t + 1, env_state, after.observation, arrays
+
+        _, env_state, last_observation, arrays = tf.while_loop(
+            lambda t, *_: t < num_steps,
+            step,
+            (0, env_state, observation, arrays),
+            parallel_iterations=1,
+        )
+        actions, signals, observations = (array.stack() for array in arrays)
+        rollout = Rollout(
+            observation=tf.concat([observation[None], observations[:-1, 0]], axis=0),
+            action=actions,
+            reward=signals[:, 0],
+            terminated=signals[:, 1] > 0.0,
+            truncated=signals[:, 2] > 0.0,
+            valid=signals[:, 3] > 0.0
+            if flags == 4
+            else tf.ones([num_steps, num_envs], tf.bool),
+            next_observation=observations[:, 1],
+        )
+        return env_state, last_observation, rollout
+
+    def _learn_from(
+        self, rollout, last_observation, running, running_reward, iteration, seed
+    ):
+        """Learns from a `Rollout`, unless it holds a NaN."""
+        agent = self.agent
+        problem = find_in_rollout(rollout, last_observation, iteration)
+        running, totals = count_episodes(rollout, running)
+        usable = rollout.valid & is_healthy(problem)
+        reward, running_reward = agent.scale_reward(rollout, running_reward, usable)
+        batch = self._prepare(rollout._replace(reward=reward), last_observation)
+        explained = explained_variance(batch.value, batch.target, batch.valid)
+        sums, updates, problem = self._epochs(batch, problem, iteration, seed)
+        agent.observe(rollout.observation, usable)
+        sums["explained_variance"] = explained
+        return running, running_reward, sums, updates, totals, problem
+
+    def _prepare(self, rollout, last_observation):
+        """Values, advantages and log-probabilities of a rollout, in large batches."""
+        agent = self.agent
+        rows, num_envs = self.steps_per_iteration, self.env.num_envs
+        shape = rollout.reward.shape
+
+        def flat(tensor):
+            return tf.reshape(tensor, [rows, *tensor.shape[2:]])
+
+        def values(observation):
+            return agent.policy_and_value(observation)[1]
+
+        observation, action = flat(rollout.observation), flat(rollout.action)
+        parameters, value = agent.policy_and_value(observation)
+        log_prob = agent.head.log_prob(parameters, action)
+        value = tf.reshape(value, shape)
+        last_value = tf.reshape(values(last_observation), [1, num_envs])
+        following = tf.concat([value[1:], last_value], axis=0)
+        # The successor is what was acted on next, unless the episode was cut there.
+        next_value = tf.cond(
+            tf.reduce_any(rollout.truncated),
+            lambda: tf.where(
+                rollout.truncated,
+                tf.reshape(values(flat(rollout.next_observation)), shape),
+                following,
+            ),
+            lambda: following,
+        )
+        advantage, target = agent.advantages(rollout, value, next_value)
+        return OnPolicyBatch(
+            observation=observation,
+            action=action,
+            log_prob=log_prob,
+            value=flat(value),
+            advantage=flat(advantage),
+            target=flat(target),
+            valid=flat(rollout.valid),
+        )
+
+    def _epochs(self, batch, problem, iteration, seed):
+        """`epochs` passes over shuffled minibatches; stops at NaN or `agent.stops`."""
+        agent, rows, size = self.agent, self.steps_per_iteration, self.batch_size
+        seeds = tf.random.stateless_uniform(
+            [agent.epochs, 2], seed, None, None, tf.int32, alg="philox"
+        )
+
+        def learn(minibatch, loop):
+            sums, updates, _, _ = loop
+            metrics = agent.update(minibatch)
+            check_metric_names(metrics, agent)
+            sums = {name: sums[name] + metrics[name] for name in sums}
+            found = find_in_metrics(metrics, iteration)
+            return sums, updates + 1.0, found, agent.stops(metrics)
+
+        def goes_on(loop):
+            return is_healthy(loop[2]) & ~loop[3]
+
+        def minibatches(shuffled, loop):
+            def step(start, loop):
+                rows_of = tf.nest.map_structure(
+                    lambda tensor: take_rows(tensor, start, size), shuffled
+                )
+                return start + size, learn(rows_of, loop)
+
+            return tf.while_loop(
+                lambda start, loop: (start < rows) & goes_on(loop), step, (0, loop)
+            )[1]
+
+        def epoch(e, loop):
+            if size == rows:
+                return e + 1, learn(batch, loop)
+            order = random_permutation(rows, seeds[e])
+            shuffled = tf.nest.map_structure(
+                lambda tensor: tf.gather(tensor, order), batch
+            )
+            return e + 1, minibatches(shuffled, loop)
+
+        sums = {name: tf.zeros([]) for name in agent.metric_names}
+        _, (sums, updates, problem, _) = tf.while_loop(
+            lambda e, loop: (e < agent.epochs) & goes_on(loop),
+            epoch,
+            (0, (sums, tf.zeros([]), problem, tf.constant(False))),
+            parallel_iterations=1,
+        )
+        return dict(sums), updates, problem
+
+
+def take_rows(tensor, start, size):
+    """`tensor[start : start + size]` with a static number of rows."""
+    rest = [0] * (tensor.shape.rank - 1)
+    return tf.slice(tensor, [start, *rest], [size, *tensor.shape[1:]])
+
+
+def has_convolutions(network):
+    """Whether any layer of a Keras model is a convolution."""
+    layers = network._flatten_layers() if isinstance(network, keras.Layer) else []
+    return any("Conv" in type(layer).__name__ for layer in layers)
+
+
+def check_metric_names(metrics, agent):
+    """Raises `ValueError` unless `update` returned what `metric_names` promises."""
+    if set(metrics) != set(agent.metric_names):
+        raise ValueError(
+            f"Expected `update` of {type(agent).__name__} to return the metrics its "
+            f"`metric_names` lists: {sorted(agent.metric_names)}. "
+            f"Received: {sorted(metrics)}"
+        )

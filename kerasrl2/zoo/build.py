@@ -1,0 +1,50 @@
+"""Agents with tuned settings."""
+
+import kerasrl2._startup  # noqa: F401
+
+import inspect
+
+from kerasrl2 import agents, envs
+from kerasrl2._checks import check_choice
+
+
+def tuned_agent(
+    algorithm, env_id, steps=None, seed=None, backend="auto", overrides=None
+):
+    """An agent with the zoo's settings and the environment to train it on.
+
+    Args:
+        algorithm: String, one of `algorithms()`.
+        env_id: Environment id, also one without tuned settings.
+        steps: Integer, env steps it will be trained for; None takes the tuned number
+            (100 000 for an unknown environment). Linear schedules end there.
+        seed: Integer or None.
+        backend: `"auto"`, `"tensorflow"` or `"gymnasium"`.
+        overrides: Dictionary of keywords of `for_env`, before the tuned ones.
+
+    Returns:
+        `(agent, env, steps)`.
+
+    Example:
+    >>> agent, env, steps = tuned_agent("ppo", "CartPole-v1", seed=0)
+    >>> env.num_envs, steps
+    (8, 100000)
+    """
+    from kerasrl2 import zoo
+
+    check_choice("algorithm", algorithm, zoo.algorithms())
+    settings = {**zoo.settings(algorithm, env_id), **(overrides or {})}
+    steps = steps or settings.get("steps", 100_000)
+    settings.pop("steps", None)
+    agent_class = getattr(agents, algorithm.upper())
+
+    def knob(name):
+        default = inspect.signature(agent_class.__init__).parameters.get(name)
+        return settings.get(name, default.default if default else None)
+
+    env = envs.make(env_id, num_envs=int(knob("num_envs")), backend=backend)
+    rows = int(knob("rollout_length")) * env.num_envs
+    minibatches = max(1, rows // int(knob("batch_size") or rows))
+    updates = -(-steps // rows) * int(knob("epochs") or 1) * minibatches
+    settings = zoo.with_schedules(settings, updates)
+    return agent_class.for_env(env, seed=seed, **settings), env, steps

@@ -1,0 +1,93 @@
+"""The same workloads with other libraries, one JSON line a run.
+
+    DIR/torch/bin/python peers.py {sb3,sbx} {ppo-zoo,ppo-wide}
+    DIR/torch/bin/python peers.py sb3 time-to-solve --seed 0
+
+The environment: `pip install torch==2.13.0`, then `pip install
+stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`.
+"""
+
+import argparse
+import json
+import os
+import time
+import warnings
+
+STARTED = time.perf_counter()
+warnings.filterwarnings("ignore")
+ZOO = {
+    "n_steps": 32, "batch_size": 256, "n_epochs": 20, "gae_lambda": 0.8, "gamma": 0.98,
+    "ent_coef": 0.0, "learning_rate": 1e-3, "clip_range": 0.2,
+}  # fmt: skip
+PPO = {
+    "ppo-zoo": (8, ZOO, 50_000),
+    "ppo-wide": (256, {"n_steps": 32, "batch_size": 2048, "n_epochs": 4}, 100_000),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("library", choices=["sb3", "sbx"])
+    parser.add_argument("workload", choices=[*PPO, "time-to-solve"])
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(os.cpu_count())
+    if arguments.workload == "time-to-solve":
+        time_to_solve(arguments.library, arguments.seed)
+        return
+    num_envs, knobs, steps = PPO[arguments.workload]
+    model = ppo(arguments.library, num_envs, knobs)
+    if arguments.library == "sbx":
+        model.learn(2_000)  # compiles outside the clock
+    started = time.perf_counter()
+    model.learn(steps, reset_num_timesteps=True)
+    speed = steps / (time.perf_counter() - started)
+    report(arguments.library, arguments.workload, "env_steps/s", speed)
+
+
+def ppo(library, num_envs, knobs, **more):
+    from stable_baselines3.common.env_util import make_vec_env
+
+    if library == "sb3":
+        import stable_baselines3 as lib
+
+        more["device"] = "cpu"
+    else:
+        import sbx as lib
+    envs = make_vec_env("CartPole-v1", num_envs, seed=more.get("seed"))
+    return lib.PPO("MlpPolicy", envs, **knobs, **more)
+
+
+def time_to_solve(library, seed):
+    """From the process' start to a 20-episode evaluation of at least 475."""
+    from stable_baselines3.common.callbacks import (
+        EvalCallback,
+        StopTrainingOnRewardThreshold,
+    )
+    from stable_baselines3.common.env_util import make_vec_env
+
+    def linear(start):
+        return lambda left: left * start
+
+    knobs = {**ZOO, "learning_rate": linear(1e-3), "clip_range": linear(0.2)}
+    model = ppo(library, 8, knobs, seed=seed)
+    stop = StopTrainingOnRewardThreshold(475, verbose=0)
+    test = make_vec_env("CartPole-v1", 8, seed=seed + 1000)
+    evaluate = EvalCallback(
+        test, stop, n_eval_episodes=20, eval_freq=10_000 // 8, verbose=0
+    )
+    model.learn(100_000, evaluate)
+    seconds = time.perf_counter() - STARTED
+    solved = evaluate.best_mean_reward >= 475
+    report(library, "time-to-solve", "s", seconds if solved else float("nan"))
+
+
+def report(library, workload, unit, value):
+    line = {"library": library, "workload": workload, "unit": unit}
+    print(json.dumps({**line, "value": round(value, 2)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Scores over seeds, with the tuned settings of the zoo, one JSON line a run.
+
+    python -m tests.benchmarks.scores ppo CartPole-v1 [--seeds 5] [--steps N]
+    python -m tests.benchmarks.scores all --output docs/results/scores.jsonl
+    python -m tests.benchmarks.scores table docs/results/scores.jsonl
+
+Each agent is evaluated greedily on 100 episodes after its last step, with seeds of
+their own; `random` is the floor: uniformly random actions.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+EPISODES = 100
+CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of 5
+    ("ppo", "CartPole-v1", 100_000, 475.0, 5),
+    ("a2c", "CartPole-v1", 500_000, 475.0, 4),
+    ("ppo", "Acrobot-v1", 300_000, -90.0, 5),
+    ("ppo", "Pendulum-v1", 300_000, -250.0, 5),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("algorithm", help="ppo, a2c, random, all, or table")
+    parser.add_argument("env", nargs="?")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--output", type=Path, default=None)
+    arguments = parser.parse_args()
+    if arguments.algorithm == "table":
+        print_table(Path(arguments.env))
+        return
+    from kerasrl2.cli.values import parse_assignments
+
+    overrides = parse_assignments(arguments.set)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    jobs = [(arguments.algorithm, arguments.env, arguments.steps)]
+    if arguments.algorithm == "all":
+        jobs = [claim[:3] for claim in CLAIMS]
+        jobs += [("random", env, None) for env in sorted({c[1] for c in CLAIMS})]
+    for algorithm, env_id, steps in jobs:
+        for seed in seeds:
+            emit(play(algorithm, env_id, steps, seed, overrides), arguments.output)
+
+
+def play(algorithm, env_id, steps, seed, overrides):
+    """Trains with one seed and evaluates; `random` only evaluates."""
+    from kerasrl2.zoo.build import tuned_agent
+
+    base = {"algorithm": algorithm, "env": env_id, "seed": seed}
+    if algorithm == "random":
+        return {**base, "steps": 0, **random_scores(env_id, seed)}
+    agent, env, steps = tuned_agent(algorithm, env_id, steps, seed, overrides=overrides)
+    started = time.perf_counter()
+    history = agent.fit(env, steps=steps, epochs=10, verbose=0)
+    seconds = time.perf_counter() - started
+    scores = agent.evaluate(env_id, episodes=EPISODES, seed=10_000 + seed)
+    training = history.history["return"]
+    return {
+        **base,
+        "steps": int(agent.env_steps),
+        "return": round(scores["return"], 2),
+        "return_std": round(scores["return_std"], 2),
+        "training_returns": [round(value, 1) for value in training],
+        "seconds": round(seconds, 1),
+        **({"set": overrides} if overrides else {}),
+    }
+
+
+def random_scores(env_id, seed):
+    """Mean return of uniformly random actions over `EPISODES` episodes."""
+    import gymnasium
+    import numpy as np
+
+    env = gymnasium.make(env_id)
+    env.action_space.seed(seed)
+    returns = []
+    for episode in range(EPISODES):
+        env.reset(seed=10_000 * (seed + 1) + episode)
+        total, ended = 0.0, False
+        while not ended:
+            _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            total, ended = total + float(reward), terminated or truncated
+        returns.append(total)
+    mean, deviation = float(np.mean(returns)), float(np.std(returns))
+    return {"return": round(mean, 2), "return_std": round(deviation, 2)}
+
+
+def emit(line, output):
+    names = ("kerasrl2", "tensorflow", "keras", "gymnasium", "numpy")
+    line["versions"] = {name: importlib.metadata.version(name) for name in names}
+    line["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    text = json.dumps(line)
+    print(text, flush=True)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("a") as file:
+            file.write(text + "\n")
+
+
+def print_table(path):
+    """Markdown: one row an algorithm and environment, beside the random floor."""
+    runs = {}
+    for text in path.read_text().splitlines():
+        line = json.loads(text)
+        key = line["algorithm"], line["env"]
+        runs.setdefault(key, {})[line["seed"]] = line
+    print(
+        "| algorithm | environment | env steps | return of each seed | mean | random |"
+    )
+    print("|---|---|---|---|---|---|")
+    for (algorithm, env_id), lines in runs.items():
+        if algorithm == "random":
+            continue
+        returns = [line["return"] for _, line in sorted(lines.items())]
+        floor = runs.get(("random", env_id), {}).values()
+        floor = statistics.mean(line["return"] for line in floor) if floor else None
+        each = ", ".join(f"{value:.1f}" for value in returns)
+        print(
+            f"| {algorithm} | {env_id} | {next(iter(lines.values()))['steps']:,} | "
+            f"{each} | {statistics.mean(returns):.1f} | "
+            f"{'-' if floor is None else f'{floor:.1f}'} |"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""Training speed on the standard workloads, one JSON line each.
+
+    python -m tests.benchmarks.speed ppo-zoo [--backend gymnasium] [--seconds 10]
+    python -m tests.benchmarks.speed all --peers DIR
+
+`--peers DIR` runs Stable-Baselines3 and SBX on the same work right after, with the
+interpreter `DIR/torch/bin/python` that has them (see `peers.py`). Start-up, tracing and
+compilation are outside the clock and are printed beside the speed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STARTED = time.perf_counter()
+CARTPOLE = {"gamma": 0.98, "lambda_": 0.8, "learning_rate": 1e-3, "clip_ratio": 0.2}
+PPO = {
+    "ppo-zoo": {
+        "num_envs": 8, "rollout_length": 32, "epochs": 20, "batch_size": 256,
+        **CARTPOLE,
+    },
+    "ppo-wide": {
+        "num_envs": 256, "rollout_length": 32, "epochs": 4, "batch_size": 2048,
+    },
+}  # fmt: skip
+WORKLOADS = [*PPO, "ppo-zoo-gymnasium", "act", "scaling", "memory"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workload", choices=[*WORKLOADS, "all"])
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--peers", type=Path, default=None)
+    arguments = parser.parse_args()
+    if arguments.workload == "all" or arguments.peers:
+        run_side_by_side(arguments)
+        return
+    measure(arguments)
+
+
+def run_side_by_side(arguments):
+    """Each workload in a process of its own, followed by the peers'."""
+    names = WORKLOADS if arguments.workload == "all" else [arguments.workload]
+    for name in names:
+        seconds = str(arguments.seconds)
+        command = [sys.executable, "-m", "tests.benchmarks.speed", name]
+        subprocess.run([*command, "--seconds", seconds], check=True)
+        if arguments.peers and name in PPO:
+            python = arguments.peers / "torch" / "bin" / "python"
+            script = Path(__file__).with_name("peers.py")
+            for library in ("sb3", "sbx"):
+                subprocess.run([python, script, library, name], check=True)
+
+
+def measure(arguments):
+    name, backend = arguments.workload, arguments.backend
+    if name == "ppo-zoo-gymnasium":
+        name, backend = "ppo-zoo", "gymnasium"
+    threads = arguments.threads or (1 if name in ("ppo-zoo", "act", "memory") else 2)
+    import kerasrl2 as krl
+    from kerasrl2.cli.machine import set_threads
+
+    _ = krl.agents
+    set_threads(threads)
+    imported = time.perf_counter() - STARTED
+    base = {"library": "kerasrl2", "workload": name, "threads": threads}
+    base["import_seconds"] = round(imported, 2)
+    if name == "act":
+        report(base, "ms/action", 1e3 * act_seconds())
+    elif name == "scaling":
+        for num_envs in (1, 8, 64, 256, 2048):
+            knobs = {"num_envs": num_envs, "rollout_length": 32, "epochs": 4}
+            knobs["batch_size"] = max(32, min(2048, 8 * num_envs))
+            speed, details = ppo_speed(knobs, backend, arguments.seconds / 3)
+            microseconds = 1e6 / speed
+            report(base | details | {"num_envs": num_envs}, "us/env_step", microseconds)
+    elif name == "memory":
+        memory(base)
+    else:
+        speed, details = ppo_speed(PPO[name], backend, arguments.seconds)
+        report(base | details, "env_steps/s", speed)
+
+
+def ppo_speed(knobs, backend, seconds):
+    """Median speed of five equal blocks after compilation, and what came before."""
+    import kerasrl2 as krl
+
+    env = krl.envs.make("CartPole-v1", num_envs=knobs["num_envs"], backend=backend)
+    agent = krl.agents.PPO.for_env(env, seed=0, **knobs)
+    loop = agent.loop(env)
+    started = time.perf_counter()
+    loop.compile()
+    compiled = time.perf_counter() - started
+    loop.run(1)
+    started = time.perf_counter()
+    loop.run(10)
+    iterations = max(1, int(10 * seconds / 5 / (time.perf_counter() - started)))
+    speeds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        loop.run(iterations)
+        elapsed = time.perf_counter() - started
+        speeds.append(iterations * loop.steps_per_iteration / elapsed)
+    details = {
+        "environment": "tensorflow" if env.in_graph else "gymnasium",
+        "compile_seconds": round(compiled, 2),
+        "slowest": round(min(speeds), 1),
+        "fastest": round(max(speeds), 1),
+    }
+    return statistics.median(speeds), details
+
+
+def act_seconds():
+    """Median time of one observation in, one action out, 64-64."""
+    import numpy as np
+
+    import kerasrl2 as krl
+
+    agent = krl.agents.PPO.for_env("CartPole-v1", seed=0)
+    observation = np.zeros(4, np.float32)
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        for _ in range(500):
+            agent.act(observation)
+        times.append((time.perf_counter() - started) / 500)
+    return statistics.median(times[2:])
+
+
+def memory(base):
+    """Resident memory after 10^5 and after 10^6 env steps of `ppo-zoo`."""
+    import kerasrl2 as krl
+
+    env = krl.envs.make("CartPole-v1", num_envs=8)
+    agent = krl.agents.PPO.for_env(env, seed=0, **PPO["ppo-zoo"])
+    sizes = {}
+    for steps in (100_000, 500_000, 1_000_000):
+        left = steps - int(agent.env_steps)
+        agent.fit(env, steps=left, epochs=1, verbose=0)
+        sizes[f"mb_at_{steps}"] = round(resident_megabytes(), 1)
+    growth = sizes["mb_at_1000000"] - sizes["mb_at_100000"]
+    report(base | sizes, "MB grown from 1e5 to 1e6 env steps", growth)
+
+
+def resident_megabytes():
+    """Resident memory of this process now (its peak, where /proc is missing)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 2**20
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def report(base, unit, value):
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    line = {**base, "unit": unit, "value": round(value, 3), "machine": machine}
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

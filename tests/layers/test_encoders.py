@@ -1,0 +1,147 @@
+"""Tests of `kerasrl2.layers.encoders`."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasrl2.layers import actor_critic, mlp, nature_cnn
+
+# Keras 3.15 saves variables in a way that NumPy 2.4 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+
+
+def kernels(model):
+    found = []
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D):
+            kernel = layer.kernel.numpy()
+            found.append((layer, kernel.reshape(-1, kernel.shape[-1])))
+    return found
+
+
+def gain(kernel):
+    """The common singular value of a scaled orthogonal matrix."""
+    values = np.linalg.svd(kernel, compute_uv=False)
+    np.testing.assert_allclose(values, values[0], rtol=1e-4)
+    return values[0]
+
+
+def test_mlp():
+    model = mlp((2, 3), hidden=(8, 5), activation="relu")
+    assert model(np.zeros([7, 2, 3])).shape == (7, 5)
+    for layer, kernel in kernels(model):
+        np.testing.assert_allclose(gain(kernel), np.sqrt(2.0), rtol=1e-5)
+        np.testing.assert_array_equal(layer.bias, 0.0)
+    assert mlp((4,), hidden=()).output_shape == (None, 4)
+    linear = mlp((4,), hidden=(4,), activation=None)
+    np.testing.assert_allclose(gain(kernels(linear)[0][1]), 1.0, rtol=1e-5)
+
+
+def test_nature_cnn():
+    model = nature_cnn((84, 84, 4), units=None)
+    assert model.output_shape == (None, 3136)
+    assert [k.shape for _, k in kernels(model)] == [(256, 32), (512, 64), (576, 64)]
+    assert nature_cnn().output_shape == (None, 512)
+    image = np.random.default_rng(0).integers(256, size=(2, 36, 36, 1), dtype="u1")
+    model = nature_cnn((36, 36, 1), units=None)
+    np.testing.assert_allclose(model(image), model(image.astype("f4")), rtol=1e-6)
+    by_hand = image / np.float32(255.0)  # the first layer sees pixels of at most 1
+    first = keras.Model(model.input, model.layers[1].output)(image)
+    np.testing.assert_allclose(first, by_hand, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"observation_shape": (4,), "num_parameters": 3},
+        {"observation_shape": (2, 3), "num_parameters": 3, "shared": True},
+        {"observation_shape": (), "num_parameters": 2, "num_classes": 5},
+        {"observation_shape": (4,), "num_parameters": 6, "gaussian_std": "independent"},
+        {"observation_shape": (4,), "num_parameters": 6, "gaussian_std": "dependent"},
+        {"observation_shape": (36, 40, 2), "num_parameters": 2, "hidden": (8,)},
+    ],
+    ids=lambda arguments: "-".join(map(str, arguments.values())),
+)
+def test_actor_critic(tmp_path, arguments):
+    model = actor_critic(**arguments)
+    shape, size = arguments["observation_shape"], arguments["num_parameters"]
+    x = np.random.default_rng(0).normal(size=(5, *shape)).astype("f4")
+    if shape == ():
+        x = np.arange(5)
+    parameters, value = model(x)
+    assert parameters.shape == (5, size)
+    assert value.shape == (5, 1)
+    if len(shape) < 3:  # convolutions: plain graph is the faster way
+        for a, b in zip(tf.function(model, jit_compile=True)(x), model(x), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for a, b in zip(loaded(x), model(x), strict=True):
+        np.testing.assert_array_equal(a, b)
+    named = {layer.name: kernel for layer, kernel in kernels(model)}
+    np.testing.assert_allclose(gain(named["value"]), 1.0, rtol=1e-4)
+    policy = named.get("policy", named.get("mean"))
+    np.testing.assert_allclose(gain(policy), 0.01, rtol=1e-4)
+
+
+def gradients_of(model, output):
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(model(np.ones([2, 4], "f4"))[output])
+    return tape.gradient(y, model.trainable_weights)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_sharing(shared):
+    model = actor_critic((4,), 3, shared=shared)
+    policy, value = gradients_of(model, 0), gradients_of(model, 1)
+    both = [
+        w
+        for w, p, v in zip(model.trainable_weights, policy, value, strict=True)
+        if p is not None and v is not None
+    ]
+    assert len(both) == (4 if shared else 0)
+
+
+@pytest.mark.parametrize("gaussian_std", ["independent", "dependent"])
+def test_initial_standard_deviation(gaussian_std):
+    model = actor_critic((4,), 6, gaussian_std=gaussian_std, initial_log_std=-0.7)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("f4")
+    log_std = model(x)[0][:, 3:]
+    np.testing.assert_allclose(log_std, -0.7, atol=0.1)
+    same = np.ptp(log_std, axis=0).max() == 0.0
+    assert same == (gaussian_std == "independent")
+
+
+def test_one_hot_observations():
+    """Each discrete observation has a row of weights of its own."""
+    model = actor_critic((), 2, hidden=(), num_classes=3)
+    named = {layer.name: kernel for layer, kernel in kernels(model)}
+    np.testing.assert_allclose(model(np.array([2, 0]))[0], named["policy"][[2, 0]])
+
+
+def test_outputs_stay_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        for std in (None, "independent", "dependent"):
+            model = actor_critic((4,), 2, gaussian_std=std)
+            assert [y.dtype.name for y in model(np.zeros([1, 4]))] == ["float32"] * 2
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match=r"36 x 36.*\(4, 84, 84\)"):
+        nature_cnn((4, 84, 84))
+    with pytest.raises(ValueError, match="even `num_parameters`"):
+        actor_critic((4,), 3, gaussian_std="dependent")
+    with pytest.raises(ValueError, match="`num_classes` with"):
+        actor_critic((), 3)
+    with pytest.raises(ValueError, match="`num_classes` with"):
+        actor_critic((4,), 3, num_classes=3)
+    with pytest.raises(ValueError, match="Did you mean 'nature_cnn'"):
+        actor_critic((4,), 3, encoder="natur_cnn")
+    with pytest.raises(ValueError, match="`gaussian_std`"):
+        actor_critic((4,), 4, gaussian_std="state")
+    with pytest.raises(ValueError, match="`hidden`"):
+        mlp((4,), hidden=(0,))
