@@ -2,6 +2,12 @@
 
 import kerasrl2._startup  # noqa: F401
 
+from kerasrl2.losses.distributional import (
+    distributional_cross_entropy,
+    project_distribution,
+    quantile_huber_loss,
+    quantile_midpoints,
+)
 from kerasrl2.losses.keras_losses import (
     ActorCriticLoss,
     HuberCriticLoss,
@@ -15,6 +21,12 @@ from kerasrl2.losses.policy import (
     kl_penalty,
     policy_gradient_loss,
 )
+from kerasrl2.losses.temporal_difference import (
+    double_q_td_error,
+    importance_weighted_td_loss,
+    q_learning_td_error,
+    take_action,
+)
 from kerasrl2.losses.values import clipped_value_loss, huber, squared_error, value_loss
 
 __all__ = [
@@ -26,9 +38,17 @@ __all__ = [
     "categorical_log_prob",
     "clipped_surrogate_loss",
     "clipped_value_loss",
+    "distributional_cross_entropy",
+    "double_q_td_error",
     "huber",
+    "importance_weighted_td_loss",
     "kl_penalty",
     "policy_gradient_loss",
+    "project_distribution",
+    "q_learning_td_error",
+    "quantile_huber_loss",
+    "quantile_midpoints",
     "squared_error",
+    "take_action",
     "value_loss",
 ]

@@ -1,0 +1,126 @@
+"""Temporal-difference errors of action values. One value per sample."""
+
+from keras import ops
+
+from kerasrl2._checks import check_same_shape
+from kerasrl2.losses.values import huber
+
+
+def take_action(values, action):
+    """The value of the action taken, for each row.
+
+    Args:
+        values: `[..., A]` float. Receives a gradient at the action taken, exactly 0
+            elsewhere.
+        action: `[...]` int in `[0, A)`.
+
+    Returns:
+        `[...]` float.
+
+    Example:
+    >>> [float(q) for q in take_action(ops.array([[1.0, 2.0], [3.0, 4.0]]), [1, 0])]
+    [2.0, 3.0]
+    """
+    action = ops.convert_to_tensor(action, dtype="int32")
+    if len(values.shape) != len(action.shape) + 1:
+        raise ValueError(
+            "Expected `values` of shape [..., A] and `action` of shape [...]. "
+            f"Received: values.shape={tuple(values.shape)}, action.shape={tuple(action.shape)}"
+        )
+    taken = ops.take_along_axis(values, ops.expand_dims(action, -1), axis=-1)
+    return ops.squeeze(taken, axis=-1)
+
+
+def q_learning_td_error(q_values, action, reward, discount, next_q_values):
+    """Q-learning's error, `r + discount * max_b Q'(s', b) - Q(s, a)`.
+
+    Algorithm 1 of Mnih et al. (2015), https://doi.org/10.1038/nature14236, with `Q'`
+    the target network. Only `q_values` receives a gradient.
+
+    Args:
+        q_values: `[B, A]` float, `Q(s, .)`, in units of return.
+        action: `[B]` int, the action taken in `s`.
+        reward: `[B]` float.
+        discount: `[B]` float, 0 where `s'` is terminal.
+        next_q_values: `[B, A]` float, `Q'(s', .)`.
+
+    Returns:
+        `[B]` float, target minus prediction.
+
+    Example:
+    >>> zero = ops.zeros([1, 2])
+    >>> reward, discount = ops.ones([1]), ops.array([0.9])
+    >>> error = q_learning_td_error(zero, [0], reward, discount, zero + 5.0)
+    >>> round(float(error[0]), 4)
+    5.5
+    """
+    check_same_shape(q_values=q_values, next_q_values=next_q_values)
+    return _td_error(
+        q_values, action, reward, discount, ops.max(next_q_values, axis=-1)
+    )
+
+
+def double_q_td_error(
+    q_values, action, reward, discount, next_q_values, next_target_q_values
+):
+    """Double Q-learning's error, `r + discount * Q'(s', argmax Q(s', .)) - Q(s, a)`.
+
+    Equation (4) of van Hasselt et al. (2016), https://arxiv.org/abs/1509.06461, with
+    the target network as the second estimator. Only `q_values` receives a gradient.
+
+    Args:
+        q_values: `[B, A]` float, `Q(s, .)`, in units of return.
+        action: `[B]` int, the action taken in `s`.
+        reward: `[B]` float.
+        discount: `[B]` float, 0 where `s'` is terminal.
+        next_q_values: `[B, A]` float, `Q(s', .)` of the online network, selects.
+        next_target_q_values: `[B, A]` float, `Q'(s', .)`, evaluates.
+
+    Returns:
+        `[B]` float, target minus prediction.
+
+    Example:
+    >>> online, target = ops.array([[3.0, 1.0]]), ops.array([[2.0, 5.0]])
+    >>> zero, one = ops.zeros([1, 2]), ops.ones([1])
+    >>> error = double_q_td_error(zero, [0], one, 0.9 * one, online, target)
+    >>> round(float(error[0]), 4)
+    2.8
+    """
+    check_same_shape(
+        q_values=q_values,
+        next_q_values=next_q_values,
+        next_target_q_values=next_target_q_values,
+    )
+    best = ops.argmax(next_q_values, axis=-1)
+    next_value = take_action(next_target_q_values, best)
+    return _td_error(q_values, action, reward, discount, next_value)
+
+
+def importance_weighted_td_loss(td_error, weight, delta=1.0):
+    """Huber loss of a temporal-difference error times its sampling weight.
+
+    Algorithm 1, line 13, of Schaul et al. (2016), https://arxiv.org/abs/1511.05952.
+    Only `td_error` receives a gradient.
+
+    Args:
+        td_error: `[B]` float, in units of return.
+        weight: `[B]` float, importance-sampling weights; ones if sampled uniformly.
+        delta: Float > 0, where the loss turns linear.
+
+    Returns:
+        `[B]` float, the loss of each sample.
+
+    Example:
+    >>> error, weight = ops.array([1.0, -2.0]), ops.array([1.0, 0.5])
+    >>> loss = importance_weighted_td_loss(error, weight)
+    >>> [float(x) for x in loss]
+    [0.5, 0.75]
+    """
+    check_same_shape(td_error=td_error, weight=weight)
+    return ops.stop_gradient(weight) * huber(td_error, delta)
+
+
+def _td_error(q_values, action, reward, discount, next_value):
+    taken = take_action(q_values, action)
+    check_same_shape(taken=taken, reward=reward, discount=discount)
+    return ops.stop_gradient(reward + discount * next_value) - taken
