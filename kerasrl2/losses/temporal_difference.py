@@ -25,7 +25,8 @@ def take_action(values, action):
     if len(values.shape) != len(action.shape) + 1:
         raise ValueError(
             "Expected `values` of shape [..., A] and `action` of shape [...]. "
-            f"Received: values.shape={tuple(values.shape)}, action.shape={tuple(action.shape)}"
+            f"Received: values.shape={tuple(values.shape)}, "
+            f"action.shape={tuple(action.shape)}"
         )
     taken = ops.take_along_axis(values, ops.expand_dims(action, -1), axis=-1)
     return ops.squeeze(taken, axis=-1)
