@@ -21,6 +21,7 @@ _ROOMS = (
     "layers",
     "losses",
     "permutations",
+    "plotting",
     "returns",
     "statistics",
     "training",

@@ -24,12 +24,14 @@ def check_range(name, value, low=None, high=None, *, open_low=False, open_high=F
 
     Args:
         name: String, the argument's name in the message.
-        value: Number; a tensor is not checked.
+        value: Number; None, a tensor or a schedule is not checked.
         low: Number or None, the smallest allowed value.
         high: Number or None, the largest allowed value.
         open_low: Boolean, whether `low` itself is excluded.
         open_high: Boolean, whether `high` itself is excluded.
     """
+    if isinstance(value, str | bool | list | tuple | dict):
+        raise ValueError(f"Expected `{name}` to be a number. Received: {value!r}")
     if not isinstance(value, numbers.Real):
         return
     below = low is not None and (value < low or (open_low and value == low))
@@ -42,7 +44,8 @@ def check_range(name, value, low=None, high=None, *, open_low=False, open_high=F
 
 def check_positive_integer(name, value):
     """Raises `ValueError` unless `value` is an integer of at least 1."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 1:
         raise ValueError(f"Expected `{name}` to be an integer >= 1. Received: {value}")
 
 
@@ -76,6 +79,6 @@ def check_keywords(owner, received, known):
     for name in received:
         if name not in known:
             raise ValueError(
-                f"Expected keywords `{owner}` knows: {', '.join(known)}. "
-                f"Received: {name!r}{did_you_mean(name, known)}"
+                f"Expected a keyword of `{owner}`. Received: {name!r}"
+                f"{did_you_mean(name, known) or '.'} It knows: {', '.join(known)}"
             )

@@ -1,7 +1,7 @@
 """Imports TensorFlow without its start-up chatter.
 
 Its native code writes a few lines to the error stream while it loads, before any log
-level applies. They are kept back; if the import fails they are shown.
+level applies, and more when XLA compiles for the first time.
 """
 
 import contextlib
@@ -13,29 +13,35 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 @contextlib.contextmanager
-def _native_stderr_kept_back():
+def native_chatter_kept_back():
+    """Keeps back what native code writes to the error stream, unless it fails.
+
+    What Python writes to `sys.stderr` goes out as ever.
+    """
     try:
         sys.stderr.flush()
         saved = os.dup(2)
     except (AttributeError, OSError, ValueError):  # no error stream to keep quiet
         yield
         return
-    with tempfile.TemporaryFile() as kept:
+    stream = sys.stderr
+    with tempfile.TemporaryFile() as kept, os.fdopen(saved, "w") as outside:
+        if stream is sys.__stderr__:
+            sys.stderr = outside
         os.dup2(kept.fileno(), 2)
         try:
             yield
         except BaseException:
-            os.dup2(saved, 2)
             kept.seek(0)
-            os.write(2, kept.read())
+            os.write(saved, kept.read())
             raise
         finally:
+            outside.flush()
             os.dup2(saved, 2)
-            os.close(saved)
+            sys.stderr = stream
 
 
-if "tensorflow" not in sys.modules:
-    with _native_stderr_kept_back():
-        import tensorflow as tf
+with native_chatter_kept_back():
+    import tensorflow as tf
 
-        tf.config.list_physical_devices()  # looks for GPUs, noisily where there is none
+    tf.config.list_physical_devices()  # looks for GPUs, noisily where there is none

@@ -69,6 +69,7 @@ class A2C(ActorCriticMixin, Agent):
         xla="auto",
         **kwargs,
     ):
+        check_range("learning_rate", learning_rate, 0.0)
         if optimizer is None:
             optimizer = keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-5)
         super().__init__(

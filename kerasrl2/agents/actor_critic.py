@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasrl2 import envs
-from kerasrl2._checks import check_keywords, check_positive_integer
+from kerasrl2._checks import check_keywords, check_positive_integer, check_range
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.distributions import head_for
 from kerasrl2.layers import (
@@ -75,6 +75,7 @@ class ActorCriticMixin:
         own = inspect.signature(cls.for_env).parameters
         known = {*own, *cls.knobs()} - {"env", "knobs", "head", "observation_spec"}
         check_keywords(f"{cls.__name__}.for_env", knobs, known)
+        check_range("seed", seed, 0)
         made = env if isinstance(env, envs.Environment) else envs.make(env)
         spec = ObservationSpec.of_space(made.observation_space)
         head = head_for(made.action_space, distribution)
@@ -161,6 +162,8 @@ class ActorCriticMixin:
         for name in ("batch_size", "n_step"):
             if getattr(self, name) is not None:
                 check_positive_integer(name, getattr(self, name))
+        for name in ("value_clip", "target_kl"):
+            check_range(name, getattr(self, name, None), 0.0, open_low=True)
 
     def _check_network(self):
         super()._check_network()

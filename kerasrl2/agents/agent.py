@@ -8,7 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2 import envs
-from kerasrl2._checks import check_keywords, check_positive_integer
+from kerasrl2._checks import (
+    check_choice,
+    check_keywords,
+    check_positive_integer,
+    check_range,
+)
 from kerasrl2.agents.compiled import Runtime, compiled_when_eager, is_recipe
 from kerasrl2.agents.specs import ObservationSpec, check_spaces
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
@@ -53,6 +58,9 @@ class Agent(keras.Model):
         known = _KERAS_KEYWORDS | set(self.knobs())
         check_keywords(type(self).__name__, kwargs, known)
         super().__init__(**kwargs)
+        check_choice("xla", xla, ("auto", True, False))
+        check_range("max_gradient_norm", max_gradient_norm, 0.0, open_low=True)
+        check_range("seed", seed, 0)
         self.network, self.head = network, head
         if observation_spec is None:
             observation_spec = ObservationSpec.of_network(network)
@@ -223,9 +231,7 @@ class Agent(keras.Model):
         """
         check_positive_integer("steps", steps)
         check_positive_integer("epochs", epochs)
-        if num_envs is None and is_recipe(env):
-            num_envs = self.num_envs
-        loop = self._runtime.loop(self, env, num_envs)
+        loop = self.prepare(env, num_envs)
         validation = None
         if validation_env is not None:
             validation = self._runtime.evaluator(
@@ -261,8 +267,17 @@ class Agent(keras.Model):
         evaluator = self._runtime.evaluator(self, env, episodes)
         return evaluator.run(self, greedy, seed, max_episode_steps)
 
+    def prepare(self, env, num_envs=None):
+        """The loop that `fit` runs on an environment, checked but not yet compiled.
+
+        The same environment gives the same loop again; `loop.compile()` compiles it.
+        """
+        if num_envs is None and is_recipe(env):
+            num_envs = self.num_envs
+        return self._runtime.loop(self, env, num_envs)
+
     def loop(self, env):
-        """The training loop on an `envs.Environment`."""
+        """A new training loop on an `envs.Environment`."""
         return self.loop_class(self, env, self.seed, self.xla)
 
     def environment(self, env, num_envs):

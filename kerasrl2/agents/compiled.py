@@ -1,5 +1,7 @@
 """Compiled functions and environments an agent keeps, outside of what is saved."""
 
+from kerasrl2._startup import native_chatter_kept_back
+
 import functools
 import json
 
@@ -94,9 +96,12 @@ class Runtime:
             def function(observation):
                 return act(agent, observation, False, None)
 
+        example = tf.zeros([1, *spec.shape], spec.dtype), tf.constant([0, 0])
         compiled = tf.function(
             function, input_signature=signature, autograph=False, jit_compile=xla
         ).get_concrete_function()
+        with native_chatter_kept_back():
+            compiled(*example[: len(signature)])
         self.functions[act, training, single] = compiled
         return compiled
 

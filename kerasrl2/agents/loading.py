@@ -7,6 +7,17 @@ import keras
 
 from kerasrl2.agents.agent import Agent
 
+# What Keras raises on a file that is cut, changed, or of unknown classes.
+_UNREADABLE = (
+    AttributeError,
+    ImportError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+)
+
 
 def load_agent(filepath, custom_objects=None):
     """Loads an agent that `agent.save` wrote.
@@ -38,9 +49,10 @@ def load_agent(filepath, custom_objects=None):
         agent = keras.saving.load_model(
             path, custom_objects=custom_objects, safe_mode=True
         )
-    except (TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
+        reason = str(error).partition("\n")[0][:200]
         raise ValueError(
-            f"Expected a readable agent. {path} could not be loaded: {error}"
+            f"Expected a readable agent. {path} could not be loaded: {reason}"
         ) from error
     if not isinstance(agent, Agent):
         raise ValueError(

@@ -100,6 +100,8 @@ class PPO(ActorCriticMixin, Agent):
         xla="auto",
         **kwargs,
     ):
+        check_range("learning_rate", learning_rate, 0.0)
+        check_range("clip_ratio", clip_ratio, 0.0, 1.0, open_low=True, open_high=True)
         if optimizer is None:
             optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-5)
         super().__init__(

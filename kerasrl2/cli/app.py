@@ -1,5 +1,6 @@
 """Commands and their arguments. Heavy modules are imported by the command that runs."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -135,5 +136,12 @@ def _version(
 
 
 def main():
-    """Entry point of the console script."""
-    app()
+    """Entry point of the console script: a wrong argument is one line, not a page."""
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not a usage error of click
+            raise
+        typer.echo(f"Error: {error.format_message()}", err=True)
+        sys.exit(getattr(error, "exit_code", 2))
+    sys.exit(code if isinstance(code, int) else 0)

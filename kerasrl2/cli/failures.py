@@ -17,6 +17,6 @@ def plain_failures():
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    except (ValueError, EnvironmentFailure, OSError) as error:
+    except (ValueError, ImportError, EnvironmentFailure, OSError) as error:
         typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(EXIT_FAILURE) from None

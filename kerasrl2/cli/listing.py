@@ -1,11 +1,10 @@
 """`kerasrl2 list`."""
 
-import inspect
-
 import typer
 
 from kerasrl2 import zoo
 from kerasrl2._checks import check_choice
+from kerasrl2.cli.values import settable
 
 
 def show(what, algorithm):
@@ -31,12 +30,8 @@ def _settings(algorithm):
     from kerasrl2 import agents
 
     agent_class = getattr(agents, algorithm.upper())
-    seen = {"env", "network", "head", "observation_spec", "knobs", "self", "kwargs"}
-    for function in (agent_class.for_env, agent_class.__init__):
-        for name, parameter in inspect.signature(function).parameters.items():
-            if name not in seen:
-                seen.add(name)
-                typer.echo(f"{name} = {parameter.default!r}")
+    for name, default in settable(agent_class).items():
+        typer.echo(f"{name} = {default!r}")
     for env_id in zoo.environments(algorithm):
         typer.echo(f"\n{env_id}")
         for name, value in zoo.settings(algorithm, env_id).items():

@@ -48,7 +48,9 @@ def threads_for(settings):
     Args:
         settings: Dictionary of the agent's keywords.
     """
-    widest = max(settings.get("hidden", (64, 64)), default=0)
+    hidden = settings.get("hidden", (64, 64))
+    hidden = hidden if isinstance(hidden, list | tuple) else ()
+    widest = max((units for units in hidden if isinstance(units, int)), default=0)
     rows = settings.get("batch_size") or 0
     small = widest <= 128 and rows < 1024 and "encoder" not in settings
     return 1 if small else os.cpu_count() or 1

@@ -12,6 +12,7 @@ from kerasrl2 import __version__, zoo
 from kerasrl2._checks import check_choice
 from kerasrl2.cli import machine
 from kerasrl2.cli.runs import free_run_directory, write_config
+from kerasrl2.cli.values import check_kinds
 
 STARTED = time.perf_counter()
 
@@ -35,9 +36,10 @@ def train(
     check_choice("backend", backend, ["auto", "tensorflow", "gymnasium"])
     machine.use_compilation_cache()
     gc.disable()  # importing and tracing make objects that stay: see `_Phases`
-    from kerasrl2 import callbacks, envs
+    from kerasrl2 import agents, callbacks, envs
     from kerasrl2.zoo.build import tuned_agent
 
+    check_kinds(overrides, getattr(agents, algorithm.upper()))
     phases = [time.perf_counter()]
     if num_envs is not None:
         overrides = {**overrides, "num_envs": num_envs}
@@ -46,6 +48,7 @@ def train(
     machine.set_threads(threads or machine.threads_for(settings))
     seed = secrets.randbelow(2**31) if seed is None else seed
     agent, env, budget = tuned_agent(algorithm, env_id, steps, seed, backend, overrides)
+    agent.prepare(env)  # what cannot run leaves no directory behind
     directory = free_run_directory(run_dir, algorithm, env_id)
     write_config(
         directory,

@@ -1,6 +1,15 @@
 """`name=value` assignments of the command line."""
 
+import inspect
+import numbers
+
 import yaml
+
+from kerasrl2._checks import check_keywords
+
+# Keywords whose values are objects, and what has an option of its own.
+_INTERNAL = {"self", "kwargs", "knobs", "env", "network", "head", "observation_spec"}
+_INTERNAL |= {"observation_normalizer", "reward_scaling", "optimizer", "seed"}
 
 
 def parse_assignments(assignments):
@@ -23,6 +32,42 @@ def parse_assignments(assignments):
             )
         values[name.strip().replace("-", "_")] = _value(text)
     return values
+
+
+def settable(agent_class):
+    """Defaults of what `--set` may change: plain keywords, by name."""
+    return {
+        name: parameter.default
+        for function in (agent_class.for_env, agent_class.__init__)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in _INTERNAL
+    }
+
+
+def check_kinds(overrides, agent_class):
+    """Raises `ValueError` if a setting cannot be set, or has a value of another kind.
+
+    Args:
+        overrides: Dictionary, what `parse_assignments` returned.
+        agent_class: Subclass of `Agent`.
+    """
+    defaults = settable(agent_class)
+    check_keywords(f"{agent_class.__name__}.for_env", overrides, defaults)
+    for name, value in overrides.items():
+        default = defaults[name]
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        schedule = isinstance(value, str) and value.startswith("linear")
+        if isinstance(default, bool):
+            fits, kind = isinstance(value, bool), "true or false"
+        elif isinstance(default, str):
+            fits, kind = isinstance(value, str | bool), "a word"
+        elif isinstance(default, tuple):
+            whole = isinstance(value, list) and all(type(n) is int for n in value)
+            fits, kind = whole, "a list of integers such as [64, 64]"
+        else:
+            fits, kind = number or schedule or value is None, "a number"
+        if not fits:
+            raise ValueError(f"Expected `{name}` as {kind}. Received: {value!r}")
 
 
 def _value(text):

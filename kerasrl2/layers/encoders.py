@@ -31,8 +31,8 @@ def mlp(input_shape, hidden=(64, 64), activation="tanh", name="mlp"):
     """
     inputs = keras.Input(tuple(input_shape))
     x = inputs if len(input_shape) == 1 else layers.Flatten()(inputs)
+    check_hidden(hidden)
     for units in hidden:
-        check_positive_integer("hidden", units)
         x = _dense(units, _hidden_gain(activation), activation=activation)(x)
     return keras.Model(inputs, x, name=name)
 
@@ -118,6 +118,7 @@ def actor_critic(
     [(None, 2), (None, 1)]
     """
     check_positive_integer("num_parameters", num_parameters)
+    check_hidden(hidden)
     check_choice("encoder", encoder, ("auto", "mlp", "nature_cnn"))
     check_choice("gaussian_std", gaussian_std, (None, "independent", "dependent"))
     shape = tuple(observation_shape)
@@ -168,6 +169,17 @@ def _policy_output(x, num_parameters, gaussian_std, initial_log_std):
         size, POLICY_GAIN, dtype="float32", name="log_std", bias_initializer=bias
     )(x)
     return layers.Concatenate(dtype="float32", name="policy")([mean, log_std])
+
+
+def check_hidden(hidden):
+    """Raises `ValueError` unless `hidden` is a sequence of positive integers."""
+    if not isinstance(hidden, list | tuple):
+        raise ValueError(
+            "Expected `hidden` to be a sequence of layer sizes, such as [64, 64]. "
+            f"Received: {hidden!r}"
+        )
+    for units in hidden:
+        check_positive_integer("hidden", units)
 
 
 def _hidden_gain(activation):

@@ -31,19 +31,18 @@ class Evaluator(tf.Module):
 
     def run(self, agent, greedy=True, seed=0, max_episode_steps=None):
         """Plays; returns the dictionary `Agent.evaluate` describes."""
-        block = self._block(agent, greedy)
         num_envs, quota = self.env.num_envs, self.max_quota
         with self.env.errors():
             env_state, observation = self.env.reset(tf.constant([seed % 2**31, 1]))
             counted = tf.zeros([num_envs], tf.int32)
             running = tf.zeros([num_envs]), tf.zeros([num_envs], tf.int32)
             table = tf.zeros([num_envs, quota]), tf.zeros([num_envs, quota], tf.int32)
-            step = 0
+            carry, step = (env_state, observation, counted, running, table), 0
+            block = self._block(agent, greedy, carry)
             while bool(tf.reduce_any(counted < self.quota)):
                 seeds = tf.constant([seed % 2**31, step], tf.int32)
-                env_state, observation, counted, running, table = block(
-                    seeds, env_state, observation, counted, running, table
-                )
+                carry = block(seeds, carry)
+                _, _, counted, running, table = carry
                 step += _BLOCK_STEPS
                 under_way = tf.where(counted < self.quota, running[1], 0)
                 self._check_length(under_way, table[1], max_episode_steps)
@@ -67,14 +66,18 @@ class Evaluator(tf.Module):
                 f"Received: one of {longest} or more in {self.env.id!r}."
             )
 
-    def _block(self, agent, greedy):
+    def _block(self, agent, greedy, carry):
         key = (id(agent), greedy)
         if key not in self._blocks:
 
-            def block(seed, *carry):
+            def block(seed, carry):
                 return self._play(agent, greedy, seed, *carry)
 
+            # Concrete, or TensorFlow warns of retracing once there were a few agents.
             self._blocks[key] = tf.function(block, autograph=False)
+            self._blocks[key] = self._blocks[key].get_concrete_function(
+                tf.constant([0, 0]), carry
+            )
         return self._blocks[key]
 
     def _play(

@@ -1,11 +1,12 @@
 """The on-policy loop: collect, estimate advantages, learn, as one compiled function."""
 
+from kerasrl2._startup import native_chatter_kept_back
+
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from kerasrl2.permutations import random_permutation
 from kerasrl2.statistics import explained_variance
 from kerasrl2.training.episodes import (
     EpisodeTotals,
@@ -14,8 +15,8 @@ from kerasrl2.training.episodes import (
     no_episodes,
     zero_totals,
 )
+from kerasrl2.training.epochs import run_epochs
 from kerasrl2.training.finite import (
-    find_in_metrics,
     find_in_rollout,
     is_healthy,
     no_problem,
@@ -74,7 +75,7 @@ class OnPolicyLoop(tf.Module):
             self._learn = tf.function(
                 self._learn_from, jit_compile=True, autograph=False
             )
-        self.num_traces = 0
+        self.num_traces, self._compiled = 0, None
         self._block = tf.function(
             self._run_block, jit_compile=jit_compile and env.in_graph, autograph=False
         )
@@ -103,9 +104,12 @@ class OnPolicyLoop(tf.Module):
             EnvironmentFailure: The environment raised.
             NonFiniteError: NaN or infinity; nothing was learned from it.
         """
+        self.compile()
         state = tf.nest.map_structure(lambda variable: variable.value(), self.state)
+        eager = tf.config.functions_run_eagerly()  # the user looks into it
+        block = self._block if eager else self._compiled
         with self.env.errors():
-            state, metrics, totals, problem = self._block(
+            state, metrics, totals, problem = block(
                 tf.constant(num_iterations, tf.int64), state
             )
         tf.nest.map_structure(
@@ -117,9 +121,35 @@ class OnPolicyLoop(tf.Module):
 
     def compile(self):
         """Traces and compiles by a block of no iterations; does nothing if done."""
-        if not self.num_traces:
-            state = tf.nest.map_structure(lambda variable: variable.value(), self.state)
-            self._block(tf.zeros([], tf.int64), state)
+        if self._compiled is not None or tf.config.functions_run_eagerly():
+            return
+        state = tf.nest.map_structure(lambda variable: variable.value(), self.state)
+        none = tf.zeros([], tf.int64)
+        with native_chatter_kept_back():
+            # Concrete, or TensorFlow warns of retracing once there were a few loops.
+            self._compiled = self._block.get_concrete_function(none, state)
+            self._compiled(none, state)
+            if isinstance(self._learn, tf.types.experimental.PolymorphicFunction):
+                # From a graph, or XLA compiles once more when the block calls it.
+                tf.function(self._learn_nothing, autograph=False)(state)
+
+    def _learn_nothing(self, state):
+        """Runs `_learn` on rewards that are no numbers: it learns nothing."""
+        observation, head = state.observation, self.agent.head
+        shape = [self.rollout_length, self.env.num_envs]
+        observations = tf.zeros([shape[0], *observation.shape], observation.dtype)
+        no = tf.zeros(shape, tf.bool)
+        rollout = Rollout(
+            observation=observations,
+            action=tf.zeros([*shape, *head.action_shape], head.action_dtype),
+            reward=tf.fill(shape, float("nan")),
+            terminated=no,
+            truncated=no,
+            valid=~no,
+            next_observation=observations,
+        )
+        running, seed = (state.running, state.running_reward), tf.constant([0, 0])
+        return self._learn(rollout, observation, *running, state.iteration, seed)
 
     def _check_batch_size(self):
         rows, size = self.steps_per_iteration, self.batch_size
@@ -261,7 +291,9 @@ class OnPolicyLoop(tf.Module):
         reward, running_reward = agent.scale_reward(rollout, running_reward, usable)
         batch = self._prepare(rollout._replace(reward=reward), last_observation)
         explained = explained_variance(batch.value, batch.target, batch.valid)
-        sums, updates, problem = self._epochs(batch, problem, iteration, seed)
+        sums, updates, problem = run_epochs(
+            agent, batch, self.batch_size, problem, iteration, seed
+        )
         agent.observe(rollout.observation, usable)
         sums["explained_variance"] = explained
         return running, running_reward, sums, updates, totals, problem
@@ -305,71 +337,8 @@ class OnPolicyLoop(tf.Module):
             valid=flat(rollout.valid),
         )
 
-    def _epochs(self, batch, problem, iteration, seed):
-        """`epochs` passes over shuffled minibatches; stops at NaN or `agent.stops`."""
-        agent, rows, size = self.agent, self.steps_per_iteration, self.batch_size
-        seeds = tf.random.stateless_uniform(
-            [agent.epochs, 2], seed, None, None, tf.int32, alg="philox"
-        )
-
-        def learn(minibatch, loop):
-            sums, updates, _, _ = loop
-            metrics = agent.update(minibatch)
-            check_metric_names(metrics, agent)
-            sums = {name: sums[name] + metrics[name] for name in sums}
-            found = find_in_metrics(metrics, iteration)
-            return sums, updates + 1.0, found, agent.stops(metrics)
-
-        def goes_on(loop):
-            return is_healthy(loop[2]) & ~loop[3]
-
-        def minibatches(shuffled, loop):
-            def step(start, loop):
-                rows_of = tf.nest.map_structure(
-                    lambda tensor: take_rows(tensor, start, size), shuffled
-                )
-                return start + size, learn(rows_of, loop)
-
-            return tf.while_loop(
-                lambda start, loop: (start < rows) & goes_on(loop), step, (0, loop)
-            )[1]
-
-        def epoch(e, loop):
-            if size == rows:
-                return e + 1, learn(batch, loop)
-            order = random_permutation(rows, seeds[e])
-            shuffled = tf.nest.map_structure(
-                lambda tensor: tf.gather(tensor, order), batch
-            )
-            return e + 1, minibatches(shuffled, loop)
-
-        sums = {name: tf.zeros([]) for name in agent.metric_names}
-        _, (sums, updates, problem, _) = tf.while_loop(
-            lambda e, loop: (e < agent.epochs) & goes_on(loop),
-            epoch,
-            (0, (sums, tf.zeros([]), problem, tf.constant(False))),
-            parallel_iterations=1,
-        )
-        return dict(sums), updates, problem
-
-
-def take_rows(tensor, start, size):
-    """`tensor[start : start + size]` with a static number of rows."""
-    rest = [0] * (tensor.shape.rank - 1)
-    return tf.slice(tensor, [start, *rest], [size, *tensor.shape[1:]])
-
 
 def has_convolutions(network):
     """Whether any layer of a Keras model is a convolution."""
     layers = network._flatten_layers() if isinstance(network, keras.Layer) else []
     return any("Conv" in type(layer).__name__ for layer in layers)
-
-
-def check_metric_names(metrics, agent):
-    """Raises `ValueError` unless `update` returned what `metric_names` promises."""
-    if set(metrics) != set(agent.metric_names):
-        raise ValueError(
-            f"Expected `update` of {type(agent).__name__} to return the metrics its "
-            f"`metric_names` lists: {sorted(agent.metric_names)}. "
-            f"Received: {sorted(metrics)}"
-        )

@@ -5,7 +5,7 @@ import kerasrl2._startup  # noqa: F401
 import inspect
 
 from kerasrl2 import agents, envs
-from kerasrl2._checks import check_choice
+from kerasrl2._checks import check_choice, check_positive_integer
 
 
 def tuned_agent(
@@ -20,7 +20,8 @@ def tuned_agent(
             (100 000 for an unknown environment). Linear schedules end there.
         seed: Integer or None.
         backend: `"auto"`, `"tensorflow"` or `"gymnasium"`.
-        overrides: Dictionary of keywords of `for_env`, before the tuned ones.
+        overrides: Dictionary of keywords of `for_env`, before the tuned ones. Other
+            `num_envs` or `rollout_length` keep the tuned number of minibatches.
 
     Returns:
         `(agent, env, steps)`.
@@ -33,7 +34,9 @@ def tuned_agent(
     from kerasrl2 import zoo
 
     check_choice("algorithm", algorithm, zoo.algorithms())
-    settings = {**zoo.settings(algorithm, env_id), **(overrides or {})}
+    overrides = overrides or {}
+    tuned = zoo.settings(algorithm, env_id)
+    settings = {**tuned, **overrides}
     steps = steps or settings.get("steps", 100_000)
     settings.pop("steps", None)
     agent_class = getattr(agents, algorithm.upper())
@@ -42,9 +45,15 @@ def tuned_agent(
         default = inspect.signature(agent_class.__init__).parameters.get(name)
         return settings.get(name, default.default if default else None)
 
-    env = envs.make(env_id, num_envs=int(knob("num_envs")), backend=backend)
-    rows = int(knob("rollout_length")) * env.num_envs
-    minibatches = max(1, rows // int(knob("batch_size") or rows))
-    updates = -(-steps // rows) * int(knob("epochs") or 1) * minibatches
+    for name in ("num_envs", "rollout_length", "batch_size", "epochs"):
+        if knob(name) is not None:
+            check_positive_integer(name, knob(name))
+    rows = knob("rollout_length") * knob("num_envs")
+    if "batch_size" in tuned and "batch_size" not in overrides:
+        tuned_rows = tuned["rollout_length"] * tuned["num_envs"]
+        settings["batch_size"] = max(1, rows * tuned["batch_size"] // tuned_rows)
+    env = envs.make(env_id, num_envs=knob("num_envs"), backend=backend)
+    minibatches = max(1, rows // (knob("batch_size") or rows))
+    updates = -(-steps // rows) * (knob("epochs") or 1) * minibatches
     settings = zoo.with_schedules(settings, updates)
     return agent_class.for_env(env, seed=seed, **settings), env, steps

@@ -1,0 +1,209 @@
+"""Every keyword of every agent does something, or is refused."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasrl2 import distributions, layers
+from kerasrl2.agents import A2C, PPO, ObservationSpec
+
+SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.05, 4, 0.001)
+CLIP_SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.2, 8, 0.001)
+
+BASE = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "learning_rate": 0.05}
+BASE |= {"seed": 0, "xla": False}
+PPO_BASE = {"batch_size": 4, "epochs": 2}
+
+CHANGES = {
+    "learning_rate": [0.01, SCHEDULE],
+    "optimizer": [keras.optimizers.SGD, keras.optimizers.Adam],
+    "gamma": [0.5],
+    "lambda_": [0.5],
+    "n_step": [2],
+    "value_coefficient": [0.1],
+    "entropy_coefficient": [0.1],
+    "normalize_advantages": ["other"],
+    "max_gradient_norm": [0.05, None],
+    "rollout_length": [8],
+    "num_envs": [4],
+    "observation_normalizer": [layers.RunningNormalization],
+    "reward_scaling": [layers.RewardScaling],
+    "seed": [1],
+}
+PPO_CHANGES = {
+    "clip_ratio": [0.001, CLIP_SCHEDULE],
+    "value_clip": [0.001],
+    "target_kl": [1e-9],
+    "epochs": [1],
+    "batch_size": [8, None],
+}
+CASES = [
+    (agent_class, name, value)
+    for agent_class, more in ((PPO, PPO_CHANGES), (A2C, {}))
+    for name, values in {**CHANGES, **more}.items()
+    for value in values
+]
+# `network`, `head` and `observation_spec` are `for_env`'s; `xla` has a test below.
+ELSEWHERE = {"network", "head", "observation_spec", "xla"}
+
+
+@pytest.fixture
+def eager():
+    """Nothing is traced: the runs are too short for it to pay."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def trained_weights(agent_class, knobs, results={}):  # noqa: B006
+    """Weights after 2 rollouts; those of unchanged knobs are remembered."""
+    if not knobs and agent_class in results:
+        return results[agent_class]
+    own = PPO_BASE if agent_class is PPO else {}
+    agent = agent_class.for_env("CartPole-v1", **{**BASE, **own, **knobs})
+    rows = agent.rollout_length * agent.num_envs
+    agent.fit("CartPole-v1", steps=2 * rows, epochs=1, verbose=0)
+    weights = agent.network.get_weights()
+    if not knobs:
+        results[agent_class] = weights
+    return weights
+
+
+@pytest.mark.parametrize("agent_class", [PPO, A2C])
+def test_the_table_is_complete(agent_class):
+    tested = {name for owner, name, _ in CASES if owner is agent_class}
+    assert tested | ELSEWHERE == set(agent_class.knobs())
+
+
+@pytest.mark.parametrize(("agent_class", "name", "value"), CASES)
+def test_each_keyword_changes_what_is_learned(eager, agent_class, name, value):
+    if value == "other":
+        value = not inspect.signature(agent_class.__init__).parameters[name].default
+    if isinstance(value, type):
+        value = value(0.05) if name == "optimizer" else value()
+    usual = trained_weights(agent_class, {})
+    changed = trained_weights(agent_class, {name: value})
+    assert all(np.isfinite(weight).all() for weight in changed)
+    moved = [not np.allclose(a, b, 1e-6, 1e-8) for a, b in zip(usual, changed)]  # noqa: B905
+    assert any(moved)
+
+
+def test_the_same_keywords_give_the_same_weights(eager):
+    """Or else the tests above prove nothing."""
+    for agent_class in (PPO, A2C):
+        usual = trained_weights(agent_class, {})
+        again = trained_weights(agent_class, {"gamma": 0.99})
+        for a, b in zip(usual, again, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "env_id"),
+    [
+        ({"hidden": (5, 3)}, "CartPole-v1"),
+        ({"activation": "relu"}, "CartPole-v1"),
+        ({"shared_trunk": True}, "CartPole-v1"),
+        ({"distribution": "beta"}, "Pendulum-v1"),
+        ({"standard_deviation": "dependent"}, "Pendulum-v1"),
+        ({"initial_log_std": -1.0}, "Pendulum-v1"),
+    ],
+)
+def test_each_keyword_of_for_env_changes_network_or_head(knobs, env_id):
+    usual, changed = (
+        PPO.for_env(env_id, **{"hidden": (4,), "seed": 0, **more})
+        for more in ({}, knobs)
+    )
+    configs = [
+        (agent.network.to_json(), type(agent.head).__name__)
+        for agent in (usual, changed)
+    ]
+    assert configs[0] != configs[1]
+
+
+def test_for_env_hands_normalisers_over():
+    agent = A2C.for_env(
+        "CartPole-v1", normalize_observations=True, normalize_rewards=True, gamma=0.7
+    )
+    assert isinstance(agent.observation_normalizer, layers.RunningNormalization)
+    assert isinstance(agent.reward_scaling, layers.RewardScaling)
+    assert agent.reward_scaling.gamma == agent.gamma == 0.7
+    plain = A2C.for_env("CartPole-v1")
+    assert plain.observation_normalizer is plain.reward_scaling is None
+
+
+def test_image_encoder():
+    from tests.agents.images import Images
+
+    agent = PPO.for_env(Images, hidden=(4,), seed=0)
+    assert agent.observation_spec == ObservationSpec((36, 36, 1), "uint8")
+    assert agent.network.count_params() > 10_000
+    dense = PPO.for_env(Images, hidden=(4,), encoder="mlp", seed=0)
+    assert all("Conv" not in type(x).__name__ for x in dense.network._flatten_layers())
+    image = np.zeros([36, 36, 1], np.uint8)
+    assert agent.act(image).shape == dense.act(image).shape == ()
+
+
+def test_xla_decides_how_the_loop_is_compiled():
+    flags = []
+    for xla in (True, False, "auto"):
+        agent = A2C.for_env("CartPole-v1", hidden=(), xla=xla)
+        loop = agent.loop(agent.environment("CartPole-v1", 2))
+        flags.append(bool(loop._block._jit_compile))
+    assert flags == [True, False, True]
+
+
+@pytest.mark.parametrize("make", [PPO.for_env, A2C.for_env])
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("learning_rat", "learning_rate"),
+        ("entropy_coef", "entropy_coefficient"),
+        ("max_grad_norm", "max_gradient_norm"),
+        ("normalise_observations", "normalize_observations"),
+        ("hiden", "hidden"),
+        ("lamda", "lambda_"),
+    ],
+)
+def test_an_unknown_keyword_is_answered_with_the_nearest(make, wrong, right):
+    with pytest.raises(ValueError, match=f"{wrong}'. Did you mean .*'{right}'"):
+        make("Chain-5", **{wrong: 1})
+
+
+def test_the_constructor_answers_too():
+    network = layers.actor_critic((4,), 2, hidden=())
+    head = distributions.Categorical(2)
+    with pytest.raises(ValueError, match=r"`PPO`.*'gama'. Did you mean 'gamma'"):
+        PPO(network, head, gama=0.5)
+    with pytest.raises(ValueError, match=r"`A2C`.*'clip_ratio'"):
+        A2C(network, head, clip_ratio=0.5)
+    assert PPO(network, head, name="mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"gamma": 1.5}, {"gamma": -0.1}, {"lambda_": 2.0}, {"gamma": float("nan")},
+        {"rollout_length": 0}, {"rollout_length": -4}, {"rollout_length": 2.5},
+        {"num_envs": 0}, {"epochs": 0}, {"epochs": -1}, {"batch_size": 0},
+        {"batch_size": -8}, {"n_step": 0}, {"hidden": (0,)}, {"hidden": (-4,)},
+        {"clip_ratio": 0.0}, {"clip_ratio": -0.2}, {"value_clip": 0.0},
+        {"max_gradient_norm": 0.0}, {"max_gradient_norm": -1.0}, {"target_kl": -0.1},
+        {"learning_rate": -1e-3}, {"distribution": "normal"}, {"encoder": "cnn"},
+        {"standard_deviation": "free"}, {"activation": "reluu"}, {"xla": "yes"},
+        {"seed": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_out_of_range_are_refused(knobs):
+    """Of the name, in one line."""
+    (name,) = knobs
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (the name is checked)
+        PPO.for_env("Pendulum-v1", **knobs)
+    word = {"distribution": "kind", "standard_deviation": "gaussian_std"}.get(
+        name, name
+    )
+    assert word in str(error.value)
+    assert "Received" in str(error.value) or name == "activation"

@@ -1,0 +1,144 @@
+"""Any Keras model with the right outputs can be an agent's network."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasrl2 as krl
+from kerasrl2.agents import A2C, PPO, ObservationSpec
+from kerasrl2.distributions import Categorical
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+
+KNOBS = {"rollout_length": 4, "num_envs": 2, "seed": 0, "xla": False}
+
+
+def functional(value_units=1, flat_value=False):
+    """Both outputs on one trunk."""
+    inputs = keras.Input([4])
+    trunk = keras.layers.Dense(8, activation="tanh")(inputs)
+    value = keras.layers.Dense(value_units)(trunk)
+    if flat_value:
+        value = keras.layers.Flatten()(value)[:, 0]
+    return keras.Model(inputs, [keras.layers.Dense(2)(trunk), value])
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Subclassed(keras.Model):
+    """A model written as a class, with dropout to see the training flag."""
+
+    def __init__(self, units=8, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.trunk = keras.layers.Dense(units, activation="relu")
+        self.dropout = keras.layers.Dropout(0.5, seed=0)
+        self.policy, self.value = keras.layers.Dense(2), keras.layers.Dense(1)
+
+    def build(self, input_shape):
+        self.trunk.build(input_shape)
+        for layer in (self.dropout, self.policy, self.value):
+            layer.build((None, self.units))
+
+    def call(self, observation, training=False):
+        x = self.dropout(self.trunk(observation), training=training)
+        return self.policy(x), self.value(x)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def subclassed():
+    network = Subclassed()
+    network(np.zeros([1, 4], np.float32))
+    return network
+
+
+@pytest.mark.parametrize(
+    "make", [functional, lambda: functional(flat_value=True), subclassed],
+    ids=["shared trunk", "value of rank 1", "subclassed"],
+)  # fmt: skip
+def test_trains_acts_and_saves(make, tmp_path):
+    network = make()
+    agent = PPO.for_env("CartPole-v1", network=network, batch_size=8, epochs=2, **KNOBS)
+    assert agent.network is network
+    before = network.get_weights()
+    history = agent.fit("CartPole-v1", steps=16, epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    moved = [not np.array_equal(*pair) for pair in
+             zip(before, network.get_weights(), strict=True)]  # fmt: skip
+    assert sum(moved) >= 6
+    observation = np.random.default_rng(0).normal(size=[5, 4]).astype("float32")
+    assert agent.act(observation).shape == (5,)
+    agent.save(tmp_path / "agent.keras")
+    loaded = krl.load_agent(tmp_path / "agent.keras")
+    assert type(loaded.network) is type(network)
+    for ours, theirs in zip(
+        agent.policy_and_value(tf.constant(observation)),
+        loaded.policy_and_value(tf.constant(observation)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+        assert np.isfinite(ours).all()
+
+
+def test_the_constructor_reads_the_observations_off_the_network():
+    agent = A2C(functional(), Categorical(2), **KNOBS)
+    assert agent.observation_spec == ObservationSpec((4,), "float32")
+    agent.fit("CartPole-v1", steps=8, epochs=1, verbose=0)
+
+
+def test_a_shared_trunk_is_moved_by_the_value_alone():
+    """With an advantage of zero only the value's loss has a gradient."""
+    from tests.agents.test_a2c import one_step
+
+    for shared, expected in ((True, True), (False, False)):
+        agent = A2C.for_env("Chain-5", hidden=(4,), shared_trunk=shared, seed=0)
+        policy_trunk = agent.network.get_layer(
+            "encoder" if shared else "policy_encoder"
+        )
+        before = policy_trunk.get_weights()
+        batch = one_step()._replace(
+            observation=tf.one_hot([2], 5), advantage=tf.zeros([1])
+        )
+        agent.update(batch)
+        moved = not np.array_equal(before[0], policy_trunk.get_weights()[0])
+        assert moved == expected
+
+
+def model(*units, inputs=4):
+    """Dense outputs of the given sizes on an input."""
+    x = keras.Input([inputs])
+    outputs = [keras.layers.Dense(size)(x) for size in units]
+    return keras.Model(x, outputs if len(outputs) > 1 else outputs[0])
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda: model(3, 1), r"first output is \[B, 2\].*Categorical.*\(None, 3\)"),
+        (lambda: model(1, 2), r"first output is \[B, 2\].*\(None, 1\)"),
+        (lambda: model(2), r"two outputs, parameters \[B, 2\] and value.*\(None, 2\)"),
+        (lambda: model(2, 3), r"two outputs.*\(None, 3\)"),
+        (lambda: model(2, 1, 1), r"two outputs.*\(None, 1\).*\(None, 1\)"),
+        (
+            lambda: keras.Sequential([keras.Input([4]), keras.layers.Dense(2)]),
+            r"two outputs, parameters \[B, 2\] and value",
+        ),
+    ],
+)
+def test_wrong_outputs_are_named(network, message):
+    for agent_class in (PPO, A2C):
+        with pytest.raises(ValueError, match=message):
+            agent_class.for_env("CartPole-v1", network=network())
+
+
+def test_a_network_for_other_observations_is_refused():
+    with pytest.raises(ValueError, match=r"4.*5|5.*4"):
+        PPO.for_env("CartPole-v1", network=model(2, 1, inputs=5))
+
+
+def test_loss_scaling_is_refused():
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
+    with pytest.raises(ValueError, match="without loss scaling"):
+        PPO.for_env("CartPole-v1", optimizer=scaled)

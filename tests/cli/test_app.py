@@ -1,0 +1,370 @@
+"""Tests of the command line, in this process but for Ctrl-C and one real run."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import kerasrl2 as krl
+from kerasrl2 import __version__, zoo
+from kerasrl2.cli import app, machine
+from kerasrl2.plotting import read_metrics
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+
+SMALL = ["--set", "hidden=[4]", "--set", "xla=false", "--eval-episodes", "2"]
+PPO = ["--set", "rollout_length=8", "--set", "batch_size=16", "--set", "epochs=2"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process():
+    """Threads and the compilation cache are left to the tests' own process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "set_threads", lambda threads: None)
+        patch.setenv("KERASRL2_CACHE", "")
+        yield
+    gc.enable()  # `train` switches it off until all is compiled
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def succeed(*arguments):
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    return result.stdout
+
+
+def fail(*arguments, code=1):
+    """The one line on the error stream of a call that fails."""
+    result = call(*arguments)
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("Error: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two short PPO runs on `CartPole-v1` with different seeds."""
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2):
+        directory = root / f"run-{seed}"
+        output = succeed(
+            "train", "ppo", "CartPole-v1", "--steps", 128, "--seed", seed,
+            "--num-envs", 4, "--reports", 2, "--run-dir", directory, *SMALL, *PPO,
+        )  # fmt: skip
+        (directory / "output.txt").write_text(output)
+    return root
+
+
+class TestTrain:
+    def test_leaves_everything_in_its_directory(self, runs):
+        run = runs / "run-1"
+        names = {path.name for path in run.iterdir()}
+        assert {"config.yaml", "agent.keras", "metrics.csv"} <= names
+        assert "learning_curve.png" in names
+        assert list(run.rglob("events.out.tfevents.*"))
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert config["algorithm"] == "ppo"
+        assert config["env"] == "CartPole-v1"
+        assert (config["seed"], config["steps"]) == (1, 128)
+        assert config["settings"]["hidden"] == [4]
+        assert config["settings"]["num_envs"] == 4
+        assert (
+            config["settings"]["gamma"] == zoo.settings("ppo", "CartPole-v1")["gamma"]
+        )
+        assert config["version"] == __version__
+
+    def test_metrics_and_agent_belong_together(self, runs):
+        metrics = read_metrics(runs / "run-1")
+        assert metrics["env_steps"].tolist() == [64, 128]
+        assert np.isfinite(metrics["val_return"]).all()
+        agent = krl.load_agent(runs / "run-1" / "agent.keras")
+        assert int(agent.env_steps) == 128
+        assert (agent.seed, agent.rollout_length, agent.epochs) == (1, 8, 2)
+        assert int(agent.optimizer.iterations) == 4 * 2 * 2
+
+    def test_says_what_it_does_in_few_lines(self, runs):
+        lines = (runs / "run-1" / "output.txt").read_text().splitlines()
+        assert lines[0].startswith(
+            "ppo on CartPole-v1 (4 TensorFlow environments), 128 steps, seed 1, to "
+        )
+        reports = [line for line in lines if line.startswith("epoch ")]
+        assert [line[:9] for line in reports] == ["epoch 1/2", "epoch 2/2"]
+        assert any(line.startswith("128 steps in ") for line in lines)
+        assert lines[-1].startswith("saved ")
+        assert len(lines) <= 6
+
+    def test_linear_settings_end_with_the_run(self, runs):
+        """16 gradient steps: the learning rate is 0 afterwards."""
+        metrics = read_metrics(runs / "run-1")
+        start = float(zoo.settings("ppo", "CartPole-v1")["learning_rate"].split()[1])
+        np.testing.assert_allclose(
+            metrics["learning_rate"], [start / 2, 0.0], atol=1e-8
+        )
+
+    def test_seeds_decide(self, runs):
+        agents = [
+            krl.load_agent(runs / f"run-{seed}" / "agent.keras") for seed in (1, 2)
+        ]
+        a, b = (agent.network.get_weights()[0] for agent in agents)
+        assert not np.array_equal(a, b)
+
+    def test_the_default_directory_is_the_next_free_one(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs" / "a2c-Chain-5-1").mkdir(parents=True)
+        output = succeed("train", "a2c", "Chain-5", "--steps", 40, *SMALL)
+        assert "runs/a2c-Chain-5-2" in output
+        assert (tmp_path / "runs" / "a2c-Chain-5-2" / "agent.keras").is_file()
+
+    def test_gymnasium_and_stop_at(self, tmp_path):
+        output = succeed(
+            "train", "a2c", "CartPole-v1", "--backend", "gymnasium", "--stop-at", 1,
+            "--steps", 4000, "--reports", 50, "--run-dir", tmp_path, *SMALL,
+        )  # fmt: skip
+        assert "8 Gymnasium environments" in output
+        assert len(read_metrics(tmp_path)["env_steps"]) == 1
+
+
+class TestEvaluate:
+    def test_plays_the_agent_of_a_run(self, runs):
+        output = succeed("evaluate", runs / "run-1", "--episodes", 3)
+        agent = krl.load_agent(runs / "run-1" / "agent.keras")
+        scores = agent.evaluate(krl.envs.make("CartPole-v1", num_envs=3), 3)
+        assert output.startswith(f"ppo on CartPole-v1: return {scores['return']:.2f} ")
+        assert output.endswith("3 episodes\n")
+
+    def test_sampling_and_seeds(self, runs):
+        arguments = ["evaluate", runs / "run-1", "--episodes", 3]
+        outputs = {succeed(*arguments, *more) for more in
+                   ([], ["--sample"], ["--sample", "--seed", "5"])}  # fmt: skip
+        assert len(outputs) >= 2
+
+    def test_wrong_runs(self, runs, tmp_path):
+        assert "There is no" in fail("evaluate", tmp_path / "none")
+        assert "train` made" in fail("evaluate", tmp_path)
+        for text, message in (
+            ("a: [", "readable YAML"), ("hello", "settings of a run"),
+            ("{algorithm: ppo}", "settings of a run"), ("", "settings of a run"),
+        ):  # fmt: skip
+            (tmp_path / "config.yaml").write_text(text)
+            assert message in fail("evaluate", tmp_path)
+        (tmp_path / "config.yaml").write_text("{algorithm: ppo, env: CartPole-v1}")
+        assert "no file" in fail("evaluate", tmp_path)
+        (tmp_path / "agent.keras").write_text("hello")
+        assert "not such an archive" in fail("evaluate", tmp_path)
+        (tmp_path / "config.yaml").write_text("{algorithm: ppo, env: Pendulum-v1}")
+        agent = (runs / "run-1" / "agent.keras").read_bytes()
+        (tmp_path / "agent.keras").write_bytes(agent)
+        assert "observations this agent was made for" in fail("evaluate", tmp_path)
+
+
+class TestPlot:
+    def test_draws_several_seeds(self, runs, tmp_path):
+        path = tmp_path / "curve.png"
+        output = succeed("plot", runs / "run-1", runs / "run-2", "-o", path)
+        assert output == f"wrote {path}\n"
+        assert path.stat().st_size > 5000
+
+    def test_wrong_arguments(self, runs, tmp_path):
+        assert "There is no" in fail("plot", tmp_path)
+        assert "nowhere" in fail(
+            "plot", runs / "run-1", "-o", tmp_path / "nowhere/a.png"
+        )
+        assert "abc" in fail("plot", runs / "run-1", "-o", tmp_path / "a.abc")
+        (tmp_path / "config.yaml").write_text("{algorithm: ppo, env: CartPole-v1}")
+        assert "metrics" in fail("plot", tmp_path)
+
+
+class TestList:
+    def test_algorithms(self):
+        lines = succeed("list").splitlines()
+        assert [line.split()[0] for line in lines] == ["a2c", "ppo"]
+        assert "CartPole-v1" in lines[1]
+
+    def test_environments(self):
+        assert "Endless-1" in succeed("list", "environments")
+
+    @pytest.mark.parametrize("algorithm", ["ppo", "a2c"])
+    def test_settings_are_all_keywords(self, algorithm):
+        output = succeed("list", "settings", algorithm)
+        listed = {line.split(" = ")[0] for line in output.splitlines() if " = " in line}
+        agent_class = getattr(krl.agents, algorithm.upper())
+        objects = {"network", "head", "observation_spec", "optimizer", "seed",
+                   "observation_normalizer", "reward_scaling"}  # fmt: skip
+        assert set(agent_class.knobs()) - objects <= listed
+        assert "normalize_observations" in listed
+        assert not objects & listed
+
+    def test_wrong_arguments(self):
+        assert "Did you mean 'algorithms'" in fail("list", "algorithm")
+        assert "an algorithm" in fail("list", "settings")
+        assert "Did you mean 'ppo'" in fail("list", "settings", "ppoo")
+
+
+class TestWrongArgumentsOfTrain:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["pp", "CartPole-v1"], "Did you mean 'ppo'"),
+            (["ppo", "CartPole-v7"], "Did you mean 'CartPole-v"),
+            (["ppo", "ALE/Nothing-v5"], "ALE/Nothing-v5"),
+            (["ppo", "CartPole-v1", "--backend", "tensorflo"], "Did you mean 'tensorf"),
+            (
+                ["ppo", "LunarLander-v3", "--backend", "tensorflow"],
+                "TensorFlow version",
+            ),
+            (["ppo", "CartPole-v1", "--set", "gama=0.9"], "Did you mean 'gamma'"),
+            (["ppo", "CartPole-v1", "--set", "gamma"], "--set name=value"),
+            (["ppo", "CartPole-v1", "--set", "=3"], "--set name=value"),
+            (["ppo", "CartPole-v1", "--set", "gamma=1.5"], "`gamma` in [0.0, 1.0]"),
+            (["ppo", "CartPole-v1", "--set", "gamma=high"], "gamma"),
+            (["ppo", "CartPole-v1", "--set", "epochs=many"], "epochs"),
+            (["ppo", "CartPole-v1", "--set", "epochs=0"], "epochs"),
+            (["ppo", "CartPole-v1", "--set", "batch_size=0"], "batch_size"),
+            (["ppo", "CartPole-v1", "--set", "batch_size=7"], "divide the rollout"),
+            (["ppo", "CartPole-v1", "--set", "hidden=many"], "hidden"),
+            (["ppo", "CartPole-v1", "--set", "hidden=64"], "hidden"),
+            (["ppo", "CartPole-v1", "--set", "hidden=[a]"], "hidden"),
+            (["ppo", "CartPole-v1", "--set", "learning_rate=linear"], "linear START"),
+            (["ppo", "CartPole-v1", "--set", "learning_rate=fast"], "learning_rate"),
+            (["ppo", "CartPole-v1", "--set", "activation=reluu"], "reluu"),
+            (["ppo", "CartPole-v1", "--set", "num_envs=none"], "num_envs"),
+            (["ppo", "CartPole-v1", "--set", "seed=3"], "seed"),
+            (["ppo", "CartPole-v1", "--set", "network=mine"], "network"),
+            (["ppo", "CartPole-v1", "--set", "optimizer=fast"], "optimizer"),
+            (["ppo", "CartPole-v1", "--set", "distribution=beta"], "beta"),
+        ],
+        ids=lambda value: (
+            " ".join(value[2:] or value) if isinstance(value, list) else ""
+        ),
+    )
+    def test_one_line_and_no_directory(self, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        line = fail("train", *arguments, "--steps", 64)
+        assert message in line
+        assert len(line) < 600
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_directory_that_holds_a_run(self, runs):
+        before = (runs / "run-1" / "config.yaml").read_bytes()
+        line = fail("train", "ppo", "CartPole-v1", "--run-dir", runs / "run-1")
+        assert "holds a run already" in line
+        assert (runs / "run-1" / "config.yaml").read_bytes() == before
+
+    def test_a_directory_that_cannot_be(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        line = fail("train", "ppo", "CartPole-v1", "--run-dir", tmp_path / "file")
+        assert "file" in line
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [("--steps", 0), ("--steps", "x"), ("--num-envs", -1), ("--seed", -1),
+         ("--reports", 0), ("--eval-episodes", 0), ("--threads", 0), ("--nothing", 1)],
+    )  # fmt: skip
+    def test_options_out_of_range(self, option, value):
+        """Typer's own words."""
+        result = call("train", "ppo", "CartPole-v1", option, value)
+        assert result.exit_code == 2
+        assert option in result.stderr
+        assert "Traceback" not in result.stderr
+
+    def test_a_failure_in_the_run_keeps_what_was_learned(self, tmp_path, monkeypatch):
+        from kerasrl2.cli import train
+
+        monkeypatch.setattr(train, "_writers", lambda directory: [Broken()])
+        arguments = ["a2c", "Chain-5", "--steps", 80, "--run-dir", tmp_path, *SMALL]
+        result = call("train", *arguments)
+        assert result.exit_code == 1
+        assert result.stderr.strip() == "Error: a NaN reward"
+        agent = krl.load_agent(tmp_path / "agent.keras")
+        assert int(agent.optimizer.iterations) == 1
+
+
+class Broken(krl.callbacks.keras.callbacks.Callback):
+    """Fails at the first epoch's end."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        raise krl.errors.NonFiniteError("a NaN reward")
+
+
+class TestThisProcess:
+    def test_version(self):
+        assert succeed("--version") == f"{__version__}\n"
+
+    def test_help_names_every_command(self):
+        output = succeed("--help")
+        for command in ("train", "evaluate", "plot", "list"):
+            assert command in output
+
+    @pytest.mark.parametrize(
+        ("settings", "small"),
+        [({}, True), ({"hidden": [64, 64]}, True), ({"hidden": [256]}, False),
+         ({"batch_size": 2048}, False), ({"encoder": "nature_cnn"}, False)],
+    )  # fmt: skip
+    def test_threads_by_size(self, settings, small):
+        assert machine.threads_for(settings) == (1 if small else os.cpu_count())
+
+    def test_cache_flag(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("KERASRL2_CACHE", str(tmp_path))
+        monkeypatch.setenv("TF_XLA_FLAGS", "--other")
+        machine.use_compilation_cache()
+        (directory,) = tmp_path.iterdir()
+        expected = f"--other --tf_xla_persistent_cache_directory={directory}"
+        assert os.environ["TF_XLA_FLAGS"].startswith(expected)
+        assert directory.stat().st_mode & 0o077 == 0
+
+    @pytest.mark.parametrize("place", ["", "/proc/nowhere"])
+    def test_without_a_cache(self, place, monkeypatch):
+        monkeypatch.setenv("KERASRL2_CACHE", place)
+        monkeypatch.setenv("TF_XLA_FLAGS", "--other")
+        machine.use_compilation_cache()
+        assert os.environ["TF_XLA_FLAGS"] == "--other"
+
+
+def test_ctrl_c_saves_and_ends_cleanly(tmp_path):
+    """A real process: threads are set, TensorFlow's chatter is kept back."""
+    directory = tmp_path / "run"
+    code = "from kerasrl2.cli import main; main()"
+    command = [
+        sys.executable, "-c", code, "train", "a2c", "CartPole-v1", "--steps",
+        "100000000", "--reports", "100000", "--run-dir", str(directory), *SMALL,
+    ]  # fmt: skip
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**environment, "KERASRL2_CACHE": ""},
+    )  # fmt: skip
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            path = directory / "metrics.csv"
+            if path.is_file() and len(path.read_text().splitlines()) > 3:
+                break
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    lines = errors.splitlines()
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("Interrupted at ")
+    assert "saved agent.keras" in output
+    agent = krl.load_agent(directory / "agent.keras")
+    assert int(agent.env_steps) >= read_metrics(directory)["env_steps"][-1] > 0
+    assert (directory / "learning_curve.png").is_file()
+    succeed("evaluate", directory, "--episodes", 2)
