@@ -50,6 +50,19 @@ def compiled_when_eager(act):
     return wrapper
 
 
+def without_matching(compiled):
+    """Calls a concrete function with tensors that are known to fit its signature.
+
+    Matching them again takes a third of the time of a small network's action.
+    """
+    captured = compiled.captured_inputs
+
+    def call(*tensors):
+        return compiled._call_flat(list(tensors), captured)
+
+    return call
+
+
 def is_recipe(env):
     """Whether environments are made from `env`: an id or a callable."""
     return isinstance(env, str) or callable(env)
@@ -100,10 +113,11 @@ class Runtime:
         compiled = tf.function(
             function, input_signature=signature, autograph=False, jit_compile=xla
         ).get_concrete_function()
+        call = without_matching(compiled)
         with native_chatter_kept_back():
-            compiled(*example[: len(signature)])
-        self.functions[act, training, single] = compiled
-        return compiled
+            call(*example[: len(signature)])
+        self.functions[act, training, single] = call
+        return call
 
     def next_seed(self, agent):
         """`[2]` int32 NumPy seed of the next eager sampling call."""
