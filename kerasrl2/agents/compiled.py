@@ -83,12 +83,12 @@ class Runtime:
 
     def policy_network(self, network):
         """The part of a functional network that leads to its first output."""
-        if self._policy_network is None:
-            self._policy_network = network
+        if self._policy_network is None or self._policy_network[0] is not network:
+            policy = network
             if type(network).__name__ == "Functional":  # not a public class
-                first = network.outputs[0]
-                self._policy_network = keras.Model(network.input, first)
-        return self._policy_network
+                policy = keras.Model(network.input, network.outputs[0])
+            self._policy_network = network, policy
+        return self._policy_network[1]
 
     def compile_act(self, agent, act, training, single):
         """The compiled `act` for eager callers, made once.

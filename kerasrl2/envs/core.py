@@ -35,7 +35,7 @@ class Environment(tf.Module):
     """
 
     in_graph = False
-    always_valid = True
+    always_valid = False
 
     def __init__(self, id, num_envs, observation_space, action_space):
         super().__init__()
@@ -162,7 +162,7 @@ class TensorFlowEnvironment(Environment):
     [3.0, 3.0]
     """
 
-    in_graph = True
+    in_graph = always_valid = True
 
     def __init__(
         self, id, num_envs, observation_space, action_space, max_episode_steps=None

@@ -35,6 +35,8 @@ class GymnasiumEnvironment(Environment):
     >>> env.close()
     """
 
+    always_valid = True
+
     def __init__(self, env, num_envs=1, **kwargs):
         check_positive_integer("num_envs", num_envs)
         envs = _build(env, num_envs, kwargs)

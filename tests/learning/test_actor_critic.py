@@ -1,0 +1,56 @@
+"""PPO and A2C reach known returns, and an agent without a signal does not.
+
+The evidence over five seeds with full budgets is in `docs/results`; here are fewer
+seeds and smaller budgets, so that a change which breaks learning is seen in minutes.
+"""
+
+import pytest
+import tensorflow as tf
+
+from kerasrl2.agents import PPO
+from kerasrl2.zoo import settings
+from kerasrl2.zoo.build import tuned_agent
+
+pytestmark = pytest.mark.learning
+
+
+def greedy_return(algorithm, env_id, steps, seed):
+    agent, env, steps = tuned_agent(algorithm, env_id, steps, seed)
+    agent.fit(env, steps=steps, epochs=1, verbose=0)
+    return agent.evaluate(env_id, episodes=50, seed=10_000 + seed)["return"]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "env_id", "steps", "reached", "seeds", "needed"),
+    [  # a random policy gets 22, 22, -499 and -1223
+        ("ppo", "CartPole-v1", 60_000, 475.0, 3, 3),
+        ("a2c", "CartPole-v1", 500_000, 475.0, 3, 2),
+        ("ppo", "Acrobot-v1", 200_000, -100.0, 2, 2),
+        ("ppo", "Pendulum-v1", 200_000, -250.0, 2, 2),
+    ],
+)
+def test_reaches(algorithm, env_id, steps, reached, seeds, needed):
+    returns = [greedy_return(algorithm, env_id, steps, s) for s in range(seeds)]
+    assert sum(value >= reached for value in returns) >= needed, returns
+
+
+class WithoutSignal(PPO):
+    """A control: random advantages, so that there is nothing to learn from."""
+
+    def advantages(self, rollout, value, next_value):
+        advantage, target = super().advantages(rollout, value, next_value)
+        step = tf.cast(self.optimizer.iterations.value, tf.int32)
+        seed = tf.stack([step, 7])
+        return tf.random.stateless_normal(advantage.shape, seed), target
+
+
+def test_the_check_fails_without_a_signal():
+    knobs = settings("ppo", "CartPole-v1")
+    knobs = {k: v for k, v in knobs.items() if not isinstance(v, str) and k != "steps"}
+    returns = []
+    for seed in range(2):
+        agent = WithoutSignal.for_env("CartPole-v1", seed=seed, **knobs)
+        agent.fit("CartPole-v1", steps=60_000, epochs=1, verbose=0)
+        scores = agent.evaluate("CartPole-v1", episodes=50, greedy=False)
+        returns.append(scores["return"])
+    assert max(returns) < 100.0, returns
