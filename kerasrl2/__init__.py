@@ -14,6 +14,7 @@ from kerasrl2._version import __version__
 
 _ROOMS = (
     "agents",
+    "buffers",
     "callbacks",
     "distributions",
     "envs",

@@ -1,0 +1,232 @@
+"""What the replay buffers of both back ends share."""
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrl2._checks import check_positive_integer
+from kerasrl2.buffers import _layout
+
+
+class Replay:
+    """Building, adding and asking for sizes, on top of a ring of either back end."""
+
+    _bytes_per_step = 0  # of what a subclass keeps for a transition
+
+    def _configure(
+        self, capacity, num_envs, n_step, gamma, frame_stack, episode_length
+    ):
+        _layout.check_arguments(
+            capacity, num_envs, n_step, gamma, frame_stack, episode_length
+        )
+        self._capacity, self.num_envs = int(capacity), num_envs
+        self.n_step, self.gamma = int(n_step), gamma
+        self._frame_stack, self._episode_length = frame_stack, episode_length
+        self.layout = self._ring = None
+
+    # What a back end gives.
+
+    def _make_ring(self):
+        raise NotImplementedError
+
+    def _free_bytes(self):
+        return _layout.available_memory()
+
+    @staticmethod
+    def _array(value, dtype=None):
+        raise NotImplementedError
+
+    def __repr__(self):
+        size = _layout.readable(self.nbytes)
+        return f"{type(self).__name__}({self.capacity:,} transitions, {size})"
+
+    def __bool__(self):
+        return True  # an empty buffer is one
+
+    # Building
+
+    @property
+    def built(self):
+        """Whether the shapes are known and memory is allocated."""
+        return self._ring is not None
+
+    @property
+    def capacity(self):
+        """Transitions held at most, a multiple of `num_envs`."""
+        return self._capacity if self.layout is None else self.layout.capacity
+
+    @property
+    def nbytes(self):
+        """Bytes allocated; 0 before `build`."""
+        return self.layout.nbytes(self._bytes_per_step) if self.built else 0
+
+    def build(self, observation_spec, action_spec, num_envs=None):
+        """Allocates the memory. The first `add` does it if nobody else did.
+
+        Prints the size of buffers from 100 MB on. Call it before a function that uses
+        the buffer is traced: otherwise TensorFlow traces the function twice.
+
+        Args:
+            observation_spec: Gymnasium space, or nest of objects with `shape` and
+                `dtype`, of one observation as the agent sees it (the whole stack).
+            action_spec: The same of one action.
+            num_envs: Integer or None, `N`. None means that of the constructor, or 1.
+
+        Raises:
+            ValueError: If memory does not suffice, or if it was built otherwise.
+        """
+        if None not in (num_envs, self.num_envs) and num_envs != self.num_envs:
+            raise ValueError(
+                f"Expected num_envs={self.num_envs}. Received: num_envs={num_envs}"
+            )
+        layout = _layout.Layout(
+            self._capacity,
+            num_envs or self.num_envs or 1,
+            self._frame_stack,
+            self._episode_length,
+            observation_spec,
+            action_spec,
+        )
+        if self.built:
+            if str(layout) != str(self.layout):
+                raise ValueError(f"Expected {self.layout}. Received: {layout}")
+            return
+        nbytes = layout.nbytes(self._bytes_per_step)
+        name = type(self).__name__
+        _layout.check_memory(name, nbytes, layout.capacity, self._free_bytes())
+        self.layout, self.num_envs = layout, layout.num_envs
+        self._ring = self._make_ring()
+
+    # Writing
+
+    def add(
+        self,
+        observation,
+        action,
+        reward,
+        terminated,
+        truncated,
+        next_observation,
+        valid=None,
+    ):
+        """Stores one step of each environment.
+
+        The fields are those of `kerasrl2.types.TimeStep`, with the observation that was
+        acted on.
+
+        Args:
+            observation: `[N, ...]`, or a nest, of what was acted on.
+            action: `[N]` or `[N, D]`, or a nest.
+            reward: `[N]` float.
+            terminated: `[N]` bool, the successor has the value 0.
+            truncated: `[N]` bool, the episode was cut.
+            next_observation: Like `observation`, the true successor.
+            valid: `[N]` bool or None. Rows where it is False are not stored.
+
+        Returns:
+            `[N]` int64, the indices of the new transitions, -1 where not stored.
+        """
+        return self._add(
+            observation, action, reward, terminated, truncated, next_observation, valid
+        )[0]
+
+    def _add(
+        self, observation, action, reward, terminated, truncated, following, valid
+    ):
+        """As `add`; returns also what was displaced, `[N, W]` int64, -1 for nothing."""
+        observation, following, action = (
+            _map_arrays(self._array, x) for x in (observation, following, action)
+        )
+        if not self.built:
+            num_envs, *specs = _layout.specs_from_rows(
+                observation, action, self._frame_stack
+            )
+            self.build(*specs, num_envs=num_envs)
+        specs = self.layout.observation
+        return self._ring.add(
+            self._rows("observation", observation, specs),
+            self._rows("action", action, self.layout.action),
+            self._column("reward", reward, np.float32),
+            self._column("terminated", terminated, np.bool_),
+            self._column("truncated", truncated, np.bool_),
+            self._rows("next_observation", following, specs),
+            self._column("valid", [True] * self.num_envs if valid is None else valid),
+        )
+
+    def _rows(self, name, value, specs):
+        tf.nest.assert_same_structure(specs, value)
+        return [
+            self._array(spec.rows(name, leaf, self.num_envs), spec.dtype)
+            for spec, leaf in zip(
+                tf.nest.flatten(specs), tf.nest.flatten(value), strict=True
+            )
+        ]
+
+    def _column(self, name, value, dtype=np.bool_):
+        value = self._array(value, dtype)
+        if tuple(value.shape) != (self.num_envs,):
+            raise ValueError(
+                f"Expected `{name}` of shape {(self.num_envs,)}. "
+                f"Received: shape {tuple(value.shape)}"
+            )
+        return value
+
+    def clear(self):
+        """Forgets all transitions. Indices handed out before stay stale."""
+        self._check_built()
+        self._ring.clear()
+
+    # Asking
+
+    def sizes(self):
+        """`[N]` int64, transitions held per environment."""
+        self._check_built()
+        return self._ring.sizes()
+
+    def added(self):
+        """Scalar int64, transitions stored so far, forgotten ones included."""
+        self._check_built()
+        return self._ring.added()
+
+    def __len__(self):
+        return int(sum(np.asarray(self.sizes()))) if self.built else 0
+
+    def holds(self, index):
+        """`[B]` bool, whether the transitions `[B]` have not been displaced."""
+        self._check_built()
+        return self._ring.holds(self._array(index, np.int64))
+
+    def get(self, index, weight=None):
+        """The transitions of given indices.
+
+        Args:
+            index: `[B]` int, of transitions the buffer `holds`.
+            weight: `[B]` float32 or None, what to return as weight; None gives ones,
+                and zeros where `index` is -1.
+
+        Returns:
+            `Transition`.
+        """
+        self._check_built()
+        index = self._array(index, np.int64)
+        if weight is None:
+            weight = self._array(index >= 0, np.float32)
+        return self._ring.get(index, weight, self.n_step, self.gamma)
+
+    def _check_sample(self, batch_size):
+        check_positive_integer("batch_size", batch_size)
+        self._check_built()
+        if tf.executing_eagerly() and not len(self):
+            raise ValueError("Expected a buffer with transitions. Received: none yet")
+
+    def _check_built(self):
+        if not self.built:
+            raise ValueError("Expected a built buffer. Call `build` or `add` first")
+
+
+def _map_arrays(convert, value):
+    """`convert` on the leaves of dictionaries and tuples; a list is an array."""
+    if isinstance(value, dict):
+        return {key: _map_arrays(convert, part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_map_arrays(convert, part) for part in value)
+    return convert(value)

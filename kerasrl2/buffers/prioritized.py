@@ -1,0 +1,310 @@
+"""Prioritized replay in TensorFlow variables."""
+
+import tensorflow as tf
+
+from kerasrl2._checks import check_choice, check_positive_integer, check_range
+from kerasrl2.buffers._order import as_tensor, uniform
+from kerasrl2.buffers._ranking import RankTable
+from kerasrl2.buffers.replay import ReplayBuffer
+from kerasrl2.buffers.sum_tree import SumTree
+
+PRIORITIZATIONS = ("proportional", "rank")
+NORMALIZATIONS = ("batch", "buffer")
+
+
+class PrioritizedReplayBuffer(ReplayBuffer):
+    """Replay that draws transitions by the size of their latest TD error.
+
+    Schaul et al. (2016), https://arxiv.org/abs/1511.05952. Equation (1):
+    `P(i) = p_i**alpha / sum_k p_k**alpha`, where `p_i = |delta_i| + epsilon`
+    (proportional) or `1 / rank(i)` (rank-based). The bias is corrected by the weights
+    `w_i = (N P(i))**-beta`, section 3.4, divided by the largest one.
+
+    Inside a graph that XLA does not compile, call it through `tf.function(...,
+    jit_compile=True)`: 46 us instead of 1 ms to draw and update 64 of 10**5.
+
+    - A new transition gets the largest `p` seen so far, at least 1, as in algorithm 1;
+      this maximum never falls.
+    - A TD error for a transition that was displaced since it was drawn changes nothing
+      and is counted in `stale_updates`.
+    - NaN and infinite TD errors are refused: eagerly with a `ValueError`, when nothing
+      is changed; in a graph the row is left out and counted in `refused_updates`.
+    - Beta rises linearly from `beta` to 1 over `beta_steps` calls of `sample`, without
+      a jump, and stays there. With None, `set_training_length` says over how many;
+      until then beta does not move.
+    - Ranks come from sorting all keys after every `sort_every` changes, as the paper
+      does from time to time; in between, a changed key gets the rank it would have had
+      then. Sorting takes 15 ms for 10**5 keys and 250 ms for 10**6.
+
+    Args:
+        capacity: Integer >= 1, transitions; rounded up to a multiple of `num_envs`.
+        num_envs: Integer or None, `N`. None takes it from `build` or the first `add`.
+        prioritization: `"proportional"` or `"rank"`.
+        alpha: Float >= 0, 0 is uniform.
+        beta: Float in [0, 1], the first one.
+        beta_steps: Integer >= 1 or None, calls of `sample` until beta is 1.
+        epsilon: Float >= 0, added to `|delta|` before alpha is applied, in units of
+            return. With 0, a transition of TD error 0 is never drawn again.
+        normalization: `"batch"` divides by the largest weight of the batch, `"buffer"`
+            by the largest of all transitions, so that a weight does not depend on its
+            batch.
+        stratified: Boolean, whether a batch takes one draw from each of `B` equal
+            pieces of the total priority, as in appendix B.2.1, or `B` independent ones.
+        sort_every: Integer >= 1 or None, for `"rank"`, in changed keys. None means the
+            capacity.
+        **storage: `n_step`, `gamma`, `frame_stack`, `episode_length`, `seed`, `name` of
+            `ReplayBuffer`.
+
+    Attributes:
+        tree: `SumTree` over `p**alpha`, None before `build`.
+        max_priority: float64 variable, the largest `p` seen.
+        stale_updates: int64 variable.
+        refused_updates: int64 variable.
+
+    Example:
+    >>> buffer = PrioritizedReplayBuffer(4, alpha=1.0, beta=1.0, epsilon=0.0)
+    >>> for t in range(4):
+    ...     index = buffer.add([[t]], [t], [1.0], [False], [False], [[t + 1]])
+    >>> buffer.update_priorities([0, 1, 2, 3], [1.0, -4.0, 2.0, 3.0])
+    >>> buffer.probability([0, 1, 2, 3]).numpy().tolist()
+    [0.1, 0.4, 0.2, 0.3]
+    >>> index, batch = buffer.sample(64, seed=[0, 0])
+    >>> float(batch.weight[index == 1][0])
+    0.25
+    """
+
+    def __init__(
+        self,
+        capacity,
+        num_envs=None,
+        *,
+        prioritization="proportional",
+        alpha=0.6,
+        beta=0.4,
+        beta_steps=None,
+        epsilon=0.01,
+        normalization="batch",
+        stratified=True,
+        sort_every=None,
+        **storage,
+    ):
+        super().__init__(capacity, num_envs, **storage)
+        check_priorities(
+            prioritization, alpha, beta, beta_steps, epsilon, normalization, sort_every
+        )
+        self.prioritization, self.normalization = prioritization, normalization
+        self.alpha, self.initial_beta, self.epsilon = alpha, beta, epsilon
+        self.stratified, self._sort_every = bool(stratified), sort_every
+        self.tree = self._ranks = None
+        self._bytes_per_step = bytes_of_priority(prioritization, normalization)
+        self.max_priority = _scalar(1.0, tf.float64, "max_priority")
+        self.stale_updates = _scalar(0, tf.int64, "stale_updates")
+        self.refused_updates = _scalar(0, tf.int64, "refused_updates")
+        self._fixed_length = beta_steps is not None
+        self._beta_steps = _scalar(beta_steps or 0, tf.int64, "beta_steps")
+        self._draws = _scalar(0, tf.int64, "draws")
+
+    def _make_ring(self):
+        with tf.init_scope():
+            self.tree = SumTree(self.capacity, self.normalization == "buffer")
+            if self.prioritization == "rank":
+                self._ranks = RankTable(self.capacity, self.alpha)
+        return super()._make_ring()
+
+    def add(
+        self,
+        observation,
+        action,
+        reward,
+        terminated,
+        truncated,
+        next_observation,
+        valid=None,
+        td_error=None,
+    ):
+        """Stores one step of each environment. See `ReplayBuffer.add`.
+
+        Args:
+            observation: `[N, ...]`, or a nest, of what was acted on.
+            action: `[N]` or `[N, D]`, or a nest.
+            reward: `[N]` float.
+            terminated: `[N]` bool.
+            truncated: `[N]` bool.
+            next_observation: Like `observation`, the true successor.
+            valid: `[N]` bool or None.
+            td_error: `[N]` float or None, first TD errors if the actor knows them. A
+                refused one (in a graph) leaves the transition with the largest
+                priority.
+
+        Returns:
+            `[N]` int64, the indices of the new transitions, -1 where not stored.
+        """
+        first = None if td_error is None else as_tensor(td_error, tf.float64)
+        if first is not None:
+            self._refuse(first, tf.fill([len(first)], True))
+        index, displaced = self._add(
+            observation, action, reward, terminated, truncated, next_observation, valid
+        )
+        highest = tf.fill([self.num_envs], self.max_priority.read_value())
+        if first is None:
+            first = highest
+        else:
+            finite = tf.math.is_finite(first)
+            first = tf.where(finite, tf.abs(first) + self.epsilon, highest)
+            self._raise_maximum(first, index >= 0)
+        displaced = tf.reshape(displaced, [-1])
+        empty = -tf.ones_like(displaced, tf.float64)
+        index_and_displaced = tf.concat([index, displaced], 0)
+        # Where one displaces the other in the same row, the larger one stays: the new.
+        self._set(
+            index_and_displaced, tf.concat([first, empty], 0), index_and_displaced >= 0
+        )
+        return index
+
+    def sample(self, batch_size, seed=None):
+        """Draws with replacement, in proportion to the priorities; moves beta.
+
+        Args:
+            batch_size: Integer, `B`.
+            seed: `[2]` int, stateless seed, or None for the buffer's own generator.
+
+        Returns:
+            `(index, Transition)`: `[B]` int64, numbers that are never used for another
+            transition (hand them to `update_priorities`), and what they name, with
+            importance-sampling weights. A buffer without positive priorities raises a
+            `ValueError` eagerly; in a graph it gives indices of -1 with weights of 0.
+        """
+        self._check_sample(batch_size)
+        self._sort_if_due()
+        total = self.tree.total()
+        fraction = uniform([batch_size], self._next_seed(seed), not self.stratified)
+        if self.stratified:
+            fraction = (tf.range(batch_size, dtype=tf.float64) + fraction) / batch_size
+        row, priority = self.tree.lookup(fraction * total)
+        if tf.executing_eagerly() and total == 0.0:
+            raise ValueError("Expected a positive priority. Received: only zeros")
+        weight = self._weights(priority)
+        self._draws.assign_add(1)
+        index = self._ring.index_of(tf.cast(row, tf.int64))
+        return index, self.get(index, weight)
+
+    def update_priorities(self, index, td_error):
+        """Sets the priorities of transitions to those of their TD errors.
+
+        Args:
+            index: `[B]` int64, from `sample`. Of equal ones the largest `|delta|` wins.
+            td_error: `[B]` float, `delta`, of either sign.
+        """
+        self._check_built()
+        index = as_tensor(index, tf.int64)
+        td_error = as_tensor(td_error, tf.float64)
+        named = index >= 0
+        self._refuse(td_error, named)
+        held = self.holds(index)
+        self.stale_updates.assign_add(tf.math.count_nonzero(named & ~held))
+        mask = held & tf.math.is_finite(td_error)
+        key = tf.where(mask, tf.abs(td_error) + self.epsilon, 0.0)
+        self._raise_maximum(key, mask)
+        self._set(index, key, mask)
+
+    def probability(self, index):
+        """`P(i)` of the transitions `[B]`, `[B]` float64; 0 if displaced."""
+        index = as_tensor(index, tf.int64)
+        priority = self.tree.get(self._ring.row_of(index))
+        return tf.where(self.holds(index), priority / self.tree.total(), 0.0)
+
+    def beta(self):
+        """What the next `sample` uses, scalar float64."""
+        length = self._beta_steps.read_value()
+        done = tf.minimum(self._draws.read_value(), length)
+        fraction = tf.cast(done, tf.float64) / tf.cast(
+            tf.maximum(length, 1), tf.float64
+        )
+        return self.initial_beta + (1.0 - self.initial_beta) * fraction
+
+    def set_training_length(self, num_samples):
+        """Resolves `beta_steps=None`; does nothing if it was given.
+
+        Args:
+            num_samples: Integer >= 1, calls of `sample` at whose end beta is 1.
+        """
+        check_positive_integer("num_samples", num_samples)
+        if not self._fixed_length:
+            self._beta_steps.assign(num_samples)
+
+    def clear(self):
+        """Forgets all transitions. The largest priority and beta stay."""
+        super().clear()
+        self.tree.clear()
+        if self._ranks is not None:
+            self._ranks.clear()
+
+    # Parts
+
+    def _set(self, index, key, mask):
+        """Writes `p` `[B]`, -1 for none, of transitions into the tree."""
+        row = self._ring.row_of(index)
+        if self._ranks is not None:
+            priority = self._ranks.set(row, key, mask)
+        else:
+            priority = tf.where(key >= 0.0, tf.maximum(key, 0.0) ** self.alpha, 0.0)
+        self.tree.update(row, priority, mask)
+
+    def _weights(self, priority):
+        """`[B]` float32 importance-sampling weights of leaves `[B]`, at most 1."""
+        drawn = priority > 0.0
+        if self.normalization == "buffer":
+            least = self.tree.minimum()
+        else:
+            least = tf.reduce_min(tf.where(drawn, priority, priority.dtype.max))
+        # N and the total cancel: the largest weight is that of the least priority.
+        ratio = tf.where(drawn, least / tf.where(drawn, priority, 1.0), 0.0)
+        weight = tf.cast(ratio, tf.float32) ** tf.cast(self.beta(), tf.float32)
+        return tf.where(drawn, weight, 0.0)
+
+    def _raise_maximum(self, key, mask):
+        largest = tf.reduce_max(tf.where(mask, key, 0.0))
+        self.max_priority.assign(tf.maximum(self.max_priority, largest))
+
+    def _refuse(self, td_error, mask):
+        """Counts TD errors that are not finite; raises eagerly."""
+        bad = mask & ~tf.math.is_finite(td_error)
+        if tf.executing_eagerly() and tf.reduce_any(bad):
+            raise ValueError(f"Expected finite TD errors. Received: {td_error.numpy()}")
+        self.refused_updates.assign_add(tf.math.count_nonzero(bad))
+
+    def _sort_if_due(self):
+        if self._ranks is None:
+            return
+        limit = self._sort_every or self.capacity
+
+        def sort(_):
+            self._ranks.refresh(self.tree)
+            return (tf.constant(False),)
+
+        # A loop of at most one round: XLA would copy the tree around a condition.
+        tf.while_loop(lambda due: due, sort, (self._ranks.pending >= limit,))
+
+
+def check_priorities(
+    prioritization, alpha, beta, beta_steps, epsilon, normalization, sort_every
+):
+    """Checks what both back ends' constructors take."""
+    check_choice("prioritization", prioritization, PRIORITIZATIONS)
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    check_range("alpha", alpha, 0.0)
+    check_range("beta", beta, 0.0, 1.0)
+    check_range("epsilon", epsilon, 0.0)
+    for name, value in (("beta_steps", beta_steps), ("sort_every", sort_every)):
+        if value is not None:
+            check_positive_integer(name, value)
+
+
+def bytes_of_priority(prioritization, normalization):
+    """Bytes a transition takes in trees of fan-out 4, and in tables of ranks."""
+    tree = 8 * 4 / 3 + (8 / 3 if normalization == "buffer" else 0)
+    return tree + (16 if prioritization == "rank" else 0)
+
+
+def _scalar(value, dtype, name):
+    return tf.Variable(value, trainable=False, dtype=dtype, name=name)

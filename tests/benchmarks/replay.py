@@ -1,0 +1,169 @@
+"""Time of one prioritized draw and priority update, one JSON line each.
+
+    python -m tests.benchmarks.replay [--peers DIR] [--rounds 20]
+
+The workload `per`: sample 256 transitions, write 256 priorities, with 10^4 and with
+10^6 slots, inside one compiled loop; the best of several short rounds. `tree` is the
+sum tree alone. `--peers DIR` runs cpprb on the same work, with the interpreter
+`DIR/torch/bin/python`, if it has it (`pip install cpprb`).
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+BATCH = 256
+CAPACITIES = (10_000, 1_000_000)
+PEER = """
+import json, sys, time
+import cpprb, numpy as np
+for capacity in (10_000, 1_000_000):
+    fields = {"obs": {"shape": 3}, "act": {}, "rew": {}}
+    buffer = cpprb.PrioritizedReplayBuffer(capacity, fields, alpha=0.6)
+    for _ in range(0, capacity, 10_000):
+        row = np.zeros(10_000)
+        buffer.add(obs=np.random.rand(10_000, 3), act=row, rew=row,
+                   priorities=np.random.rand(10_000) + 0.01)
+    best = float("inf")
+    for _ in range(int(sys.argv[1])):
+        start = time.perf_counter()
+        for _ in range(100):
+            batch = buffer.sample(256, beta=0.4)
+            buffer.update_priorities(batch["indexes"], np.random.rand(256) + 0.01)
+        best = min(best, (time.perf_counter() - start) / 100)
+    line = {"library": "cpprb", "workload": "per", "slots": capacity}
+    print(json.dumps(line | {"unit": "us/cycle", "value": round(best * 1e6, 1)}))
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", type=Path, default=None)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    import kerasrl2.buffers  # noqa: F401
+    from kerasrl2.cli.machine import set_threads
+
+    set_threads(arguments.threads)
+    for name, make in (("tree", tree_loop), ("per", buffer_loop)):
+        # In turns, so that a busy moment of the machine spoils none of them.
+        loops = {capacity: make(capacity) for capacity in CAPACITIES}
+        times = best_of(arguments.rounds, loops)
+        for capacity, seconds in times.items():
+            report(name, capacity, seconds * 1e6)
+    if arguments.peers:
+        run_peer(arguments.peers / "torch" / "bin" / "python", arguments.rounds)
+
+
+def tree_loop(capacity):
+    """A function that runs `n` cycles of a `SumTree`."""
+    import tensorflow as tf
+
+    from kerasrl2.buffers import SumTree
+
+    tree = SumTree(capacity)
+    tree.assign(tf.random.stateless_uniform([capacity], [0, 0], 0.01, 1.01))
+
+    def cycle(seed):
+        offset, priority = random_numbers(seed)
+        fraction = (tf.range(BATCH, dtype=tf.float64) + offset) / BATCH
+        index, _ = tree.lookup(fraction * tree.total())
+        tree.update(index, priority)
+        return tf.reduce_sum(index)
+
+    return compiled(cycle)
+
+
+def buffer_loop(capacity, num_envs=100):
+    """A function that runs `n` cycles of a full `PrioritizedReplayBuffer`."""
+    import tensorflow as tf
+
+    from kerasrl2.buffers import PrioritizedReplayBuffer
+
+    buffer = PrioritizedReplayBuffer(capacity, num_envs)
+    float_spec = tf.TensorSpec([3], tf.float32)
+    buffer.build(float_spec, tf.TensorSpec([], tf.float32))
+    row, flag = tf.zeros([num_envs]), tf.zeros([num_envs], tf.bool)
+
+    @tf.function(jit_compile=True)
+    def fill():
+        def add(step, _):
+            now = tf.fill([num_envs, 3], tf.cast(step, tf.float32))
+            error = random_numbers([step, 0])[0][:num_envs]
+            buffer.add(now, row, row, flag, flag, now + 1.0, td_error=error)
+            return step + 1, 0
+
+        return tf.while_loop(lambda s, _: s < capacity // num_envs, add, (0, 0))
+
+    fill()
+    if len(buffer) != capacity:
+        raise RuntimeError(f"Expected {capacity} transitions. Received: {len(buffer)}")
+
+    def cycle(seed):
+        index, batch = buffer.sample(BATCH, seed)
+        buffer.update_priorities(index, random_numbers(seed)[1])
+        total = tf.reduce_sum(batch.weight * batch.next_observation[:, 0])
+        return tf.cast(tf.cast(total, tf.int64) % 7, tf.int32)
+
+    return compiled(cycle)
+
+
+def random_numbers(seed):
+    """Two rows of `BATCH` float64, as cheap as can be."""
+    import tensorflow as tf
+
+    bits = tf.random.stateless_uniform(
+        [2, BATCH], seed, None, None, tf.uint32, alg="philox"
+    )
+    return tf.unstack((tf.cast(bits, tf.float64) + 0.5) * 2.0**-32)
+
+
+def compiled(cycle):
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True)
+    def loop(n, seed):
+        return tf.while_loop(
+            lambda i, _: i < n,
+            lambda i, total: (i + 1, total + cycle(tf.stack([i, seed]))),
+            (0, 0),
+        )[1]
+
+    return lambda n, seed: loop(tf.constant(n), tf.constant(seed)).numpy()
+
+
+def best_of(rounds, loops, cycles=100):
+    """Seconds per cycle of each loop, the best of `rounds`."""
+    best = dict.fromkeys(loops, float("inf"))
+    for loop in loops.values():
+        loop(2, 0)
+    for number in range(rounds):
+        for name, loop in loops.items():
+            started = time.perf_counter()
+            loop(cycles, number)
+            best[name] = min(best[name], (time.perf_counter() - started) / cycles)
+    return best
+
+
+def run_peer(python, rounds):
+    missing = subprocess.run([python, "-c", "import cpprb"], capture_output=True)
+    if missing.returncode:
+        print(f"{python} has no cpprb: left out", flush=True)
+        return
+    subprocess.run([python, "-c", PEER, str(rounds)], check=True)
+
+
+def report(workload, capacity, value):
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    line = {"library": "kerasrl2", "workload": workload, "slots": capacity}
+    line |= {"unit": "us/cycle", "value": round(value, 1), "machine": machine}
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
