@@ -46,8 +46,9 @@ add_module_names = False
 python_display_short_literal_types = True
 
 ROOMS = (
-    "agents", "callbacks", "distributions", "envs", "errors", "layers", "losses",
-    "permutations", "plotting", "returns", "statistics", "training", "types", "zoo",
+    "action_values", "agents", "buffers", "callbacks", "distributions", "envs",
+    "errors", "exploration", "layers", "losses", "permutations", "plotting", "returns",
+    "schedules", "statistics", "training", "types", "zoo",
 )  # fmt: skip
 
 

@@ -13,17 +13,20 @@ import importlib
 from kerasrl2._version import __version__
 
 _ROOMS = (
+    "action_values",
     "agents",
     "buffers",
     "callbacks",
     "distributions",
     "envs",
     "errors",
+    "exploration",
     "layers",
     "losses",
     "permutations",
     "plotting",
     "returns",
+    "schedules",
     "statistics",
     "training",
     "types",

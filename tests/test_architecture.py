@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[1] / "kerasrl2"
 FLOORS = [
     ["types", "_checks", "errors", "_startup", "_version"],
-    ["returns", "statistics", "permutations", "distributions"],
-    ["losses", "layers"],
-    ["envs", "buffers"],
+    ["returns", "statistics", "permutations", "distributions", "schedules"],
+    ["losses", "layers", "exploration"],
+    ["envs", "buffers", "action_values"],
     ["training"],
     ["agents"],
     ["callbacks", "plotting", "zoo"],

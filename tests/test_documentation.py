@@ -156,15 +156,17 @@ def public_names(room):
 @pytest.mark.parametrize("algorithm", krl.zoo.algorithms())
 def test_algorithm_has_a_page_with_knobs_and_metrics(algorithm):
     page = (DOCS / "algorithms" / f"{algorithm}.md").read_text()
-    agent_class = getattr(krl.agents, algorithm.upper())
-    own = inspect.signature(agent_class.__init__).parameters
-    built = {"self", "kwargs", "network", "head", "observation_spec"}
+    agent_class = krl.agents.ALGORITHMS[algorithm]
+    own = getattr(agent_class, "settings", None)  # of a preset: what it sets
+    made = getattr(agent_class, "agent_class", agent_class)
+    own = own or inspect.signature(made.__init__).parameters
+    built = {"self", "kwargs", "network", "q_network", "head", "observation_spec"}
     through = {  # set through these keywords of `for_env`
         "observation_normalizer": "normalize_observations",
         "reward_scaling": "normalize_rewards",
     }
     knobs = [through.get(name, name) for name in own if name not in built]
-    for name in [*knobs, *agent_class.metric_names]:
+    for name in [*knobs, *made.metric_names]:
         assert f"`{name}`" in page, name
     assert "Deviations from the paper" in page
     assert f"docs/algorithms/{algorithm}.md" in README.read_text()
@@ -172,14 +174,17 @@ def test_algorithm_has_a_page_with_knobs_and_metrics(algorithm):
 
 @pytest.mark.parametrize("algorithm", krl.zoo.algorithms())
 def test_knobs_are_documented_with_their_defaults(algorithm):
-    agent_class = getattr(krl.agents, algorithm.upper())
+    agent_class = krl.agents.ALGORITHMS[algorithm]
+    preset = getattr(agent_class, "settings", {})
+    agent_class = getattr(agent_class, "agent_class", agent_class)
     page = (DOCS / "algorithms" / f"{algorithm}.md").read_text()
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|", page, re.M))
     for function in (agent_class.__init__, agent_class.for_env):
         for name, parameter in inspect.signature(function).parameters.items():
             row = rows.get(f"`{name}`")
-            if row and isinstance(parameter.default, bool | float | int):
-                assert row.split(",")[0] in _spellings(parameter.default), name
+            default = preset.get(name, parameter.default)
+            if row and isinstance(default, bool | float | int):
+                assert row.split(",")[0] in _spellings(default), name
 
 
 def _spellings(value):

@@ -2,7 +2,6 @@
 
 import inspect
 
-import keras
 import tensorflow as tf
 from keras import ops
 
@@ -142,11 +141,6 @@ class ActorCriticMixin:
         )
         return self.reward_scaling(reward), running_reward
 
-    def observe(self, observation, usable):
-        """Lets the observation statistics see a rollout that was learned from."""
-        if self.observation_normalizer is not None:
-            self.observation_normalizer.update(observation, usable)
-
     def normalized(self, advantage, valid):
         """Advantages `[B]` with mean 0 and deviation 1 over the minibatch."""
         if advantage.shape[0] == 1:
@@ -175,10 +169,3 @@ class ActorCriticMixin:
                 f"{self.head.num_parameters}] and value [B] or [B, 1]. "
                 f"Received: {shapes}"
             )
-
-
-def value_at(schedule, step):
-    """A float as it is, or what a Keras learning-rate schedule says at `step`."""
-    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return schedule(step)
-    return schedule

@@ -133,19 +133,32 @@ class Agent(keras.Model):
             return self.head.to_env(self.head.sample(parameters, seed))
         return self.head.to_env(self.head.mode(parameters))
 
-    def explore(self, observation, seed):
+    def explore(self, observation, seed, env_steps=None):
         """What the training loop plays.
 
         Args:
             observation: `[N, ...]`.
             seed: `[2]` int32 stateless seed.
+            env_steps: Scalar int64, env steps so far, or None where the loop does not
+                count them: what schedules of exploration are over.
 
         Returns:
             `(env_action, action)`: as the environment takes it, and in the policy's own
             coordinates, which the loss scores.
         """
+        del env_steps
         action = self.head.sample(self.policy_parameters(observation), seed)
         return self.head.to_env(action), action
+
+    def observe(self, observation, usable):
+        """Lets the observation statistics see steps that count.
+
+        Args:
+            observation: `[T, N, ...]`.
+            usable: `[T, N]` bool.
+        """
+        if self.observation_normalizer is not None:
+            self.observation_normalizer.update(observation, usable)
 
     def predict(self, observation, greedy=True):
         """NumPy actions for a batch of observations, `[B, ...]`."""
@@ -180,6 +193,10 @@ class Agent(keras.Model):
         finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
         tf.cond(finite, apply, lambda: 0)
         return {**metrics, "loss": loss, "gradient_norm": norm}
+
+    def progress_logs(self):
+        """What else callbacks and the history are told at an epoch's end, floats."""
+        return {"learning_rate": float(self.optimizer.learning_rate)}
 
     def stops(self, metrics):
         """Scalar bool, whether the remaining epochs are skipped after `metrics`."""

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2.training.evaluate import Evaluator
-from kerasrl2.training.on_policy import has_convolutions
+from kerasrl2.training.loop import has_convolutions
 
 _MAX_COPIES, _MAX_EVALUATORS = 32, 8
+_STATEFUL = "optimizer", "buffer"
 
 
 def compiled_when_eager(act):
@@ -128,10 +129,14 @@ class Runtime:
     def loop(self, agent, env, num_envs):
         """The agent's loop on `env`: the last one, if it is the same work."""
         settings = agent.get_config()
-        del settings["name"], settings["optimizer"]  # the latter by identity, below
+        # What has a state counts by identity, below.
+        parts = [
+            settings.pop(name, None) and getattr(agent, name) for name in _STATEFUL
+        ]
+        del settings["name"]
         name = env if isinstance(env, str) else id(env)
         key = (name, num_envs, json.dumps(settings, default=str, sort_keys=True))
-        key = (*key, id(agent.optimizer))
+        key = (*key, *map(id, parts))
         if self._loop is None or key != self._loop_key:
             self.forget_loop()
             self._loop = agent.loop(agent.environment(env, num_envs))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kerasrl2._checks import check_range
-from kerasrl2.agents.actor_critic import ActorCriticMixin, value_at
+from kerasrl2.agents.actor_critic import ActorCriticMixin
 from kerasrl2.agents.agent import Agent
 from kerasrl2.losses import (
     approximate_kl,
@@ -12,6 +12,7 @@ from kerasrl2.losses import (
     clipped_value_loss,
     value_loss,
 )
+from kerasrl2.schedules import value_at
 from kerasrl2.statistics import masked_mean
 
 

@@ -9,7 +9,7 @@ from kerasrl2.buffers.numpy_backend import (
 from kerasrl2.buffers.prioritized import PrioritizedReplayBuffer
 from kerasrl2.buffers.replay import ReplayBuffer
 from kerasrl2.buffers.sum_tree import SumTree
-from kerasrl2.buffers.transition import Transition
+from kerasrl2.types import Transition
 
 __all__ = [
     "NumpyPrioritizedReplayBuffer",

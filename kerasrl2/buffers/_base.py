@@ -35,6 +35,9 @@ class Replay:
     def _array(value, dtype=None):
         raise NotImplementedError
 
+    def _bytes_of(self, layout):
+        return layout.nbytes(self._bytes_per_step)
+
     def __repr__(self):
         size = _layout.readable(self.nbytes)
         return f"{type(self).__name__}({self.capacity:,} transitions, {size})"
@@ -57,7 +60,7 @@ class Replay:
     @property
     def nbytes(self):
         """Bytes allocated; 0 before `build`."""
-        return self.layout.nbytes(self._bytes_per_step) if self.built else 0
+        return self._bytes_of(self.layout) if self.built else 0
 
     def build(self, observation_spec, action_spec, num_envs=None):
         """Allocates the memory. The first `add` does it if nobody else did.
@@ -90,7 +93,7 @@ class Replay:
             if str(layout) != str(self.layout):
                 raise ValueError(f"Expected {self.layout}. Received: {layout}")
             return
-        nbytes = layout.nbytes(self._bytes_per_step)
+        nbytes = self._bytes_of(layout)
         name = type(self).__name__
         _layout.check_memory(name, nbytes, layout.capacity, self._free_bytes())
         self.layout, self.num_envs = layout, layout.num_envs

@@ -84,6 +84,7 @@ class Layout:
         stack: Integer, the largest frame stack.
         observation: Nest of `Spec`.
         action: Nest of `Spec`.
+        flat: Boolean, whether transitions may be stored whole: that takes no more.
         episode_length: Integer, the mean one down to which `steps` are really held.
     """
 
@@ -102,8 +103,10 @@ class Layout:
         self.steps = -(-capacity // self.num_envs)
         self.stack = max(tf.nest.flatten(stacks))
         self.frame_bytes = sum(s.nbytes for s in tf.nest.flatten(self.observation))
+        small = self.frame_bytes <= SMALL_OBSERVATION
+        self.flat = small and self.stack == 1 and episode_length is None
         if episode_length is None:
-            episode_length = 1 if self.frame_bytes <= SMALL_OBSERVATION else 64
+            episode_length = 1 if small else 64
         self.episode_length = episode_length
         self.frames = self.steps + -(-self.steps // episode_length) + self.stack
 
@@ -117,15 +120,23 @@ class Layout:
         return self.steps * self.num_envs
 
     @property
-    def step_bytes(self):
-        """Bytes of one transition without its observation."""
-        actions = sum(spec.nbytes for spec in tf.nest.flatten(self.action))
-        return actions + np.dtype(np.float32).itemsize + np.dtype(np.int64).itemsize
+    def action_bytes(self):
+        """Bytes of one action."""
+        return sum(spec.nbytes for spec in tf.nest.flatten(self.action))
 
-    def nbytes(self, more_per_step=0):
-        """Bytes of the whole buffer, its priorities (`more_per_step`) included."""
-        steps = self.capacity * (self.step_bytes + more_per_step)
-        return int(steps + self.num_envs * self.frames * self.frame_bytes)
+    def nbytes(self, more_per_step=0, flat=False):
+        """Bytes of the whole buffer, its priorities (`more_per_step`) included.
+
+        Args:
+            more_per_step: Float.
+            flat: Boolean, whether a transition is stored whole, with flags of 4 bytes.
+                If not, with a record of 8, and its observation apart.
+        """
+        step = self.action_bytes + np.dtype(np.float32).itemsize + more_per_step
+        if flat:
+            return int(self.capacity * (step + 4 + 2 * self.frame_bytes))
+        frames = self.num_envs * self.frames * self.frame_bytes
+        return int(self.capacity * (step + 8) + frames)
 
 
 def check_memory(name, nbytes, capacity, available):

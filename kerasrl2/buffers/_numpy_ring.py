@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2.buffers._ring import FRAME, LOOKBACK, TERMINATED, TRUNCATED
-from kerasrl2.buffers.transition import Transition
+from kerasrl2.buffers._flat_ring import TERMINATED, TRUNCATED
+from kerasrl2.buffers._ring import FRAME, LOOKBACK
+from kerasrl2.types import Transition
 
 
 class Arrays:

@@ -11,7 +11,7 @@ from kerasrl2.buffers._base import Replay
 from kerasrl2.buffers._layout import available_memory
 from kerasrl2.buffers._numpy_ring import Arrays, NumpyRing
 from kerasrl2.buffers.prioritized import check_priorities
-from kerasrl2.buffers.transition import Transition
+from kerasrl2.types import Transition
 
 
 class NumpyReplayBuffer(Replay):

@@ -1,5 +1,6 @@
 """Prioritized replay in TensorFlow variables."""
 
+import keras
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_positive_integer, check_range
@@ -10,8 +11,10 @@ from kerasrl2.buffers.sum_tree import SumTree
 
 PRIORITIZATIONS = ("proportional", "rank")
 NORMALIZATIONS = ("batch", "buffer")
+DRAWS, BETA_STEPS, STALE, REFUSED = range(4)  # counters, in one variable
 
 
+@keras.saving.register_keras_serializable(package="kerasrl2")
 class PrioritizedReplayBuffer(ReplayBuffer):
     """Replay that draws transitions by the size of their latest TD error.
 
@@ -21,7 +24,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     `w_i = (N P(i))**-beta`, section 3.4, divided by the largest one.
 
     Inside a graph that XLA does not compile, call it through `tf.function(...,
-    jit_compile=True)`: 46 us instead of 1 ms to draw and update 64 of 10**5.
+    jit_compile=True)`: 50 us instead of 500 to draw and update 64 of 10**5.
 
     - A new transition gets the largest `p` seen so far, at least 1, as in algorithm 1;
       this maximum never falls.
@@ -58,8 +61,6 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     Attributes:
         tree: `SumTree` over `p**alpha`, None before `build`.
         max_priority: float64 variable, the largest `p` seen.
-        stale_updates: int64 variable.
-        refused_updates: int64 variable.
 
     Example:
     >>> buffer = PrioritizedReplayBuffer(4, alpha=1.0, beta=1.0, epsilon=0.0)
@@ -97,12 +98,10 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         self.stratified, self._sort_every = bool(stratified), sort_every
         self.tree = self._ranks = None
         self._bytes_per_step = bytes_of_priority(prioritization, normalization)
-        self.max_priority = _scalar(1.0, tf.float64, "max_priority")
-        self.stale_updates = _scalar(0, tf.int64, "stale_updates")
-        self.refused_updates = _scalar(0, tf.int64, "refused_updates")
-        self._fixed_length = beta_steps is not None
-        self._beta_steps = _scalar(beta_steps or 0, tf.int64, "beta_steps")
-        self._draws = _scalar(0, tf.int64, "draws")
+        self.max_priority = _variable(1.0, tf.float64, "max_priority")
+        self._given_beta_steps = beta_steps
+        start = [0, beta_steps or 0, 0, 0]  # in the order of the constants above
+        self._counters = _variable(start, tf.int64, "counters")
 
     def _make_ring(self):
         with tf.init_scope():
@@ -110,6 +109,16 @@ class PrioritizedReplayBuffer(ReplayBuffer):
             if self.prioritization == "rank":
                 self._ranks = RankTable(self.capacity, self.alpha)
         return super()._make_ring()
+
+    @property
+    def stale_updates(self):
+        """Scalar int64, updates for displaced transitions so far."""
+        return self._counters.read_value()[STALE]
+
+    @property
+    def refused_updates(self):
+        """Scalar int64, NaN and infinite TD errors in graphs so far."""
+        return self._counters.read_value()[REFUSED]
 
     def add(
         self,
@@ -141,7 +150,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         """
         first = None if td_error is None else as_tensor(td_error, tf.float64)
         if first is not None:
-            self._refuse(first, tf.fill([len(first)], True))
+            refused = self._refused(first, tf.ones_like(first, tf.bool))
+            self._count(refused=refused)
         index, displaced = self._add(
             observation, action, reward, terminated, truncated, next_observation, valid
         )
@@ -177,16 +187,17 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         self._check_sample(batch_size)
         self._sort_if_due()
         total = self.tree.total()
-        fraction = uniform([batch_size], self._next_seed(seed), not self.stratified)
+        fraction = uniform([batch_size], self._next_seed(seed))
         if self.stratified:
             fraction = (tf.range(batch_size, dtype=tf.float64) + fraction) / batch_size
         row, priority = self.tree.lookup(fraction * total)
         if tf.executing_eagerly() and total == 0.0:
             raise ValueError("Expected a positive priority. Received: only zeros")
         weight = self._weights(priority)
-        self._draws.assign_add(1)
-        index = self._ring.index_of(tf.cast(row, tf.int64))
-        return index, self.get(index, weight)
+        self._count(draws=1)
+        index = self._ring.index_of(row)
+        batch = self._ring.get(index, weight, self.n_step, self.gamma, row)
+        return index, batch
 
     def update_priorities(self, index, td_error):
         """Sets the priorities of transitions to those of their TD errors.
@@ -199,9 +210,9 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         index = as_tensor(index, tf.int64)
         td_error = as_tensor(td_error, tf.float64)
         named = index >= 0
-        self._refuse(td_error, named)
+        refused = self._refused(td_error, named)
         held = self.holds(index)
-        self.stale_updates.assign_add(tf.math.count_nonzero(named & ~held))
+        self._count(stale=tf.math.count_nonzero(named & ~held), refused=refused)
         mask = held & tf.math.is_finite(td_error)
         key = tf.where(mask, tf.abs(td_error) + self.epsilon, 0.0)
         self._raise_maximum(key, mask)
@@ -215,11 +226,10 @@ class PrioritizedReplayBuffer(ReplayBuffer):
 
     def beta(self):
         """What the next `sample` uses, scalar float64."""
-        length = self._beta_steps.read_value()
-        done = tf.minimum(self._draws.read_value(), length)
-        fraction = tf.cast(done, tf.float64) / tf.cast(
-            tf.maximum(length, 1), tf.float64
-        )
+        counters = self._counters.read_value()
+        length = counters[BETA_STEPS]
+        done = tf.cast(tf.minimum(counters[DRAWS], length), tf.float64)
+        fraction = done / tf.cast(tf.maximum(length, 1), tf.float64)
         return self.initial_beta + (1.0 - self.initial_beta) * fraction
 
     def set_training_length(self, num_samples):
@@ -229,8 +239,10 @@ class PrioritizedReplayBuffer(ReplayBuffer):
             num_samples: Integer >= 1, calls of `sample` at whose end beta is 1.
         """
         check_positive_integer("num_samples", num_samples)
-        if not self._fixed_length:
-            self._beta_steps.assign(num_samples)
+        if self._given_beta_steps is None:
+            counters = self._counters.read_value()
+            change = num_samples - counters[BETA_STEPS]
+            self._count(beta_steps=change)
 
     def clear(self):
         """Forgets all transitions. The largest priority and beta stay."""
@@ -238,6 +250,19 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         self.tree.clear()
         if self._ranks is not None:
             self._ranks.clear()
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "prioritization": self.prioritization,
+            "alpha": self.alpha,
+            "beta": self.initial_beta,
+            "beta_steps": self._given_beta_steps,
+            "epsilon": self.epsilon,
+            "normalization": self.normalization,
+            "stratified": self.stratified,
+            "sort_every": self._sort_every,
+        }
 
     # Parts
 
@@ -266,12 +291,16 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         largest = tf.reduce_max(tf.where(mask, key, 0.0))
         self.max_priority.assign(tf.maximum(self.max_priority, largest))
 
-    def _refuse(self, td_error, mask):
-        """Counts TD errors that are not finite; raises eagerly."""
+    def _refused(self, td_error, mask):
+        """How many TD errors are not finite; raises eagerly."""
         bad = mask & ~tf.math.is_finite(td_error)
         if tf.executing_eagerly() and tf.reduce_any(bad):
             raise ValueError(f"Expected finite TD errors. Received: {td_error.numpy()}")
-        self.refused_updates.assign_add(tf.math.count_nonzero(bad))
+        return tf.math.count_nonzero(bad)
+
+    def _count(self, draws=0, beta_steps=0, stale=0, refused=0):
+        changes = [draws, beta_steps, stale, refused]
+        self._counters.assign_add(tf.stack([tf.cast(x, tf.int64) for x in changes]))
 
     def _sort_if_due(self):
         if self._ranks is None:
@@ -306,5 +335,5 @@ def bytes_of_priority(prioritization, normalization):
     return tree + (16 if prioritization == "rank" else 0)
 
 
-def _scalar(value, dtype, name):
+def _variable(value, dtype, name):
     return tf.Variable(value, trainable=False, dtype=dtype, name=name)

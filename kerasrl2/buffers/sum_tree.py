@@ -8,6 +8,7 @@ from kerasrl2._checks import check_positive_integer
 from kerasrl2.buffers._order import ReadFence, as_tensor
 
 FANOUT = 4
+DENSE = 1024  # nodes; levels above one so small are summed up whole
 
 
 def level_rows(capacity):
@@ -46,13 +47,14 @@ class SumTree(tf.Module):
     =======  ======  ======  ======  ======
     fan-out  2       4       8       16
     =======  ======  ======  ======  ======
-    float64  27, 48  25, 41  27, 46  38, 61
-    float32  29, 49  23, 36  26, 40  36, 55
+    10**4    14      12      15      24
+    10**6    32      25      30      44
     =======  ======  ======  ======  ======
 
-    Hence a fan-out of 4; float64 costs 5 us and keeps leaves reachable whose share is
-    below 2**-23. The levels are a loop: unrolled, XLA computes a level again for each
-    use of it (190 us instead of 41), and compiles twice as long.
+    Hence a fan-out of 4; float32 would save 5 us, float64 keeps leaves reachable whose
+    share is below 2**-23. The levels are a loop: unrolled, XLA computes a level again
+    for each use of it (190 us), and compiles twice as long. Levels of up to 1024 nodes
+    are summed up whole after an update, which is cheaper than along 256 paths.
 
     Args:
         capacity: Integer >= 1, the number of leaves.
@@ -79,6 +81,7 @@ class SumTree(tf.Module):
         starts = [FANOUT * sum(rows[:level]) for level in range(len(rows) + 1)]
         self._starts = starts  # of each level; the last one is the spare node's
         self._levels = len(rows)
+        self._dense = max(k for k in range(len(rows)) if FANOUT * rows[k] <= DENSE)
         zeros = tf.zeros([starts[-1] + 1], tf.float64)
         self.nodes = tf.Variable(zeros, trainable=False, name="nodes")
         self.minima = None
@@ -119,19 +122,21 @@ class SumTree(tf.Module):
         # Two steps, so that of duplicates the largest stays.
         self.nodes.scatter_update(tf.IndexedSlices(tf.zeros_like(priority), position))
         self.nodes.scatter_max(tf.IndexedSlices(priority, position))
-        if self._levels > 1:
-            node = self._level_up(self._levels - 2, node, above_leaves=True)
+        level = self._levels - 2
+        if level >= self._dense:
+            node = self._level_up(level, node, above_leaves=True)
         tf.while_loop(
-            lambda level, node: level >= 0,
+            lambda level, node: level >= self._dense,
             lambda level, node: (level - 1, self._level_up(level, node)),
-            (tf.constant(self._levels - 3), node),
+            (tf.constant(level - 1), node),
             maximum_iterations=self._levels,
         )
+        self._top_up()
 
     def _level_up(self, level, node, above_leaves=False):
         """Recomputes the parents of `node` `[B]`, on `level`; returns them."""
         starts = tf.constant(self._starts, tf.int32)
-        node //= FANOUT
+        node = tf.truncatediv(node, FANOUT)
         position = node + starts[level]
         children = self._children(self.nodes, node, starts[level + 1])
         total = tf.reduce_sum(children, axis=-1)
@@ -144,6 +149,37 @@ class SumTree(tf.Module):
             least = tf.reduce_min(children, axis=-1)
             self.minima.scatter_update(tf.IndexedSlices(least, position))
         return node
+
+    def _top_up(self):
+        """Recomputes all levels above the dense one."""
+        start, end = self._starts[self._dense : self._dense + 2]
+        if not start:
+            return
+        level = tf.gather(self.nodes, tf.range(start, end))
+        least = level
+        if self.minima is not None and self._dense < self._levels - 1:
+            least = tf.gather(self.minima, tf.range(start, end))
+        position = tf.range(start)
+        sums, minima = self._levels_above(self._dense, level, least)
+        self.nodes.scatter_update(tf.IndexedSlices(sums, position))
+        if self.minima is not None:
+            self.minima.scatter_update(tf.IndexedSlices(minima, position))
+
+    def _levels_above(self, number, level, least):
+        """Values of the levels above `number`, of sums and of least ones."""
+        sums, minima = [level[:0]], [least[:0]]
+        least = tf.where(least > 0.0, least, math.inf)
+        for start, end in zip(
+            self._starts[:number][::-1], self._starts[1 : number + 1][::-1], strict=True
+        ):
+            level = tf.reduce_sum(tf.reshape(level, [-1, FANOUT]), axis=1)
+            level = tf.pad(level, [[0, end - start - level.shape[0]]])
+            least = tf.reduce_min(tf.reshape(least, [-1, FANOUT]), axis=1)
+            room = [[0, end - start - least.shape[0]]]
+            least = tf.pad(least, room, constant_values=math.inf)
+            sums.insert(0, level)
+            minima.insert(0, least)
+        return tf.concat(sums, 0), tf.concat(minima, 0)
 
     def find(self, mass):
         """Leaves in whose piece of `[0, total)` the masses lie.
@@ -162,31 +198,33 @@ class SumTree(tf.Module):
 
         Cheaper than `get` afterwards.
         """
-        mass = tf.maximum(as_tensor(mass, tf.float64), 0.0)
+        mass = as_tensor(mass, tf.float64)
+        number = ~tf.math.is_nan(mass)  # before `maximum`: XLA's makes 0 of a NaN
+        mass = tf.maximum(mass, 0.0)
         starts = tf.constant(self._starts, tf.int32)
 
-        def level_down(level, node, mass, priority):
-            children = self._children(self.nodes, node, starts[level])
-            below = start = tf.zeros_like(mass)
-            child, priority = tf.zeros_like(node), tf.zeros_like(mass)
-            for number, value in enumerate(tf.unstack(children, axis=-1)):
+        def level_down(level, node, mass):
+            values = self._children(self.nodes, node, starts[level])
+            first, *others = tf.unstack(values, axis=-1)
+            child, start, below = tf.zeros_like(node), tf.zeros_like(mass), first
+            for number, value in enumerate(others, 1):
                 # The last one with a mass below it, but never an empty one.
                 enter = (mass >= below) & (value > 0.0)
                 child = tf.where(enter, number, child)
-                priority = tf.where(enter, value, priority)
                 start = tf.where(enter, below, start)
                 below += value
-            return level + 1, FANOUT * node + child, mass - start, priority
+            return level + 1, FANOUT * node + child, mass - start
 
-        state = (0, tf.zeros_like(mass, tf.int32), mass, tf.zeros_like(mass))
-        _, node, _, priority = tf.while_loop(
+        _, node, _ = tf.while_loop(
             lambda level, *_: level < self._levels,
             level_down,
-            state,
+            (0, tf.zeros_like(mass, tf.int32), mass),
             maximum_iterations=self._levels,
         )
-        self._fence.after(node)
-        return tf.where(priority > 0.0, node, -1), priority
+        priority = tf.gather(self.nodes, node + self._starts[-2])
+        self._fence.after(node, priority)
+        found = (priority > 0.0) & number
+        return tf.where(found, node, -1), tf.where(found, priority, 0.0)
 
     def total(self):
         """Sum of all priorities, scalar float64."""
@@ -217,19 +255,10 @@ class SumTree(tf.Module):
         """Sets all leaves, `[capacity]` float >= 0, in O(capacity)."""
         leaves = self._starts[-1] - self._starts[-2]
         level = tf.pad(as_tensor(priority, tf.float64), [[0, leaves - self.capacity]])
-        least = tf.where(level > 0.0, level, math.inf)
-        sums, minima = [level], []
-        for start, end in zip(self._starts[-3::-1], self._starts[-2:0:-1], strict=True):
-            level = tf.reduce_sum(tf.reshape(level, [-1, FANOUT]), axis=1)
-            level = tf.pad(level, [[0, end - start - level.shape[0]]])
-            least = tf.reduce_min(tf.reshape(least, [-1, FANOUT]), axis=1)
-            room = [[0, end - start - least.shape[0]]]
-            least = tf.pad(least, room, constant_values=math.inf)
-            sums.insert(0, level)
-            minima.insert(0, least)
-        self.nodes.assign(tf.concat([*sums, tf.zeros([1], tf.float64)], 0))
-        if self.minima is not None and minima:
-            self.minima.assign(tf.concat(minima, 0))
+        sums, minima = self._levels_above(self._levels - 1, level, level)
+        self.nodes.assign(tf.concat([sums, level, tf.zeros([1], tf.float64)], 0))
+        if self.minima is not None and self._levels > 1:
+            self.minima.assign(minima)
 
     def clear(self):
         """Sets all priorities to 0."""

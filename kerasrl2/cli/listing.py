@@ -29,7 +29,7 @@ def _settings(algorithm):
     check_choice("algorithm", algorithm, zoo.algorithms())
     from kerasrl2 import agents
 
-    agent_class = getattr(agents, algorithm.upper())
+    agent_class = agents.ALGORITHMS[algorithm]
     for name, default in settable(agent_class).items():
         typer.echo(f"{name} = {default!r}")
     for env_id in zoo.environments(algorithm):

@@ -39,7 +39,7 @@ def train(
     from kerasrl2 import agents, callbacks, envs
     from kerasrl2.zoo.build import tuned_agent
 
-    check_kinds(overrides, getattr(agents, algorithm.upper()))
+    check_kinds(overrides, agents.ALGORITHMS[algorithm])
     phases = [time.perf_counter()]
     if num_envs is not None:
         overrides = {**overrides, "num_envs": num_envs}
@@ -48,7 +48,7 @@ def train(
     machine.set_threads(threads or machine.threads_for(settings))
     seed = secrets.randbelow(2**31) if seed is None else seed
     agent, env, budget = tuned_agent(algorithm, env_id, steps, seed, backend, overrides)
-    agent.prepare(env)  # what cannot run leaves no directory behind
+    loop = agent.prepare(env)  # what cannot run leaves no directory behind
     directory = free_run_directory(run_dir, algorithm, env_id)
     write_config(
         directory,
@@ -72,7 +72,7 @@ def train(
         agent.fit(
             env,
             steps=budget,
-            epochs=_reports(reports, budget, agent, env),
+            epochs=min(reports, -(-budget // loop.steps_per_iteration)),
             callbacks=[_phases(phases), *_writers(directory), *stops],
             validation_env=validation,
             validation_episodes=eval_episodes,
@@ -89,10 +89,6 @@ def train(
     _summary(directory, agent)
     if interrupted:
         raise typer.Exit(130)
-
-
-def _reports(reports, budget, agent, env):
-    return min(reports, -(-budget // (agent.rollout_length * env.num_envs)))
 
 
 def _phases(times):

@@ -10,6 +10,7 @@ from kerasrl2._checks import check_keywords
 # Keywords whose values are objects, and what has an option of its own.
 _INTERNAL = {"self", "kwargs", "knobs", "env", "network", "head", "observation_spec"}
 _INTERNAL |= {"observation_normalizer", "reward_scaling", "optimizer", "seed"}
+_INTERNAL |= {"q_network", "action_values", "buffer"}
 
 
 def parse_assignments(assignments):
@@ -36,12 +37,14 @@ def parse_assignments(assignments):
 
 def settable(agent_class):
     """Defaults of what `--set` may change: plain keywords, by name."""
-    return {
+    made = getattr(agent_class, "agent_class", agent_class)  # what a preset makes
+    defaults = {
         name: parameter.default
-        for function in (agent_class.for_env, agent_class.__init__)
+        for function in (made.__init__, made.for_env)
         for name, parameter in inspect.signature(function).parameters.items()
         if name not in _INTERNAL
     }
+    return {**defaults, **getattr(agent_class, "settings", {})}
 
 
 def check_kinds(overrides, agent_class):
@@ -49,7 +52,7 @@ def check_kinds(overrides, agent_class):
 
     Args:
         overrides: Dictionary, what `parse_assignments` returned.
-        agent_class: Subclass of `Agent`.
+        agent_class: Subclass of `Agent`, or a preset.
     """
     defaults = settable(agent_class)
     check_keywords(f"{agent_class.__name__}.for_env", overrides, defaults)
@@ -62,8 +65,10 @@ def check_kinds(overrides, agent_class):
         elif isinstance(default, str):
             fits, kind = isinstance(value, str | bool), "a word"
         elif isinstance(default, tuple):
-            whole = isinstance(value, list) and all(type(n) is int for n in value)
-            fits, kind = whole, "a list of integers such as [64, 64]"
+            kinds = (int, float) if isinstance(default[0], float) else (int,)
+            fits = isinstance(value, list) and all(type(n) in kinds for n in value)
+            noun = "numbers" if float in kinds else "integers"
+            kind = f"a list of {noun} such as {list(default)}"
         else:
             fits, kind = number or schedule or value is None, "a number"
         if not fits:

@@ -2,11 +2,13 @@
 
 import kerasrl2._startup  # noqa: F401
 
+from kerasrl2.envs.atari import AtariEnvironment
 from kerasrl2.envs.core import Environment, TensorFlowEnvironment
 from kerasrl2.envs.gymnasium_bridge import GymnasiumEnvironment
 from kerasrl2.envs.registry import ids, make, register
 
 __all__ = [
+    "AtariEnvironment",
     "Environment",
     "GymnasiumEnvironment",
     "TensorFlowEnvironment",

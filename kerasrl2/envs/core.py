@@ -71,6 +71,24 @@ class Environment(tf.Module):
         """
         raise NotImplementedError
 
+    def step_packed(self, state, action, seed):
+        """`step`, with the `TimeStep` in as few tensors as `unpack` needs.
+
+        For loops that hand the result to a compiled part: each tensor costs time there.
+
+        Returns:
+            `(state, packed)`.
+        """
+        return self.step(state, action, seed)
+
+    def pack(self, time_step):
+        """What `step_packed` returns for a `TimeStep`."""
+        return time_step
+
+    def unpack(self, packed):
+        """The `TimeStep` of what `step_packed` returned."""
+        return packed
+
     def close(self):
         """Frees what the copies hold. May be called twice."""
 
@@ -123,10 +141,10 @@ class EpisodeState(NamedTuple):
 class TensorFlowEnvironment(Environment):
     """Base of environments written in TensorFlow, `N` copies in one set of operations.
 
-    A subclass says how one world works: `initial`, `transition` and `observe`. This
-    class counts steps, cuts episodes at the time limit and starts new ones. At the
-    limit `truncated` is True whether or not the step also terminated, as with
-    Gymnasium's `TimeLimit`.
+    A subclass says how one world works: `initial`, `transition` and `observe`; and
+    `disturb`, if there is chance beyond the first states. This class counts steps, cuts
+    episodes at the time limit and starts new ones. At the limit `truncated` is True
+    whether or not the step also terminated, as with Gymnasium's `TimeLimit`.
 
     Args:
         id: String, the name in messages and logs.
@@ -184,6 +202,23 @@ class TensorFlowEnvironment(Environment):
         """
         raise NotImplementedError
 
+    def disturb(self, physics, action, seed):
+        """What chance makes of a state and an action before `transition` takes over.
+
+        All chance within an episode belongs here, so that `transition` stays a function
+        of its arguments: actions that stick or are noisy come back changed, other draws
+        become a part of the returned physics. By default nothing changes.
+
+        Args:
+            physics: Nest of `[N, ...]` tensors.
+            action: `[N]` integer or `[N, ...]` float, the agent's.
+            seed: `[2]` int32, new at each step and not the one `initial` gets.
+
+        Returns:
+            `(physics, action)`.
+        """
+        return physics, action
+
     def transition(self, physics, action):
         """One step of the world, which knows neither time limit nor reset.
 
@@ -207,7 +242,9 @@ class TensorFlowEnvironment(Environment):
 
     def step(self, state, action, seed):
         action = self._checked_action(action)
-        physics, reward, terminated = self.transition(state.physics, action)
+        chance = tf.random.fold_in(seed, 1, alg="philox")
+        physics, action = self.disturb(state.physics, action, chance)
+        physics, reward, terminated = self.transition(physics, action)
         elapsed = state.elapsed + 1
         if self.max_episode_steps is None:
             truncated = tf.zeros_like(terminated)

@@ -1,15 +1,14 @@
 """Gymnasium environments inside a TensorFlow graph."""
 
 import gymnasium
-import tensorflow as tf
+import tensorflow as tf  # noqa: F401  (the example below)
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2.envs._lockstep import Lockstep
-from kerasrl2.envs.core import Environment
-from kerasrl2.types import TimeStep
+from kerasrl2.envs._python import PythonEnvironment
 
 
-class GymnasiumEnvironment(Environment):
+class GymnasiumEnvironment(PythonEnvironment):
     """`N` Gymnasium environments, stepped in Python within one graph operation.
 
     Observations in a `Box` keep shape and dtype (float64 becomes float32), those in a
@@ -35,73 +34,22 @@ class GymnasiumEnvironment(Environment):
     >>> env.close()
     """
 
-    always_valid = True
-
     def __init__(self, env, num_envs=1, **kwargs):
         check_positive_integer("num_envs", num_envs)
         envs = _build(env, num_envs, kwargs)
         id = _name(env, envs[0])
-        super().__init__(id, num_envs, envs[0].observation_space, envs[0].action_space)
-        self._lockstep = Lockstep(id, envs)
+        super().__init__(
+            id,
+            num_envs,
+            envs[0].observation_space,
+            envs[0].action_space,
+            world=Lockstep(id, envs),
+        )
 
     @property
     def envs(self):
         """Tuple of the `gymnasium.Env`s, to look at or to render."""
-        return self._lockstep.envs
-
-    def reset(self, seed):
-        shape, dtype = self._shape(), self._lockstep.observation.dtype
-        return self._call(
-            self._lockstep.reset,
-            [seed],
-            [tf.TensorSpec([], tf.int32), tf.TensorSpec(shape, dtype)],
-        )
-
-    def step(self, state, action, seed):
-        """Takes one step in each environment, which need no `seed` any more."""
-        shape, dtype = self._shape(), self._lockstep.observation.dtype
-        observations, outcome = self._call(
-            self._lockstep.step,
-            [state, self._checked_action(action)],
-            [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])],
-        )
-        with tf.control_dependencies([outcome]):
-            state = state + 1
-        current, following = tf.unstack(observations)
-        reward, terminated, truncated = tf.unstack(outcome)
-        return state, TimeStep(
-            observation=current,
-            next_observation=following,
-            reward=reward,
-            terminated=terminated > 0,
-            truncated=truncated > 0,
-            valid=tf.ones([self.num_envs], tf.bool),
-        )
-
-    def close(self):
-        self._lockstep.close()
-
-    def _shape(self):
-        """Of a batch of observations."""
-        return [self.num_envs, *self._lockstep.observation.shape]
-
-    def _call(self, function, inputs, specs):
-        """Runs `function` on arrays, at once or as an operation of the graph."""
-        if tf.executing_eagerly():
-            values = function(*(tf.convert_to_tensor(x).numpy() for x in inputs))
-            return tuple(tf.constant(value) for value in values)
-
-        def guarded(*arrays):
-            try:
-                return function(*arrays)
-            except BaseException as error:  # an interrupt must come back as one
-                self.failure = error
-                raise
-
-        values = tf.numpy_function(guarded, inputs, [spec.dtype for spec in specs])
-        for value, spec in zip(values, specs, strict=True):
-            value.set_shape(spec.shape)
-        return tuple(values)
+        return self._world.envs
 
 
 def _build(env, num_envs, kwargs):

@@ -1,5 +1,6 @@
 """Environments by name."""
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -7,6 +8,11 @@ import inspect
 import gymnasium
 
 from kerasrl2._checks import check_choice, did_you_mean
+from kerasrl2.envs.atari import (
+    AtariEnvironment,
+    settings_of_games,
+    single_game,
+)
 from kerasrl2.envs.classic_control.acrobot import Acrobot
 from kerasrl2.envs.classic_control.cartpole import CartPole
 from kerasrl2.envs.classic_control.mountain_car import (
@@ -16,6 +22,8 @@ from kerasrl2.envs.classic_control.mountain_car import (
 from kerasrl2.envs.classic_control.pendulum import Pendulum
 from kerasrl2.envs.core import Environment
 from kerasrl2.envs.exact import Chain, Endless
+from kerasrl2.envs.grid.breakout import GridBreakout
+from kerasrl2.envs.grid.space_invaders import GridSpaceInvaders
 from kerasrl2.envs.gymnasium_bridge import GymnasiumEnvironment
 
 _FACTORIES = {
@@ -24,6 +32,8 @@ _FACTORIES = {
     "CartPole-v1": CartPole,
     "Chain-5": Chain,
     "Endless-1": Endless,
+    "GridBreakout-v0": GridBreakout,
+    "GridSpaceInvaders-v0": GridSpaceInvaders,
     "MountainCar-v0": MountainCar,
     "MountainCarContinuous-v0": MountainCarContinuous,
     "Pendulum-v1": Pendulum,
@@ -74,7 +84,7 @@ def make(env, num_envs=None, backend="auto", **kwargs):
         num_envs: Integer >= 1, the number of copies; None means 1, or as many as a
             given `Environment` has.
         backend: String, `"tensorflow"`, `"gymnasium"`, or `"auto"`: the TensorFlow
-            version where there is one.
+            version where there is one, `AtariEnvironment` for `"ALE/..."`.
         **kwargs: Passed to the environment's constructor, such as `max_episode_steps`.
 
     Returns:
@@ -107,6 +117,8 @@ def make(env, num_envs=None, backend="auto", **kwargs):
         return GymnasiumEnvironment(env, num_envs, **kwargs)
     if backend != "gymnasium" and env in _FACTORIES:
         return _from_factory(env, num_envs, kwargs)
+    if backend != "gymnasium" and _is_game(env):
+        return _from_atari(env, num_envs, kwargs)
     return _from_gymnasium(env, num_envs, backend, kwargs)
 
 
@@ -140,14 +152,69 @@ def _from_factory(id, num_envs, kwargs):
     return env
 
 
+def make_single(env, **kwargs):
+    """One `gymnasium.Env`, for instance to draw it with `render_mode="rgb_array"`.
+
+    Its observations are those that agents trained on `make(env)` know.
+
+    Args:
+        env: String, an id of Gymnasium; a callable that returns a `gymnasium.Env`; or
+            one `gymnasium.Env`, which is returned as it is.
+        **kwargs: Passed to the environment's constructor.
+
+    Returns:
+        `gymnasium.Env`.
+
+    Example:
+    >>> env = make_single("CartPole-v1", render_mode="rgb_array")
+    >>> env.reset(seed=0)[0].shape
+    (4,)
+    """
+    if isinstance(env, str):
+        with _explained(env, "gymnasium"):
+            if _is_game(env):
+                return single_game(env, **kwargs)
+            return gymnasium.make(env, **{"disable_env_checker": True, **kwargs})
+    given = isinstance(env, gymnasium.Env)
+    if given and kwargs:
+        raise ValueError(
+            "Expected an id or a callable that returns a new environment, to pass "
+            f"keywords. Received: the environment {env} with {sorted(kwargs)}"
+        )
+    made = env if given or not callable(env) else env(**kwargs)
+    if not isinstance(made, gymnasium.Env):
+        raise ValueError(
+            "Expected an id, a callable that returns a `gymnasium.Env`, or a "
+            f"`gymnasium.Env`. Received: {made!r}"
+        )
+    return made
+
+
+def _is_game(id):
+    return id.startswith("ALE/")
+
+
+def _from_atari(id, num_envs, kwargs):
+    settings_of_games(id, kwargs)
+    with _explained(id, "auto"):
+        return AtariEnvironment(id, num_envs, **kwargs)
+
+
 def _from_gymnasium(id, num_envs, backend, kwargs):
+    with _explained(id, backend):
+        return GymnasiumEnvironment(id, num_envs, **kwargs)
+
+
+@contextlib.contextmanager
+def _explained(id, backend):
+    """Turns errors of making `id` into advice: what to install, what else exists."""
     if id not in gymnasium.registry and _extra(id) == "kerasrl2[atari]":
         try:
             importlib.import_module("ale_py")  # registers the Atari games
         except ImportError:
             raise _missing(id, "kerasrl2[atari]") from None
     try:
-        return GymnasiumEnvironment(id, num_envs, **kwargs)
+        yield
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         extra = _extra(id)
         if extra is None:

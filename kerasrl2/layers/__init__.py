@@ -2,17 +2,28 @@
 
 import kerasrl2._startup  # noqa: F401
 
-from kerasrl2.layers.encoders import actor_critic, mlp, nature_cnn
+from kerasrl2.layers.encoders import actor_critic, grid_cnn, mlp, nature_cnn
 from kerasrl2.layers.heads import StateIndependentLogStd
+from kerasrl2.layers.noisy import NoisyDense
 from kerasrl2.layers.normalization import RewardScaling, RunningNormalization
+from kerasrl2.layers.q_networks import q_network
 from kerasrl2.layers.seeding import seed_weights
+from kerasrl2.layers.targets import frozen_copy, update_target
+from kerasrl2.layers.values import DuelingHead, FractionEmbedding
 
 __all__ = [
+    "DuelingHead",
+    "FractionEmbedding",
+    "NoisyDense",
     "RewardScaling",
     "RunningNormalization",
     "StateIndependentLogStd",
     "actor_critic",
+    "frozen_copy",
+    "grid_cnn",
     "mlp",
     "nature_cnn",
+    "q_network",
     "seed_weights",
+    "update_target",
 ]

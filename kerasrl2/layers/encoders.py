@@ -1,5 +1,6 @@
 """Network builders: functions that return Keras models, with the usual initialisers."""
 
+import functools
 import math
 
 import keras
@@ -9,6 +10,7 @@ from kerasrl2._checks import check_choice, check_positive_integer
 from kerasrl2.layers.heads import StateIndependentLogStd
 
 POLICY_GAIN, VALUE_GAIN = 0.01, 1.0
+ENCODERS = "auto", "mlp", "nature_cnn", "grid_cnn"
 
 
 def mlp(input_shape, hidden=(64, 64), activation="tanh", name="mlp"):
@@ -57,22 +59,79 @@ def nature_cnn(input_shape=(84, 84, 4), units=512, name="nature_cnn"):
     >>> nature_cnn((84, 84, 4), units=None).output_shape
     (None, 3136)
     """
-    if len(input_shape) != 3 or min(input_shape[:2]) < 36:
-        raise ValueError(
-            "Expected images (H, W, C) of at least 36 x 36, channels last. "
-            f"Received: input_shape={tuple(input_shape)}"
-        )
-    inputs = keras.Input(tuple(input_shape))
+    layout = [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
+    inputs = _image_input(input_shape, 36)
     x = layers.Rescaling(1.0 / 255.0)(inputs)
-    for filters, size, stride in [(32, 8, 4), (64, 4, 2), (64, 3, 1)]:
-        kernel = keras.initializers.Orthogonal(math.sqrt(2.0))
-        x = layers.Conv2D(
-            filters, size, stride, activation="relu", kernel_initializer=kernel
-        )(x)
-    x = layers.Flatten()(x)
-    if units is not None:
-        x = _dense(units, math.sqrt(2.0), activation="relu")(x)
-    return keras.Model(inputs, x, name=name)
+    return keras.Model(inputs, _convolutions(x, layout, units), name=name)
+
+
+def grid_cnn(input_shape=(10, 10, 4), filters=16, units=128, name="grid_cnn"):
+    """A small convolutional network for boards of cells, such as the grid games.
+
+    The network of the DQN in MinAtar, Young and Tian (2019),
+    https://arxiv.org/abs/1903.03176: `filters` of 3x3 with stride 1, then a dense
+    layer, all ReLU. Values are taken as they are: planes of zeros and ones need no
+    scaling. Kernels are orthogonal, gain sqrt(2).
+
+    Args:
+        input_shape: Tuple `(H, W, C)`, channels last, at least 3 x 3.
+        filters: Integer >= 1.
+        units: Integer >= 1, size of the dense layer, or None to end with the flattened
+            features (1024 for 10 x 10 and 16 filters).
+        name: String.
+
+    Returns:
+        `keras.Model`, `[B, H, W, C]` uint8 or float to `[B, F]`.
+
+    Example:
+    >>> grid_cnn((10, 10, 4)).output_shape
+    (None, 128)
+    >>> grid_cnn((10, 10, 4), units=None).output_shape
+    (None, 1024)
+    """
+    check_positive_integer("filters", filters)
+    inputs = _image_input(input_shape, 3)
+    return keras.Model(
+        inputs, _convolutions(inputs, [(filters, 3, 1)], units), name=name
+    )
+
+
+def features(x, shape, hidden, activation, encoder, name):
+    """The layers from an observation to the features that output layers read.
+
+    Args:
+        x: Keras tensor `[B, *shape]`, observations.
+        shape: Tuple, one observation.
+        hidden: Sequence of integers >= 1, units of the dense layers, which follow the
+            flattened features of a convolutional network.
+        activation: String or callable, of the dense layers.
+        encoder: `"mlp"`, `"nature_cnn"`, `"grid_cnn"` or `"auto"`. Of three axes, with
+            the first two at least 36, `"auto"` makes `"nature_cnn"`; from 5 to 35,
+            `"grid_cnn"`; of all else `"mlp"`.
+        name: String, of the dense part; the convolutional one gets `"_cnn"` after it.
+
+    Returns:
+        Keras tensor `[B, F]`.
+
+    Example:
+    >>> observation = keras.Input((10, 10, 4))
+    >>> features(observation, (10, 10, 4), (64,), "relu", "auto", name="q").shape
+    (None, 64)
+    """
+    check_choice("encoder", encoder, ENCODERS)
+    if encoder == "auto":
+        encoder = _encoder_for(shape)
+    if encoder != "mlp":
+        convolutional = nature_cnn if encoder == "nature_cnn" else grid_cnn
+        x = convolutional(shape, units=None, name=f"{name}_cnn")(x)
+    return mlp(x.shape[1:], hidden, activation, name=name)(x)
+
+
+def _encoder_for(shape):
+    sides = shape[:2] if len(shape) == 3 else (0,)
+    if min(sides) >= 36:
+        return "nature_cnn"
+    return "grid_cnn" if min(sides) >= 5 and max(sides) <= 35 else "mlp"
 
 
 def actor_critic(
@@ -94,12 +153,13 @@ def actor_critic(
     Args:
         observation_shape: Tuple, one observation. `()` for a discrete observation.
         num_parameters: Integer >= 1, `head.num_parameters` (`2 D` for a Gaussian).
-        hidden: Sequence of integers, units of the dense layers. With `"nature_cnn"`
-            they follow the flattened features; the paper's is `(512,)`.
+        hidden: Sequence of integers, units of the dense layers. With convolutions they
+            follow the flattened features; the papers' are `(512,)` for `"nature_cnn"`
+            and `(128,)` for `"grid_cnn"`.
         activation: String or callable, of the dense layers.
         shared: Boolean, whether policy and value share all layers but the last.
-        encoder: `"mlp"`, `"nature_cnn"` (pixels 0 to 255), or `"auto"`: `"nature_cnn"`
-            for three axes of which two are at least 36, else `"mlp"`.
+        encoder: `"mlp"`, `"nature_cnn"` (pixels 0 to 255), `"grid_cnn"` (boards of
+            cells), or `"auto"`, by the shape, see `features`.
         gaussian_std: None: one linear layer makes all parameters. `"independent"`: it
             makes the first half, means; the log standard deviations are weights of
             their own (`StateIndependentLogStd`). `"dependent"`: a second linear layer
@@ -119,7 +179,7 @@ def actor_critic(
     """
     check_positive_integer("num_parameters", num_parameters)
     check_hidden(hidden)
-    check_choice("encoder", encoder, ("auto", "mlp", "nature_cnn"))
+    check_choice("encoder", encoder, ENCODERS)
     check_choice("gaussian_std", gaussian_std, (None, "independent", "dependent"))
     shape = tuple(observation_shape)
     if (num_classes is None) == (shape == ()):
@@ -127,26 +187,40 @@ def actor_critic(
             "Expected `num_classes` with observation_shape=(), and only then. "
             f"Received: observation_shape={shape}, num_classes={num_classes}"
         )
-    image = len(shape) == 3 and min(shape[:2]) >= 36
-    if encoder == "auto":
-        encoder = "nature_cnn" if image else "mlp"
-
-    def features(x, name):
-        if encoder == "nature_cnn":
-            x = nature_cnn(shape, units=None, name=f"{name}_cnn")(x)
-        return mlp(x.shape[1:], hidden, activation, name=name)(x)
-
     inputs = keras.Input(shape, name="observation")
     x = inputs
     if num_classes is not None:
         x = layers.CategoryEncoding(num_classes, output_mode="one_hot")(x)
-    policy_features = features(x, "encoder" if shared else "policy_encoder")
-    value_features = policy_features if shared else features(x, "value_encoder")
+    encode = functools.partial(features, x, shape, hidden, activation, encoder)
+    policy_features = encode("encoder" if shared else "policy_encoder")
+    value_features = policy_features if shared else encode("value_encoder")
     parameters = _policy_output(
         policy_features, num_parameters, gaussian_std, initial_log_std
     )
     value = _dense(1, VALUE_GAIN, dtype="float32", name="value")(value_features)
     return keras.Model(inputs, [parameters, value], name="actor_critic")
+
+
+def _image_input(shape, side):
+    if len(shape) != 3 or min(shape[:2]) < side:
+        raise ValueError(
+            f"Expected images (H, W, C) of at least {side} x {side}, channels last. "
+            f"Received: input_shape={tuple(shape)}"
+        )
+    return keras.Input(tuple(shape))
+
+
+def _convolutions(x, layout, units):
+    """ReLU convolutions (filters, size, stride), flattened; then `units`, if given."""
+    for filters, size, stride in layout:
+        kernel = keras.initializers.Orthogonal(math.sqrt(2.0))
+        x = layers.Conv2D(
+            filters, size, stride, activation="relu", kernel_initializer=kernel
+        )(x)
+    x = layers.Flatten()(x)
+    if units is None:
+        return x
+    return _dense(units, math.sqrt(2.0), activation="relu")(x)
 
 
 def _policy_output(x, num_parameters, gaussian_std, initial_log_std):

@@ -7,6 +7,7 @@ def seed_weights(model, seed):
     """Draws the random weights of a model anew, from one seed.
 
     Every layer gets a seed of its own; initialisers without randomness are left alone.
+    The noise of `NoisyDense` layers starts anew too, each from a seed of its own.
 
     Args:
         model: Built `keras.Model` whose layers keep their initialisers in attributes
@@ -35,3 +36,5 @@ def seed_weights(model, seed):
                     {**config, "seed": int(next(seeds))}
                 )
                 weight.assign(fresh(weight.shape, dtype=weight.dtype))
+        if getattr(layer, "noise_state", None) is not None:
+            layer.noise_state.assign([int(next(seeds)), 0])

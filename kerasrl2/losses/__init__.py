@@ -11,7 +11,14 @@ from kerasrl2.losses.distributional import (
 from kerasrl2.losses.keras_losses import (
     ActorCriticLoss,
     HuberCriticLoss,
+    ImportanceWeightedTDLoss,
     PolicyGradientLoss,
+)
+from kerasrl2.losses.munchausen import (
+    munchausen_reward,
+    munchausen_td_error,
+    scaled_log_policy,
+    soft_value,
 )
 from kerasrl2.losses.policy import (
     approximate_kl,
@@ -32,6 +39,7 @@ from kerasrl2.losses.values import clipped_value_loss, huber, squared_error, val
 __all__ = [
     "ActorCriticLoss",
     "HuberCriticLoss",
+    "ImportanceWeightedTDLoss",
     "PolicyGradientLoss",
     "approximate_kl",
     "categorical_entropy",
@@ -43,11 +51,15 @@ __all__ = [
     "huber",
     "importance_weighted_td_loss",
     "kl_penalty",
+    "munchausen_reward",
+    "munchausen_td_error",
     "policy_gradient_loss",
     "project_distribution",
     "q_learning_td_error",
     "quantile_huber_loss",
     "quantile_midpoints",
+    "scaled_log_policy",
+    "soft_value",
     "squared_error",
     "take_action",
     "value_loss",

@@ -1,14 +1,16 @@
 """`keras.losses.Loss` classes for `model.compile` and `fit`.
 
 In `fit`, `sample_weight` of a policy's output is the advantage and the target is the
-action. For training loops of one's own the functions of this package are simpler.
+action; of action values, it is the importance-sampling weight. For training loops of
+one's own the functions of this package are simpler.
 """
 
 import keras
 from keras import ops
 
-from kerasrl2._checks import check_choice, check_range
+from kerasrl2._checks import check_choice, check_range, check_same_shape
 from kerasrl2.losses.policy import categorical_entropy, categorical_log_prob
+from kerasrl2.losses.temporal_difference import take_action
 from kerasrl2.losses.values import huber
 
 _REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
@@ -135,6 +137,71 @@ class HuberCriticLoss(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "delta": self.delta}
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class ImportanceWeightedTDLoss(keras.losses.Loss):
+    """Loss of the values of the actions taken, weighted by how they were sampled.
+
+    Algorithm 1, line 13, of Schaul et al. (2016), https://arxiv.org/abs/1511.05952:
+    the mean over the batch of `w * loss(target - Q(s, a))`. It is divided by the size
+    of the batch, not by the sum of the weights and not by the number of actions. The
+    values of actions that were not taken get a gradient of exactly zero.
+
+    Args:
+        loss: `"huber"`, or `"squared"` for the square, not halved.
+        delta: Float > 0, the error, in units of return, above which the Huber loss is
+            linear.
+        reduction: `"sum_over_batch_size"`, `"sum"`, `"none"` or None.
+        **kwargs: Base loss arguments.
+
+    Call arguments:
+        y_true: `[B, 2]` float, action and target: `stack([action, target], axis=1)`.
+            Keras casts to float32, which holds integers up to 2**24.
+        y_pred: `[B, A]` float, `Q(s, .)`. Receives the gradient.
+        sample_weight: `[B]` or `[B, 1]` float, importance-sampling weights, or None.
+
+    Example:
+    >>> loss = ImportanceWeightedTDLoss()
+    >>> y_true = [[0, 1.0], [1, -2.0]]
+    >>> float(loss(y_true, ops.zeros([2, 3]), sample_weight=[1.0, 0.5]))
+    0.625
+    """
+
+    def __init__(
+        self,
+        loss="huber",
+        delta=1.0,
+        reduction="sum_over_batch_size",
+        name="importance_weighted_td_loss",
+        **kwargs,
+    ):
+        check_choice("loss", loss, ("huber", "squared"))
+        check_range("delta", delta, 0.0, open_low=True)
+        check_choice("reduction", reduction, _REDUCTIONS)
+        super().__init__(name=name, reduction=reduction, **kwargs)
+        self.loss, self.delta = loss, delta
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if sample_weight is not None:
+            sample_weight = _column_to_vector("sample_weight", sample_weight, y_pred)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true, y_pred):
+        shapes = tuple(y_true.shape), tuple(y_pred.shape)
+        if len(shapes[1]) != 2 or len(shapes[0]) != 2 or shapes[0][1] != 2:
+            raise ValueError(
+                "Expected `y_true` [B, 2], action and target, and `y_pred` [B, A]. "
+                f"Received: y_true.shape={shapes[0]}, y_pred.shape={shapes[1]}"
+            )
+        check_same_shape(batch_of_y_true=y_true[:, 0], batch_of_y_pred=y_pred[:, 0])
+        action = ops.cast(ops.round(y_true[:, 0]), "int32")
+        error = ops.stop_gradient(y_true[:, 1]) - take_action(y_pred, action)
+        return error**2 if self.loss == "squared" else huber(error, self.delta)
+
+    def get_config(self):
+        return {**super().get_config(), "loss": self.loss, "delta": self.delta}
 
 
 class _NegativeEntropy(keras.losses.Loss):

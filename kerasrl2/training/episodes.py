@@ -17,28 +17,42 @@ class RunningEpisodes(NamedTuple):
     lengths: Any
 
 
-class EpisodeTotals(NamedTuple):
-    """Sums over finished episodes: each counts exactly once, when it ends.
-
-    Attributes:
-        count: Scalar float64, finished episodes.
-        return_sum: Scalar float64, of their undiscounted returns.
-        length_sum: Scalar float64, of their lengths in env steps.
-    """
-
-    count: Any
-    return_sum: Any
-    length_sum: Any
-
-
 def no_episodes(num_envs):
     """`RunningEpisodes` at the very start."""
     return RunningEpisodes(tf.zeros([num_envs]), tf.zeros([num_envs], tf.int32))
 
 
 def zero_totals():
-    """`EpisodeTotals` of nothing."""
-    return EpisodeTotals(*[tf.zeros([], tf.float64) for _ in EpisodeTotals._fields])
+    """Totals of nothing.
+
+    Totals are `[3]` float64: finished episodes, the sum of their undiscounted returns,
+    and the sum of their lengths in env steps. Each counts exactly once, when it ends.
+    """
+    return tf.zeros([3], tf.float64)
+
+
+def count_step(running, reward, ended, valid):
+    """Follows every episode through one step.
+
+    Args:
+        running: `RunningEpisodes` before the step.
+        reward: `[N]` float32.
+        ended: `[N]` bool, terminated or truncated.
+        valid: `[N]` bool; rows that are not are skipped.
+
+    Returns:
+        `(RunningEpisodes, totals)`: after the step, and of what ended with it.
+    """
+    returns = running.returns + tf.where(valid, reward, 0.0)
+    lengths = running.lengths + tf.cast(valid, tf.int32)
+    ended &= valid
+    done = tf.cast(ended, tf.float64)
+    values = [tf.ones_like(returns), returns, tf.cast(lengths, tf.float32)]
+    totals = tf.reduce_sum(done * tf.cast(tf.stack(values), tf.float64), axis=1)
+    running = RunningEpisodes(
+        tf.where(ended, 0.0, returns), tf.where(ended, 0, lengths)
+    )
+    return running, totals
 
 
 def count_episodes(rollout, running):
@@ -50,27 +64,17 @@ def count_episodes(rollout, running):
         running: `RunningEpisodes` when the rollout began.
 
     Returns:
-        `(RunningEpisodes, EpisodeTotals)`: when the rollout ended, and of the episodes
+        `(RunningEpisodes, totals)`: when the rollout ended, and of the episodes
         that ended in it.
     """
-    ended = (rollout.terminated | rollout.truncated) & rollout.valid
-    reward = tf.where(rollout.valid, rollout.reward, 0.0)
-    length = tf.cast(rollout.valid, tf.int32)
-    num_steps = reward.shape[0]
+    ended = rollout.terminated | rollout.truncated
+    num_steps = ended.shape[0]
 
     def step(t, running, totals):
-        returns = running.returns + reward[t]
-        lengths = running.lengths + length[t]
-        done = tf.cast(ended[t], tf.float64)
-        totals = EpisodeTotals(
-            totals.count + tf.reduce_sum(done),
-            totals.return_sum + tf.reduce_sum(done * tf.cast(returns, tf.float64)),
-            totals.length_sum + tf.reduce_sum(done * tf.cast(lengths, tf.float64)),
+        running, new = count_step(
+            running, rollout.reward[t], ended[t], rollout.valid[t]
         )
-        running = RunningEpisodes(
-            tf.where(ended[t], 0.0, returns), tf.where(ended[t], 0, lengths)
-        )
-        return t + 1, running, totals
+        return t + 1, running, totals + new
 
     _, running, totals = tf.while_loop(
         lambda t, *_: t < num_steps,

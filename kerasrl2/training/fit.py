@@ -3,13 +3,8 @@
 import time
 
 import keras
-import tensorflow as tf
 
-from kerasrl2.training.episodes import (
-    EpisodeTotals,
-    mean_return_and_length,
-    zero_totals,
-)
+from kerasrl2.training.episodes import mean_return_and_length, zero_totals
 from kerasrl2.training.progress import ProgressBar, progress_callback
 
 BLOCK_SECONDS = 0.5
@@ -40,9 +35,9 @@ def fit_loop(
     iterations = -(-int(steps) // loop.steps_per_iteration)
     if epochs > iterations:
         raise ValueError(
-            f"Expected `epochs` of at least one rollout each: at most {iterations} for "
-            f"steps={steps} at {loop.steps_per_iteration} steps a rollout. Received: "
-            f"epochs={epochs}"
+            f"Expected `epochs` of at least one iteration of the loop each: at most "
+            f"{iterations} for steps={steps} at {loop.steps_per_iteration} env steps "
+            f"an iteration. Received: epochs={epochs}"
         )
     callback_list = keras.callbacks.CallbackList(
         [*(callbacks or []), *progress_callback(verbose)],
@@ -54,6 +49,7 @@ def fit_loop(
         verbose=0 if verbose == "auto" else verbose,
     )
     agent.stop_training = False
+    loop.plan(iterations)
     callback_list.on_train_begin()
     try:
         loop.compile()
@@ -82,17 +78,17 @@ def _run_epochs(
             size = min(size, end - begin)
             callback_list.on_train_batch_begin(report.blocks)
             started = time.perf_counter()
-            metrics, totals = loop.run(size)
+            metrics, updates, totals = loop.run(size)
             seconds = time.perf_counter() - started
             speed = size / seconds
             begin += size
             agent.env_steps.assign_add(size * loop.steps_per_iteration)
-            logs = report.add(metrics, totals, size, seconds)
+            logs = report.add(metrics, updates, totals, size, seconds)
             logs["env_steps"] = int(agent.env_steps)
             callback_list.on_train_batch_end(report.blocks - 1, logs)
         logs = report.logs(loop.steps_per_iteration)
         logs["env_steps"] = int(agent.env_steps)
-        logs["learning_rate"] = float(agent.optimizer.learning_rate)
+        logs |= agent.progress_logs()
         if validation is not None:
             scores = validation.run(agent)
             for name in ("return", "return_std", "episode_length"):
@@ -107,23 +103,28 @@ class _EpochReport:
 
     def __init__(self):
         self.blocks = self.iterations = 0
-        self.seconds = 0.0
+        self.updates = self.seconds = 0.0
         self._metrics = {}
         self._totals = zero_totals()
 
-    def add(self, metrics, totals, iterations, seconds):
+    def add(self, metrics, updates, totals, iterations, seconds):
         """Adds a block; returns its own logs."""
         self.blocks += 1
+        self.updates += updates
         self.iterations += iterations
         self.seconds += seconds
         for name, value in metrics.items():
-            self._metrics[name] = self._metrics.get(name, 0.0) + iterations * value
-        self._totals = EpisodeTotals(*map(tf.add, self._totals, totals))
-        return {**mean_return_and_length(totals), **metrics}
+            self._metrics[name] = self._metrics.get(name, 0.0) + updates * value
+        self._totals = self._totals + totals
+        return {**mean_return_and_length(totals), **(metrics if updates else {})}
 
     def logs(self, steps_per_iteration):
         """The epoch's means."""
-        means = {k: v / self.iterations for k, v in self._metrics.items()}
+        none = float("nan")  # before the first gradient step
+        means = {
+            k: v / self.updates if self.updates else none
+            for k, v in self._metrics.items()
+        }
         speed = self.iterations * steps_per_iteration / self.seconds
         return {
             **mean_return_and_length(self._totals),

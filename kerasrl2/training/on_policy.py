@@ -1,27 +1,16 @@
 """The on-policy loop: collect, estimate advantages, learn, as one compiled function."""
 
-from kerasrl2._startup import native_chatter_kept_back
+import kerasrl2._startup  # noqa: F401
 
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from kerasrl2.statistics import explained_variance
-from kerasrl2.training.episodes import (
-    EpisodeTotals,
-    RunningEpisodes,
-    count_episodes,
-    no_episodes,
-    zero_totals,
-)
+from kerasrl2.training.episodes import RunningEpisodes, count_episodes, no_episodes
 from kerasrl2.training.epochs import run_epochs
-from kerasrl2.training.finite import (
-    find_in_rollout,
-    is_healthy,
-    no_problem,
-    raise_if_found,
-)
+from kerasrl2.training.finite import find_in_rollout, is_healthy
+from kerasrl2.training.loop import Carry, CompiledLoop
 from kerasrl2.types import OnPolicyBatch, Rollout
 
 
@@ -44,7 +33,7 @@ class LoopState(NamedTuple):
     running_reward: Any
 
 
-class OnPolicyLoop(tf.Module):
+class OnPolicyLoop(CompiledLoop):
     """Runs an actor-critic agent and its environments in one compiled function.
 
     An iteration collects `T` steps of `N` environments, then makes the agent's epochs
@@ -62,76 +51,27 @@ class OnPolicyLoop(tf.Module):
     """
 
     def __init__(self, agent, env, seed, jit_compile="auto"):
-        super().__init__(name="on_policy_loop")
-        self.agent, self.env = agent, env
+        super().__init__(agent, env, seed, jit_compile, agent.rollout_length)
         self.rollout_length = agent.rollout_length
-        self.steps_per_iteration = self.rollout_length * env.num_envs
         self.batch_size = agent.batch_size or self.steps_per_iteration
+        self.metric_names = (*agent.metric_names, "explained_variance")
         self._check_batch_size()
-        if jit_compile == "auto":
-            jit_compile = not has_convolutions(agent.network)
         self._learn = self._learn_from
-        if jit_compile and not env.in_graph:
+        if self.uses_xla and not env.in_graph:
             self._learn = tf.function(
                 self._learn_from, jit_compile=True, autograph=False
             )
-        self.num_traces, self._compiled = 0, None
-        self._block = tf.function(
-            self._run_block, jit_compile=jit_compile and env.in_graph, autograph=False
-        )
-        self._seed = tf.constant(seed % 2**31, tf.int32)
         with env.errors():
             env_state, observation = env.reset(tf.stack([self._seed, -1]))
-        state = LoopState(
-            iteration=tf.zeros([], tf.int64),
-            env_state=env_state,
-            observation=observation,
-            running=no_episodes(env.num_envs),
-            running_reward=tf.zeros([env.num_envs]),
-        )
-        self.state = tf.nest.map_structure(
-            lambda tensor: tf.Variable(tensor, trainable=False), state
-        )
-
-    def run(self, num_iterations):
-        """Makes `num_iterations` iterations.
-
-        Returns:
-            `(metrics, totals)`: the means over the block of what `update` reports and
-            of the explained variance, and the `EpisodeTotals` of the block.
-
-        Raises:
-            EnvironmentFailure: The environment raised.
-            NonFiniteError: NaN or infinity; nothing was learned from it.
-        """
-        self.compile()
-        state = tf.nest.map_structure(lambda variable: variable.value(), self.state)
-        eager = tf.config.functions_run_eagerly()  # the user looks into it
-        block = self._block if eager else self._compiled
-        with self.env.errors():
-            state, metrics, totals, problem = block(
-                tf.constant(num_iterations, tf.int64), state
+        self.start(
+            LoopState(
+                iteration=tf.zeros([], tf.int64),
+                env_state=env_state,
+                observation=observation,
+                running=no_episodes(env.num_envs),
+                running_reward=tf.zeros([env.num_envs]),
             )
-        tf.nest.map_structure(
-            lambda variable, value: variable.assign(value), self.state, state
         )
-        raise_if_found(problem, self.env, self.rollout_length)
-        metrics = {name: float(value) for name, value in metrics.items()}
-        return metrics, totals
-
-    def compile(self):
-        """Traces and compiles by a block of no iterations; does nothing if done."""
-        if self._compiled is not None or tf.config.functions_run_eagerly():
-            return
-        state = tf.nest.map_structure(lambda variable: variable.value(), self.state)
-        none = tf.zeros([], tf.int64)
-        with native_chatter_kept_back():
-            # Concrete, or TensorFlow warns of retracing once there were a few loops.
-            self._compiled = self._block.get_concrete_function(none, state)
-            self._compiled(none, state)
-            if isinstance(self._learn, tf.types.experimental.PolymorphicFunction):
-                # From a graph, or XLA compiles once more when the block calls it.
-                tf.function(self._learn_nothing, autograph=False)(state)
 
     def _learn_nothing(self, state):
         """Runs `_learn` on rewards that are no numbers: it learns nothing."""
@@ -162,45 +102,8 @@ class OnPolicyLoop(tf.Module):
                 f"no step is dropped. Received: batch_size={size}. Near it: {near}"
             )
 
-    def _run_block(self, num_iterations, state):
-        self.num_traces += 1
-        names = self.agent.metric_names
-        sums = {name: tf.zeros([]) for name in (*names, "explained_variance")}
-
-        def iterate(i, state, sums, updates, totals, problem):
-            state, new_sums, new_updates, new_totals, problem = self._iterate(state)
-            return (
-                i + 1,
-                state,
-                {name: sums[name] + new_sums[name] for name in sums},
-                updates + new_updates,
-                EpisodeTotals(*map(tf.add, totals, new_totals)),
-                problem,
-            )
-
-        i, state, sums, updates, totals, problem = tf.while_loop(
-            lambda i, state, sums, updates, totals, problem: (
-                (i < num_iterations) & is_healthy(problem)
-            ),
-            iterate,
-            (
-                tf.zeros([], tf.int64),
-                state,
-                sums,
-                tf.zeros([]),
-                zero_totals(),
-                no_problem(),
-            ),
-            parallel_iterations=1,
-        )
-        updates = tf.maximum(updates, 1.0)
-        metrics = {name: sums[name] / updates for name in names}
-        metrics["explained_variance"] = sums["explained_variance"] / tf.cast(
-            i, tf.float32
-        )
-        return state, metrics, totals, problem
-
-    def _iterate(self, state):
+    def _iterate(self, carry):
+        state = carry.state
         seeds = tf.random.stateless_uniform(
             [2, 2],
             tf.stack([self._seed, tf.cast(state.iteration, tf.int32)]),
@@ -223,7 +126,13 @@ class OnPolicyLoop(tf.Module):
         state = LoopState(
             state.iteration + 1, env_state, observation, running, running_reward
         )
-        return state, sums, updates, totals, problem
+        return Carry(
+            state=state,
+            sums=carry.sums + tf.stack([sums[name] for name in self.metric_names]),
+            updates=carry.updates + updates,
+            totals=carry.totals + totals,
+            problem=problem,
+        )
 
     def _collect(self, env_state, observation, seed):
         """Plays `T` steps; returns the new state, observation and the `Rollout`."""
@@ -295,7 +204,7 @@ class OnPolicyLoop(tf.Module):
             agent, batch, self.batch_size, problem, iteration, seed
         )
         agent.observe(rollout.observation, usable)
-        sums["explained_variance"] = explained
+        sums["explained_variance"] = explained * updates
         return running, running_reward, sums, updates, totals, problem
 
     def _prepare(self, rollout, last_observation):
@@ -336,9 +245,3 @@ class OnPolicyLoop(tf.Module):
             target=flat(target),
             valid=flat(rollout.valid),
         )
-
-
-def has_convolutions(network):
-    """Whether any layer of a Keras model is a convolution."""
-    layers = network._flatten_layers() if isinstance(network, keras.Layer) else []
-    return any("Conv" in type(layer).__name__ for layer in layers)

@@ -7,6 +7,9 @@ import inspect
 from kerasrl2 import agents, envs
 from kerasrl2._checks import check_choice, check_positive_integer
 
+_COUNTS = {"num_envs", "rollout_length", "batch_size", "epochs"}
+_COUNTS |= {"train_frequency", "gradient_steps"}
+
 
 def tuned_agent(
     algorithm, env_id, steps=None, seed=None, backend="auto", overrides=None
@@ -39,21 +42,31 @@ def tuned_agent(
     settings = {**tuned, **overrides}
     steps = steps or settings.get("steps", 100_000)
     settings.pop("steps", None)
-    agent_class = getattr(agents, algorithm.upper())
+    agent_class = agents.ALGORITHMS[algorithm]
+    made = getattr(agent_class, "agent_class", agent_class)  # what a preset makes
+    parameters = inspect.signature(made.__init__).parameters
+    settings = {
+        **{name: p.default for name, p in parameters.items() if name in _COUNTS},
+        **settings,
+    }
+    for name in _COUNTS & set(settings):
+        if settings[name] is not None:
+            check_positive_integer(name, settings[name])
+    env = envs.make(env_id, num_envs=settings["num_envs"], backend=backend)
+    if "rollout_length" in settings:
+        updates = _on_policy_updates(settings, tuned, overrides, steps)
+    else:
+        iteration = settings["train_frequency"] * settings["num_envs"]
+        updates = max(1, steps // iteration * settings["gradient_steps"])
+    settings = zoo.with_schedules(settings, updates)
+    return agent_class.for_env(env, seed=seed, **settings), env, steps
 
-    def knob(name):
-        default = inspect.signature(agent_class.__init__).parameters.get(name)
-        return settings.get(name, default.default if default else None)
 
-    for name in ("num_envs", "rollout_length", "batch_size", "epochs"):
-        if knob(name) is not None:
-            check_positive_integer(name, knob(name))
-    rows = knob("rollout_length") * knob("num_envs")
+def _on_policy_updates(settings, tuned, overrides, steps):
+    """Gradient steps of the run; adapts the batch size to another rollout size."""
+    rows = settings["rollout_length"] * settings["num_envs"]
     if "batch_size" in tuned and "batch_size" not in overrides:
         tuned_rows = tuned["rollout_length"] * tuned["num_envs"]
         settings["batch_size"] = max(1, rows * tuned["batch_size"] // tuned_rows)
-    env = envs.make(env_id, num_envs=knob("num_envs"), backend=backend)
-    minibatches = max(1, rows // (knob("batch_size") or rows))
-    updates = -(-steps // rows) * (knob("epochs") or 1) * minibatches
-    settings = zoo.with_schedules(settings, updates)
-    return agent_class.for_env(env, seed=seed, **settings), env, steps
+    minibatches = max(1, rows // (settings.get("batch_size") or rows))
+    return -(-steps // rows) * (settings.get("epochs") or 1) * minibatches

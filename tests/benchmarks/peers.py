@@ -1,10 +1,11 @@
 """The same workloads with other libraries, one JSON line a run.
 
-    DIR/torch/bin/python peers.py {sb3,sbx} {ppo-zoo,ppo-wide}
+    DIR/torch/bin/python peers.py {sb3,sbx} {ppo-zoo,ppo-wide,dqn-each-step,...}
     DIR/torch/bin/python peers.py sb3 time-to-solve --seed 0
 
 The environment: `pip install torch==2.13.0`, then `pip install
-stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`.
+stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`, and for
+the Atari workloads `ale-py==0.12.0 opencv-python-headless`.
 """
 
 import argparse
@@ -22,13 +23,43 @@ ZOO = {
 PPO = {
     "ppo-zoo": (8, ZOO, 50_000),
     "ppo-wide": (256, {"n_steps": 32, "batch_size": 2048, "n_epochs": 4}, 100_000),
+    "ppo-atari": (8, {"n_steps": 128, "batch_size": 256, "n_epochs": 4}, 4_096),
 }
+DQN = {
+    "dqn-each-step": (
+        1,
+        {
+            "learning_rate": 1e-3, "batch_size": 64, "buffer_size": 100_000,
+            "learning_starts": 1000, "target_update_interval": 500, "train_freq": 1,
+            "gradient_steps": 1, "policy_kwargs": {"net_arch": [64, 64]},
+        },
+        10_000,
+    ),
+    "dqn-zoo": (
+        1,
+        {
+            "learning_rate": 2.3e-3, "batch_size": 64, "buffer_size": 100_000,
+            "learning_starts": 1000, "target_update_interval": 10, "train_freq": 256,
+            "gradient_steps": 128, "policy_kwargs": {"net_arch": [256, 256]},
+        },
+        50_000,
+    ),
+    "dqn-atari": (
+        1,
+        {
+            "learning_rate": 1e-4, "batch_size": 32, "buffer_size": 20_000,
+            "learning_starts": 500, "target_update_interval": 1000, "train_freq": 4,
+            "gradient_steps": 1,
+        },
+        4_000,
+    ),
+}  # fmt: skip
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library", choices=["sb3", "sbx"])
-    parser.add_argument("workload", choices=[*PPO, "time-to-solve"])
+    parser.add_argument("workload", choices=[*PPO, *DQN, "time-to-solve"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     import torch
@@ -37,18 +68,20 @@ def main():
     if arguments.workload == "time-to-solve":
         time_to_solve(arguments.library, arguments.seed)
         return
-    num_envs, knobs, steps = PPO[arguments.workload]
-    model = ppo(arguments.library, num_envs, knobs)
-    if arguments.library == "sbx":
-        model.learn(2_000)  # compiles outside the clock
+    name = arguments.workload
+    num_envs, knobs, steps = {**PPO, **DQN}[name]
+    model = make(arguments.library, name, num_envs, knobs)
+    if arguments.library == "sbx":  # compiles outside the clock
+        model.learn(600 if "atari" in name else 2_000)
     started = time.perf_counter()
     model.learn(steps, reset_num_timesteps=True)
     speed = steps / (time.perf_counter() - started)
     report(arguments.library, arguments.workload, "env_steps/s", speed)
 
 
-def ppo(library, num_envs, knobs, **more):
-    from stable_baselines3.common.env_util import make_vec_env
+def make(library, name, num_envs, knobs, **more):
+    from stable_baselines3.common.env_util import make_atari_env, make_vec_env
+    from stable_baselines3.common.vec_env import VecFrameStack
 
     if library == "sb3":
         import stable_baselines3 as lib
@@ -56,8 +89,18 @@ def ppo(library, num_envs, knobs, **more):
         more["device"] = "cpu"
     else:
         import sbx as lib
-    envs = make_vec_env("CartPole-v1", num_envs, seed=more.get("seed"))
-    return lib.PPO("MlpPolicy", envs, **knobs, **more)
+    policy = "MlpPolicy"
+    if "atari" in name:
+        import ale_py
+        import gymnasium
+
+        gymnasium.register_envs(ale_py)
+        games = make_atari_env("SpaceInvadersNoFrameskip-v4", num_envs)
+        envs, policy = VecFrameStack(games, 4), "CnnPolicy"
+    else:
+        envs = make_vec_env("CartPole-v1", num_envs, seed=more.get("seed"))
+    algorithm = lib.DQN if name in DQN else lib.PPO
+    return algorithm(policy, envs, **knobs, **more)
 
 
 def time_to_solve(library, seed):
@@ -72,7 +115,7 @@ def time_to_solve(library, seed):
         return lambda left: left * start
 
     knobs = {**ZOO, "learning_rate": linear(1e-3), "clip_range": linear(0.2)}
-    model = ppo(library, 8, knobs, seed=seed)
+    model = make(library, "ppo-zoo", 8, knobs, seed=seed)
     stop = StopTrainingOnRewardThreshold(475, verbose=0)
     test = make_vec_env("CartPole-v1", 8, seed=seed + 1000)
     evaluate = EvalCallback(

@@ -5,8 +5,12 @@
     python -m tests.benchmarks.scores table docs/results/scores.jsonl
 
 Each agent is evaluated greedily on 100 episodes after its last step, with seeds of
-their own; `random` is the floor: uniformly random actions.
+their own; `random` is the floor: uniformly random actions. With `--best` (and for the
+claims on DQN) the agent is also evaluated ten times during training, on 20 episodes,
+and `best` is the return of the best of these ten on 100 other episodes.
 """
+
+import kerasrl2._startup  # noqa: F401  (keeps TensorFlow quiet)
 
 import argparse
 import importlib.metadata
@@ -18,13 +22,20 @@ import sys
 import time
 from pathlib import Path
 
+import keras
+
 EPISODES = 100
 CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of 5
     ("ppo", "CartPole-v1", 100_000, 475.0, 5),
     ("a2c", "CartPole-v1", 500_000, 475.0, 4),
     ("ppo", "Acrobot-v1", 300_000, -90.0, 5),
     ("ppo", "Pendulum-v1", 300_000, -250.0, 5),
+    ("dqn", "CartPole-v0", 40_000, 195.0, 4),
+    ("dqn double", "CartPole-v0", 40_000, 195.0, 4),
+    ("dqn", "Acrobot-v1", 100_000, -90.0, 4),
+    ("dqn", "MountainCar-v0", 120_000, -115.0, 4),
 ]
+VARIANTS = {"dqn double": ("dqn", {"double": True})}
 
 
 def main():
@@ -34,6 +45,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--best", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--output", type=Path, default=None)
     arguments = parser.parse_args()
@@ -49,32 +61,64 @@ def main():
         jobs = [claim[:3] for claim in CLAIMS]
         jobs += [("random", env, None) for env in sorted({c[1] for c in CLAIMS})]
     for algorithm, env_id, steps in jobs:
+        best = arguments.best or algorithm.startswith("dqn")
         for seed in seeds:
-            emit(play(algorithm, env_id, steps, seed, overrides), arguments.output)
+            line = play(algorithm, env_id, steps, seed, overrides, best)
+            emit(line, arguments.output)
 
 
-def play(algorithm, env_id, steps, seed, overrides):
+def play(algorithm, env_id, steps, seed, overrides, best):
     """Trains with one seed and evaluates; `random` only evaluates."""
     from kerasrl2.zoo.build import tuned_agent
 
     base = {"algorithm": algorithm, "env": env_id, "seed": seed}
+    algorithm, variant = VARIANTS.get(algorithm, (algorithm, {}))
+    overrides = {**variant, **overrides}
     if algorithm == "random":
         return {**base, "steps": 0, **random_scores(env_id, seed)}
     agent, env, steps = tuned_agent(algorithm, env_id, steps, seed, overrides=overrides)
     started = time.perf_counter()
-    history = agent.fit(env, steps=steps, epochs=10, verbose=0)
+    keeper = BestWeights() if best else None
+    history = agent.fit(
+        env,
+        steps=steps,
+        epochs=10,
+        verbose=0,
+        callbacks=[keeper] if best else None,
+        validation_env=env_id if best else None,
+        validation_episodes=20,
+    )
     seconds = time.perf_counter() - started
     scores = agent.evaluate(env_id, episodes=EPISODES, seed=10_000 + seed)
+    chosen = {}
+    if best:
+        agent.set_weights(keeper.weights)
+        again = agent.evaluate(env_id, episodes=EPISODES, seed=20_000 + seed)
+        chosen = {"best": round(again["return"], 2), "best_at": keeper.env_steps}
     training = history.history["return"]
     return {
         **base,
         "steps": int(agent.env_steps),
         "return": round(scores["return"], 2),
         "return_std": round(scores["return_std"], 2),
+        **chosen,
         "training_returns": [round(value, 1) for value in training],
         "seconds": round(seconds, 1),
         **({"set": overrides} if overrides else {}),
     }
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the latest of the best evaluations."""
+
+    def __init__(self):
+        super().__init__()
+        self.best = -float("inf")
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["val_return"] >= self.best:
+            self.best, self.env_steps = logs["val_return"], logs["env_steps"]
+            self.weights = self.model.get_weights()
 
 
 def random_scores(env_id, seed):
@@ -126,6 +170,9 @@ def print_table(path):
         floor = runs.get(("random", env_id), {}).values()
         floor = statistics.mean(line["return"] for line in floor) if floor else None
         each = ", ".join(f"{value:.1f}" for value in returns)
+        if all("best" in line for line in lines.values()):
+            best = [line["best"] for _, line in sorted(lines.items())]
+            each += "; best " + ", ".join(f"{value:.1f}" for value in best)
         print(
             f"| {algorithm} | {env_id} | {next(iter(lines.values()))['steps']:,} | "
             f"{each} | {statistics.mean(returns):.1f} | "

@@ -29,8 +29,31 @@ PPO = {
     "ppo-wide": {
         "num_envs": 256, "rollout_length": 32, "epochs": 4, "batch_size": 2048,
     },
+    "ppo-atari": {
+        "num_envs": 8, "rollout_length": 128, "epochs": 4, "batch_size": 256,
+        "hidden": (512,), "activation": "relu", "shared_trunk": True,
+    },
 }  # fmt: skip
-WORKLOADS = [*PPO, "ppo-zoo-gymnasium", "act", "scaling", "memory"]
+EACH_STEP = {"hidden": (64, 64), "learning_starts": 1000, "target_update_interval": 500}
+DQN = {
+    "dqn-each-step": EACH_STEP,
+    "dqn-zoo": {
+        "hidden": (256, 256), "learning_rate": 2.3e-3, "learning_starts": 1000,
+        "train_frequency": 256, "gradient_steps": 128, "target_update_interval": 128,
+    },
+    "dqn-atari": {
+        "hidden": (512,), "batch_size": 32, "train_frequency": 4,
+        "buffer_size": 20_000, "learning_starts": 500, "learning_rate": 1e-4,
+        "target_update_interval": 1000,
+    },
+    "dqn-tensorflow": EACH_STEP,
+    "dqn-tensorflow-8": {**EACH_STEP, "num_envs": 8, "gradient_steps": 8},
+}  # fmt: skip
+# The others: CartPole-v1. DQN plays Gymnasium's, but for the last two.
+ENVS = dict.fromkeys(["ppo-atari", "dqn-atari"], "ALE/SpaceInvaders-v5")
+IN_TENSORFLOW = ("dqn-tensorflow", "dqn-tensorflow-8")
+WORKLOADS = [*PPO, "ppo-zoo-gymnasium", *DQN, "act", "scaling", "memory"]
+ONE_THREAD = {"ppo-zoo", "act", "memory", "dqn-each-step", *IN_TENSORFLOW}
 
 
 def main():
@@ -54,7 +77,7 @@ def run_side_by_side(arguments):
         seconds = str(arguments.seconds)
         command = [sys.executable, "-m", "tests.benchmarks.speed", name]
         subprocess.run([*command, "--seconds", seconds], check=True)
-        if arguments.peers and name in PPO:
+        if arguments.peers and name in {**PPO, **DQN} and name not in IN_TENSORFLOW:
             python = arguments.peers / "torch" / "bin" / "python"
             script = Path(__file__).with_name("peers.py")
             for library in ("sb3", "sbx"):
@@ -65,7 +88,7 @@ def measure(arguments):
     name, backend = arguments.workload, arguments.backend
     if name == "ppo-zoo-gymnasium":
         name, backend = "ppo-zoo", "gymnasium"
-    threads = arguments.threads or (1 if name in ("ppo-zoo", "act", "memory") else 2)
+    threads = arguments.threads or (1 if name in ONE_THREAD else 2)
     import kerasrl2 as krl
     from kerasrl2.cli.machine import set_threads
 
@@ -80,30 +103,45 @@ def measure(arguments):
         for num_envs in (1, 8, 64, 256, 2048):
             knobs = {"num_envs": num_envs, "rollout_length": 32, "epochs": 4}
             knobs["batch_size"] = max(32, min(2048, 8 * num_envs))
-            speed, details = ppo_speed(knobs, backend, arguments.seconds / 3)
+            made = make("PPO", knobs, backend)
+            speed, details = loop_speed(*made, arguments.seconds / 3)
             microseconds = 1e6 / speed
             report(base | details | {"num_envs": num_envs}, "us/env_step", microseconds)
     elif name == "memory":
         memory(base)
     else:
-        speed, details = ppo_speed(PPO[name], backend, arguments.seconds)
+        algorithm = "PPO" if name in PPO else "DQN"
+        env_id = ENVS.get(name, "CartPole-v1")
+        if algorithm == "DQN" and name not in {*IN_TENSORFLOW, *ENVS}:
+            backend = "gymnasium"
+        made = make(algorithm, {**PPO, **DQN}[name], backend, env_id)
+        speed, details = loop_speed(*made, arguments.seconds)
         report(base | details, "env_steps/s", speed)
 
 
-def ppo_speed(knobs, backend, seconds):
-    """Median speed of five equal blocks after compilation, and what came before."""
+def make(algorithm, knobs, backend, env_id="CartPole-v1"):
+    """`(agent, env)` of a workload."""
     import kerasrl2 as krl
 
-    env = krl.envs.make("CartPole-v1", num_envs=knobs["num_envs"], backend=backend)
-    agent = krl.agents.PPO.for_env(env, seed=0, **knobs)
+    env = krl.envs.make(env_id, num_envs=knobs.get("num_envs", 1), backend=backend)
+    return getattr(krl.agents, algorithm).for_env(env, seed=0, **knobs), env
+
+
+def loop_speed(agent, env, seconds):
+    """Median speed of five equal blocks after compilation, and what came before."""
     loop = agent.loop(env)
     started = time.perf_counter()
     loop.compile()
     compiled = time.perf_counter() - started
-    loop.run(1)
+    first = getattr(agent, "learning_starts", 0) // loop.steps_per_iteration
+    loop.run(first + 1)  # from here on it learns
     started = time.perf_counter()
-    loop.run(10)
-    iterations = max(1, int(10 * seconds / 5 / (time.perf_counter() - started)))
+    loop.run(1)
+    warm_up = 10 if time.perf_counter() - started < 0.2 else 1
+    started = time.perf_counter()
+    loop.run(warm_up)
+    iterations = int(warm_up * seconds / 5 / (time.perf_counter() - started))
+    iterations = max(1, iterations)
     speeds = []
     for _ in range(5):
         started = time.perf_counter()
@@ -111,7 +149,7 @@ def ppo_speed(knobs, backend, seconds):
         elapsed = time.perf_counter() - started
         speeds.append(iterations * loop.steps_per_iteration / elapsed)
     details = {
-        "environment": "tensorflow" if env.in_graph else "gymnasium",
+        "environment": "tensorflow" if env.in_graph else "python",
         "compile_seconds": round(compiled, 2),
         "slowest": round(min(speeds), 1),
         "fastest": round(max(speeds), 1),

@@ -23,6 +23,8 @@ OBSERVATION = tf.TensorSpec([16, 2], tf.float32), tf.TensorSpec([], tf.int32)
 def build(kind, capacity, num_envs=2):
     if kind == "uniform":
         buffer = ReplayBuffer(capacity, num_envs, n_step=3, frame_stack=2)
+    elif kind == "one step":
+        buffer = ReplayBuffer(capacity, 1)
     else:
         rank = {"prioritization": "rank", "sort_every": 10**9, "normalization": "batch"}
         more = rank if kind == "rank" else {"normalization": "buffer"}
@@ -65,7 +67,13 @@ def loop_of(buffer, order, jit_compile):
 
 
 @pytest.mark.parametrize(
-    ("kind", "order"), [("proportional", "sample-add-sample"), ("rank", "sample-add")]
+    ("kind", "order"),
+    [
+        ("proportional", "sample-add-sample"),
+        ("rank", "sample-add"),
+        ("one step", "add-sample"),
+        ("one step", "sample-add-add-sample"),
+    ],
 )
 def test_no_step_copies_the_buffer(kind, order):
     """Reads before writes are what XLA copies for, if it may."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -193,19 +194,21 @@ class TestPlot:
 class TestList:
     def test_algorithms(self):
         lines = succeed("list").splitlines()
-        assert [line.split()[0] for line in lines] == ["a2c", "ppo"]
-        assert "CartPole-v1" in lines[1]
+        names = [line.split()[0] for line in lines]
+        assert names == ["a2c", "dqn", "ppo", "rainbow"]
+        assert all("CartPole-v1" in line for line in lines)
 
     def test_environments(self):
         assert "Endless-1" in succeed("list", "environments")
 
-    @pytest.mark.parametrize("algorithm", ["ppo", "a2c"])
+    @pytest.mark.parametrize("algorithm", ["ppo", "a2c", "dqn", "rainbow"])
     def test_settings_are_all_keywords(self, algorithm):
         output = succeed("list", "settings", algorithm)
         listed = {line.split(" = ")[0] for line in output.splitlines() if " = " in line}
-        agent_class = getattr(krl.agents, algorithm.upper())
+        agent_class = krl.agents.ALGORITHMS[algorithm]
         objects = {"network", "head", "observation_spec", "optimizer", "seed",
-                   "observation_normalizer", "reward_scaling"}  # fmt: skip
+                   "observation_normalizer", "reward_scaling", "q_network",
+                   "action_values", "buffer"}  # fmt: skip
         assert set(agent_class.knobs()) - objects <= listed
         assert "normalize_observations" in listed
         assert not objects & listed
@@ -295,7 +298,7 @@ class TestWrongArgumentsOfTrain:
         assert int(agent.optimizer.iterations) == 1
 
 
-class Broken(krl.callbacks.keras.callbacks.Callback):
+class Broken(keras.callbacks.Callback):
     """Fails at the first epoch's end."""
 
     def on_epoch_end(self, epoch, logs=None):

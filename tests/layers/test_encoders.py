@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2.layers import actor_critic, mlp, nature_cnn
+from kerasrl2.layers import actor_critic, grid_cnn, mlp, nature_cnn
+from kerasrl2.layers.encoders import features
 
 # Keras 3.15 saves variables in a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
@@ -51,6 +52,66 @@ def test_nature_cnn():
     np.testing.assert_allclose(first, by_hand, rtol=1e-6)
 
 
+def test_grid_cnn():
+    model = grid_cnn((10, 10, 4), units=None)
+    assert model.output_shape == (None, 1024)
+    assert [k.shape for _, k in kernels(model)] == [(36, 16)]
+    assert [k.shape for _, k in kernels(grid_cnn())] == [(36, 16), (1024, 128)]
+    assert grid_cnn((3, 5, 2), filters=7, units=5).output_shape == (None, 5)
+    for layer, kernel in kernels(grid_cnn()):
+        np.testing.assert_allclose(gain(kernel), np.sqrt(2.0), rtol=1e-4)
+        np.testing.assert_array_equal(layer.bias, 0.0)
+    board = np.random.default_rng(0).integers(2, size=(2, 10, 10, 4), dtype="u1")
+    by_hand = np.zeros([2, 8, 8, 16], "f4")  # cells as they are, not divided by 255
+    kernel = model.layers[1].kernel.numpy()
+    for row in range(8):
+        for column in range(8):
+            patch = board[:, row : row + 3, column : column + 3]
+            by_hand[:, row, column] = np.einsum("bijc,ijcf->bf", patch, kernel)
+    by_hand = np.maximum(by_hand, 0.0).reshape(2, -1)
+    for x in (board, board.astype("f4"), tf.constant(board)):
+        np.testing.assert_allclose(model(x), by_hand, rtol=1e-4, atol=1e-5)
+
+
+GRID, IMAGE = [(3, 3)], [(3, 3), (4, 4), (8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "encoder", "sizes"),  # sizes: of the kernels of convolutions
+    [
+        ((10, 10, 4), "auto", GRID),
+        ((5, 35, 1), "auto", GRID),
+        ((36, 36, 1), "auto", IMAGE),
+        ((4, 10, 2), "auto", []),
+        ((10, 36, 2), "auto", []),
+        ((36, 35, 2), "auto", []),
+        ((10, 10), "auto", []),
+        ((10, 10, 4), "mlp", []),
+        ((36, 36, 1), "mlp", []),
+        ((36, 36, 1), "grid_cnn", GRID),
+        ((3, 3, 1), "grid_cnn", GRID),
+    ],
+)
+def test_which_encoder_is_chosen(shape, encoder, sizes):
+    model = actor_critic(shape, 2, hidden=(4,), encoder=encoder, shared=True)
+    found = [layer for layer, _ in kernels(model)]
+    convolutions = [x for x in found if isinstance(x, keras.layers.Conv2D)]
+    assert sorted(x.kernel_size for x in convolutions) == sizes
+    assert model.get_layer("encoder").output_shape == (None, 4)
+
+
+def test_features_are_what_actor_critic_uses():
+    inputs = keras.Input((10, 10, 4))
+    x = features(inputs, (10, 10, 4), (8, 6), "relu", "auto", "q")
+    model = keras.Model(inputs, x)
+    assert [layer.name for layer in model.layers[1:]] == ["q_cnn", "q"]
+    assert {k.shape for _, k in kernels(model)} == {(36, 16), (1024, 8), (8, 6)}
+    inputs = keras.Input((4,))
+    assert features(inputs, (4,), (), "relu", "auto", "q").shape == (None, 4)
+    with pytest.raises(ValueError, match="`encoder`"):
+        features(inputs, (4,), (), "relu", "cnn", "q")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -60,6 +121,7 @@ def test_nature_cnn():
         {"observation_shape": (4,), "num_parameters": 6, "gaussian_std": "independent"},
         {"observation_shape": (4,), "num_parameters": 6, "gaussian_std": "dependent"},
         {"observation_shape": (36, 40, 2), "num_parameters": 2, "hidden": (8,)},
+        {"observation_shape": (10, 10, 4), "num_parameters": 3, "hidden": (8,)},
     ],
     ids=lambda arguments: "-".join(map(str, arguments.values())),
 )
@@ -133,6 +195,12 @@ def test_outputs_stay_float32_under_mixed_precision():
 def test_bad_input():
     with pytest.raises(ValueError, match=r"36 x 36.*\(4, 84, 84\)"):
         nature_cnn((4, 84, 84))
+    with pytest.raises(ValueError, match=r"3 x 3.*\(10, 2, 84\)"):
+        grid_cnn((10, 2, 84))
+    with pytest.raises(ValueError, match="`filters`"):
+        grid_cnn(filters=0)
+    with pytest.raises(ValueError, match="Did you mean 'grid_cnn'"):
+        actor_critic((10, 10, 4), 3, encoder="grid-cnn")
     with pytest.raises(ValueError, match="even `num_parameters`"):
         actor_critic((4,), 3, gaussian_std="dependent")
     with pytest.raises(ValueError, match="`num_classes` with"):

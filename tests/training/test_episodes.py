@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2.training.episodes import (
-    EpisodeTotals,
     count_episodes,
     mean_return_and_length,
     no_episodes,
@@ -36,7 +35,7 @@ def test_blocks_add_up_to_a_naive_recount(compiled):
     running, sums = no_episodes(5), zero_totals()
     for rollout in rollouts:
         running, totals = count(rollout, running)
-        sums = EpisodeTotals(*map(tf.add, sums, totals))
+        sums += totals
 
     finished, returns, lengths = [], np.zeros(5), np.zeros(5)
     for rollout in rollouts:
@@ -68,7 +67,7 @@ def test_means_are_nan_when_no_episode_ended():
     assert math.isnan(means["return"])
     assert math.isnan(means["episode_length"])
     assert means["episodes"] == 0.0
-    assert mean_return_and_length(EpisodeTotals(4.0, 10.0, 20.0)) == {
+    assert mean_return_and_length(tf.constant([4.0, 10.0, 20.0])) == {
         "return": 2.5,
         "episode_length": 5.0,
         "episodes": 4.0,

@@ -189,7 +189,7 @@ def test_a_bad_update_is_not_taken(monkeypatch):
     for kind in ("loss", "gradient"):
         monkeypatch.setattr(Spoiled, "kind", kind)
         agent = make_agent("Chain-5", Spoiled, **knobs)
-        message = rf"{kind} while .*rollout 1 \(env step 16\) of 'Chain-5'"
+        message = rf"{kind} while .*'Chain-5' in iteration 1 of .*\(env step 16\)"
         with pytest.raises(NonFiniteError, match=message):
             agent.fit("Chain-5", steps=64, epochs=1, verbose=0)
         assert int(agent.optimizer.iterations) == 3

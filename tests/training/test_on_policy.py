@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from kerasrl2 import envs
 from kerasrl2.agents import A2C, PPO
-from kerasrl2.training.episodes import EpisodeTotals, zero_totals
-from kerasrl2.training.on_policy import OnPolicyLoop, has_convolutions
+from kerasrl2.training.episodes import zero_totals
+from kerasrl2.training.loop import has_convolutions
+from kerasrl2.training.on_policy import OnPolicyLoop
 from tests.envs.worlds import Chain5
 from tests.training.worlds import Counter, Scripted, naive_episodes
 
@@ -80,8 +81,8 @@ def test_blocks_add_up_to_a_naive_recount():
     loop = OnPolicyLoop(agent, env, seed=0, jit_compile=False)
     sums = zero_totals()
     for size in (1, 2, 3, 1):
-        _, totals = loop.run(size)
-        sums = EpisodeTotals(*map(tf.add, sums, totals))
+        _, _, totals = loop.run(size)
+        sums += totals
     finished = naive_episodes(env, 7 * agent.rollout_length)
     expected = [len(finished), *np.sum(finished, axis=0)]
     assert len(finished) > 12

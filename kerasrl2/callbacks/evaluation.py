@@ -1,13 +1,8 @@
-"""Keras callbacks for reinforcement learning. Keras' own work unchanged beside them."""
-
-import kerasrl2._startup  # noqa: F401
+"""Callbacks that evaluate and that watch returns."""
 
 import keras
 
 from kerasrl2._checks import check_positive_integer
-from kerasrl2.training.progress import EpochLines, ProgressBar
-
-__all__ = ["EpochLines", "EvaluateReturn", "ProgressBar", "StopAtReturn"]
 
 
 class EvaluateReturn(keras.callbacks.Callback):

@@ -1,0 +1,322 @@
+"""Deep Q-networks, and the parts that make them Rainbow."""
+
+import keras
+import tensorflow as tf
+
+from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2.action_values import ScalarValues
+from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.compiled import compiled_when_eager
+from kerasrl2.agents.q_builder import QLearningBuilder
+from kerasrl2.buffers import ReplayBuffer
+from kerasrl2.distributions import Categorical
+from kerasrl2.exploration import EpsilonGreedy
+from kerasrl2.layers import NoisyDense, frozen_copy, update_target
+from kerasrl2.losses import munchausen_reward, scaled_log_policy, take_action
+from kerasrl2.training.off_policy import OffPolicyLoop
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class DQN(QLearningBuilder, Agent):
+    """Deep Q-network: Q-learning from replayed transitions with a target network.
+
+    Algorithm 1 of Mnih et al. (2015), https://doi.org/10.1038/nature14236:
+    `loss = mean(w * huber(r + discount * max_b Q'(s', b) - Q(s, a)))`, with the
+    replay's importance weights `w`. Its extensions are arguments or parts:
+
+    - `double=True`: the network chooses the next action, the target network values it;
+      equation (4) of van Hasselt et al. (2016), https://arxiv.org/abs/1509.06461.
+    - prioritized replay, n-step returns, frame stacks: the `buffer`.
+    - dueling and noisy networks: the `q_network` (`layers.q_network`).
+    - C51, QR-DQN, IQN: `action_values`.
+    - `munchausen=0.9`: Munchausen rewards and soft targets; Vieillard et al. (2020),
+      https://arxiv.org/abs/2007.14430.
+
+    `DQN.for_env` builds them by keyword, and `Rainbow.for_env` all at once.
+
+    Args:
+        q_network: Built Keras model from `[B, ...]` observations to what
+            `action_values` reads: `[B, A]` action values in units of return.
+        head: `distributions.Categorical`, or None to read it off the network.
+        observation_spec: `ObservationSpec`, or None to read it off the network.
+        action_values: One of `kerasrl2.action_values`; None takes `ScalarValues()`.
+        buffer: Replay buffer, whose `gamma` and `n_step` are the agent's; None makes
+            `ReplayBuffer(100_000)`.
+        exploration: One of `kerasrl2.exploration`; None takes epsilon-greedy, from 1 to
+            0.05 over 10 000 env steps. Until `learning_starts` actions are random.
+        learning_rate: Float or Keras schedule over gradient steps; not used if an
+            `optimizer` is given.
+        optimizer: Keras optimizer; None makes Adam.
+        double: Boolean, double Q-learning.
+        munchausen: Float in [0, 1] or None, the paper's `alpha`.
+        temperature: Float > 0, the paper's `tau`, of the soft policy with `munchausen`.
+        tau: Float in (0, 1], how far the target network moves when it does: 1 copies.
+        target_update_interval: Integer, gradient steps between its moves.
+        clip_rewards: Float or None, rewards are learned from as if in `[-c, c]`;
+            reported returns are not clipped.
+        max_gradient_norm: Float or None, global norm gradients are clipped to.
+        batch_size: Integer, transitions of a gradient step.
+        train_frequency: Integer, steps of each environment between updates.
+        gradient_steps: Integer, how many updates are then made.
+        learning_starts: Integer, transitions in the buffer before the first update.
+        num_envs: Integer, copies `fit` makes of an environment given by id or callable.
+        observation_normalizer: `layers.RunningNormalization` or None.
+        seed: Integer or None, of all random numbers.
+        xla: `"auto"`, True or False, whether XLA compiles the loop.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+
+    Metrics: `loss`, `td_error` (mean size), `q_value` (mean of the actions taken),
+    `gradient_norm` (unclipped); with epsilon-greedy exploration `epsilon`.
+
+    Example:
+    >>> agent = DQN.for_env("CartPole-v1", learning_starts=64, double=True, seed=0)
+    >>> history = agent.fit("CartPole-v1", steps=128, epochs=1, verbose=0)
+    >>> int(agent.optimizer.iterations)
+    64
+    """
+
+    metric_names = ("loss", "td_error", "q_value", "gradient_norm")
+    loop_class = OffPolicyLoop
+
+    def __init__(
+        self,
+        q_network,
+        head=None,
+        observation_spec=None,
+        action_values=None,
+        buffer=None,
+        exploration=None,
+        learning_rate=1e-3,
+        optimizer=None,
+        double=False,
+        munchausen=None,
+        temperature=0.03,
+        tau=1.0,
+        target_update_interval=500,
+        clip_rewards=None,
+        max_gradient_norm=10.0,
+        batch_size=64,
+        train_frequency=1,
+        gradient_steps=1,
+        learning_starts=1000,
+        num_envs=1,
+        observation_normalizer=None,
+        seed=None,
+        xla="auto",
+        **kwargs,
+    ):
+        check_range("learning_rate", learning_rate, 0.0)
+        check_range("munchausen", munchausen, 0.0, 1.0)
+        check_range("temperature", temperature, 0.0, open_low=True)
+        check_range("tau", tau, 0.0, 1.0, open_low=True)
+        check_range("clip_rewards", clip_rewards, 0.0, open_low=True)
+        if double and munchausen is not None:
+            raise ValueError(
+                "Expected `double` or `munchausen`: a soft target has no greedy action "
+                f"to choose. Received: double={double}, munchausen={munchausen}"
+            )
+        if not isinstance(getattr(q_network, "outputs", None), list):
+            raise ValueError(
+                "Expected `q_network` as a built functional or sequential Keras model. "
+                f"Received: {type(q_network).__name__}. Wrap a subclassed model: "
+                "keras.Model(inputs, model(inputs))."
+            )
+        for name, value in [
+            ("target_update_interval", target_update_interval),
+            ("batch_size", batch_size),
+            ("train_frequency", train_frequency),
+            ("gradient_steps", gradient_steps),
+            ("learning_starts", learning_starts),
+            ("num_envs", num_envs),
+        ]:
+            check_positive_integer(name, value)
+        self.action_values = action_values or ScalarValues()
+        super().__init__(
+            q_network,
+            head or Categorical(q_network.outputs[0].shape[1]),
+            observation_spec,
+            optimizer or keras.optimizers.Adam(learning_rate),
+            max_gradient_norm=max_gradient_norm,
+            observation_normalizer=observation_normalizer,
+            seed=seed,
+            xla=xla,
+            **kwargs,
+        )
+        self.exploration = exploration or EpsilonGreedy(
+            keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)
+        )
+        self.buffer = buffer or ReplayBuffer(100_000, seed=self.seed)
+        self.double, self.munchausen = double, munchausen
+        self.temperature, self.tau = temperature, tau
+        self.target_update_interval = target_update_interval
+        self.clip_rewards = clip_rewards
+        self.batch_size, self.num_envs = batch_size, num_envs
+        self.train_frequency, self.gradient_steps = train_frequency, gradient_steps
+        self.learning_starts = learning_starts
+        self.target_network = frozen_copy(q_network)
+        self._noisy = any(isinstance(x, NoisyDense) for x in _layers(q_network))
+
+    @classmethod
+    def knobs(cls):
+        return [name for name in super().knobs() if name != "network"]
+
+    @property
+    def q_network(self):
+        """The network that is trained."""
+        return self.network
+
+    # Acting
+
+    def policy_parameters(self, observation):
+        """`[B, ...]` observations to expected action values `[B, A]`."""
+        return self._expected(observation, training=False)
+
+    @compiled_when_eager
+    def act(self, observation, training=False, seed=None):
+        """Greedy actions, or with `training` those `exploration` chooses now.
+
+        Args:
+            observation: `[B, ...]` or one observation.
+            training: Boolean.
+            seed: `[2]` int32 stateless seed; outside a graph it may be left out.
+
+        Returns:
+            `[B]` int actions as the environment takes them, without `B` for one
+            observation.
+        """
+        if training:
+            return self.explore(observation, seed, self.env_steps)[0]
+        return self.head.to_env(self.head.mode(self.policy_parameters(observation)))
+
+    def explore(self, observation, seed, env_steps=None):
+        """What the training loop plays; see `Agent.explore`."""
+        env_steps = self.env_steps if env_steps is None else env_steps
+        q_values = self._expected(observation, training=self._noisy)
+        seeds = tf.unstack(tf.random.split(seed, 2, alg="philox"))
+        action = self.exploration(q_values, env_steps, seeds[0])
+        anything = self.head.sample(tf.zeros_like(q_values), seeds[1])
+        action = tf.where(env_steps < self.learning_starts, anything, action)
+        return self.head.to_env(action), action
+
+    def random_action(self, num_envs, seed):
+        """Uniformly random `(env_action, action)`, `[N]`, before anything is known."""
+        logits = tf.zeros([num_envs, self.head.num_actions])
+        action = self.head.sample(logits, seed)
+        return self.head.to_env(action), action
+
+    # Learning
+
+    def stored_reward(self, reward):
+        """What the buffer is told of rewards `[N]`."""
+        if self.clip_rewards is None:
+            return reward
+        return tf.clip_by_value(reward, -self.clip_rewards, self.clip_rewards)
+
+    def targets(self, batch, seeds=(None, None)):
+        """What the outputs for the actions taken should become.
+
+        Args:
+            batch: `Transition` of `B` rows.
+            seeds: Two `[2]` int32 seeds, for representations that sample.
+
+        Returns:
+            What `action_values.target` returns: for numbers `[B]` float32.
+        """
+        values, noisy = self.action_values, self._noisy
+        following = self._normalized(batch.next_observation)
+        next_outputs = values.read(self.target_network, following, noisy, seeds[0])
+        if self.munchausen is not None:
+            return self._soft_targets(batch, next_outputs)
+        chooser = values.expected(next_outputs)
+        if self.double:
+            online = values.read(self.q_network, following, noisy, seeds[1])
+            chooser = values.expected(online)
+        best = tf.one_hot(tf.argmax(chooser, axis=-1), self.head.num_actions)
+        return values.target(next_outputs, best, batch.reward, batch.discount)
+
+    def _soft_targets(self, batch, next_outputs):
+        """Targets of the softmax policy, with its entropy, and Munchausen rewards."""
+        values, temperature = self.action_values, self.temperature
+        now = self._normalized(batch.observation)
+        now = values.expected(values.read(self.target_network, now, self._noisy))
+        bonus = munchausen_reward(now, batch.action, temperature, self.munchausen)
+        log_policy = scaled_log_policy(values.expected(next_outputs), temperature)
+        policy = tf.exp(log_policy / temperature)
+        entropy = -tf.reduce_sum(policy * log_policy, axis=-1)
+        reward = batch.reward + bonus + batch.discount * entropy
+        return values.target(next_outputs, policy, reward, batch.discount)
+
+    def compute_loss(self, batch):
+        """Loss and metrics of a `Transition`; `td_error` is `[B]`, the rest scalars."""
+        seeds = tf.unstack(self._loss_seeds())
+        target = self.targets(batch, seeds[:2])
+        outputs = self.action_values.read(
+            self.q_network, self._normalized(batch.observation), True, seeds[2]
+        )
+        loss, td_error = self.action_values.loss(outputs, batch.action, target)
+        q_value = take_action(self.action_values.expected(outputs), batch.action)
+        return tf.reduce_mean(batch.weight * loss), {
+            "td_error": td_error,
+            "q_value": tf.reduce_mean(q_value),
+        }
+
+    def update(self, batch):
+        """Takes one gradient step and moves the target network if it is due.
+
+        Returns a dictionary of scalars, and `td_error` `[B]`.
+        """
+        metrics = super().update(batch)
+        interval = self.target_update_interval
+
+        def move():
+            update_target(self.target_network, self.q_network, self.tau)
+            return 0
+
+        if interval == 1:
+            move()
+        else:
+            steps = tf.convert_to_tensor(self.optimizer.iterations)
+            tf.cond(tf.equal(steps % interval, 0), move, lambda: 0)
+        return metrics
+
+    def progress_logs(self):
+        logs = {**super().progress_logs(), **self.exploration.logs(self.env_steps)}
+        if hasattr(self.buffer, "beta"):
+            logs["beta"] = float(self.buffer.beta())
+        return logs
+
+    # Parts
+
+    def _normalized(self, observation):
+        if self.observation_normalizer is None:
+            return observation
+        return self.observation_normalizer(observation)
+
+    def _expected(self, observation, training):
+        outputs = self.action_values.read(
+            self.q_network, self._normalized(observation), training
+        )
+        return self.action_values.expected(outputs)
+
+    def _loss_seeds(self):
+        """`[3, 2]` int32, new ones for each gradient step."""
+        step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int32)
+        seed = tf.stack([tf.constant(self.seed % 2**31, tf.int32), step])
+        return tf.random.stateless_uniform(
+            [3, 2], seed, None, None, tf.int32, alg="philox"
+        )
+
+    def symbolic_outputs(self):
+        """List of the network's symbolic outputs for a batch of observations."""
+        outputs = self.network.outputs
+        return list(outputs)
+
+    def _check_network(self):
+        shapes = [tuple(output.shape) for output in self.symbolic_outputs()]
+        if len(shapes) != 1:
+            raise ValueError(f"Expected a network with one output. Received: {shapes}")
+        self.action_values.check(shapes[0], self.head.num_actions)
+
+
+def _layers(network):
+    return network._flatten_layers()

@@ -1,0 +1,175 @@
+"""Builds Q-learning agents for an environment from keywords."""
+
+import inspect
+
+import keras
+
+from kerasrl2 import envs
+from kerasrl2._checks import check_choice, check_keywords, check_range
+from kerasrl2.action_values import (
+    CategoricalValues,
+    ImplicitQuantileValues,
+    QuantileValues,
+    ScalarValues,
+)
+from kerasrl2.agents.specs import ObservationSpec
+from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
+from kerasrl2.distributions import head_for
+from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
+from kerasrl2.layers import RunningNormalization, q_network, seed_weights
+
+DISTRIBUTIONS = ("scalar", "categorical", "quantile", "implicit_quantile")
+EXPLORATIONS = ("auto", "epsilon_greedy", "boltzmann", "greedy")
+
+
+class QLearningBuilder:
+    """`for_env` of the agents that learn action values."""
+
+    @classmethod
+    def for_env(
+        cls,
+        env,
+        network=None,
+        hidden=(64, 64),
+        activation="relu",
+        encoder="auto",
+        dueling=False,
+        noisy=False,
+        distribution="scalar",
+        num_atoms=None,
+        value_range=(-10.0, 10.0),
+        loss="huber",
+        buffer=None,
+        buffer_size=100_000,
+        prioritized=False,
+        alpha=0.6,
+        beta=0.4,
+        n_step=1,
+        gamma=0.99,
+        exploration="auto",
+        initial_epsilon=1.0,
+        final_epsilon=0.05,
+        epsilon_steps=10_000,
+        boltzmann_temperature=1.0,
+        normalize_observations=False,
+        seed=None,
+        **knobs,
+    ):
+        """Makes an agent whose network, head and buffer fit an environment.
+
+        Args:
+            env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
+            network: Keras model, or None to build `layers.q_network` from the
+                following.
+            hidden: Sequence of integers, units of the dense layers.
+            activation: String, their Keras activation.
+            encoder: `"auto"`, `"mlp"`, `"grid_cnn"` or `"nature_cnn"`.
+            dueling: Boolean, a value and an advantage stream.
+            noisy: Boolean, `NoisyDense` in the last two layers; then nothing else
+                explores unless `exploration` is given.
+            distribution: `"scalar"` (numbers, no distribution), `"categorical"` (C51),
+                `"quantile"` (QR-DQN) or `"implicit_quantile"` (IQN).
+            num_atoms: Integer or None, atoms or quantiles: 51, 200 or 32.
+            value_range: Two floats, first and last atom with `"categorical"`.
+            loss: `"huber"` or `"squared"`, with `"scalar"`.
+            buffer: Replay buffer, or None to build one from the following.
+            buffer_size: Integer, transitions.
+            prioritized: Boolean, prioritized replay.
+            alpha: Float, exponent of its priorities.
+            beta: Float, first exponent of its importance weights, which rises to 1.
+            n_step: Integer, rewards summed in a target.
+            gamma: Float in [0, 1], discount per env step.
+            exploration: Object of `kerasrl2.exploration`, or `"epsilon_greedy"`,
+                `"boltzmann"`, `"greedy"`; `"auto"` is the last with `noisy`, else the
+                first.
+            initial_epsilon: Float, epsilon at the start.
+            final_epsilon: Float, epsilon from `epsilon_steps` on.
+            epsilon_steps: Integer, env steps over which it falls linearly.
+            boltzmann_temperature: Float, in units of return.
+            normalize_observations: Boolean, by running mean and variance.
+            seed: Integer or None, of weights, actions, draws and environments.
+            **knobs: Keywords of the constructor.
+
+        Returns:
+            An agent.
+        """
+        own = inspect.signature(cls.for_env).parameters
+        taken = {"env", "knobs", "head", "observation_spec", "q_network"}
+        known = {*own, *cls.knobs()} - {*taken, "action_values"}
+        check_keywords(f"{cls.__name__}.for_env", knobs, known)
+        check_range("seed", seed, 0)
+        check_choice("distribution", distribution, DISTRIBUTIONS)
+        made = env if isinstance(env, envs.Environment) else envs.make(env)
+        spec = ObservationSpec.of_space(made.observation_space)
+        head = head_for(made.action_space)
+        if head.kind != "categorical":
+            raise ValueError(
+                f"Expected an environment with Discrete actions: {cls.__name__} values "
+                f"each of them. Received: {made.id!r} with {made.action_space}"
+            )
+        if made is not env and isinstance(env, str):
+            made.close()
+        values = _action_values(distribution, num_atoms, value_range, loss)
+        if network is None:
+            network = q_network(
+                spec.shape,
+                head.num_actions,
+                hidden=hidden,
+                activation=activation,
+                encoder=encoder,
+                num_classes=spec.num_classes,
+                dueling=dueling,
+                noisy=noisy,
+                num_atoms=None if values.takes_fractions else values.num_atoms,
+                fractions=values.takes_fractions,
+            )
+            if seed is not None:
+                seed_weights(network, seed)
+        if buffer is None:
+            frames = getattr(made, "frame_stack", 1)
+            storage = {"n_step": n_step, "gamma": gamma, "frame_stack": frames}
+            storage["seed"] = seed
+            if prioritized:
+                storage |= {"alpha": alpha, "beta": beta}
+            kind = PrioritizedReplayBuffer if prioritized else ReplayBuffer
+            buffer = kind(buffer_size, **storage)
+        if isinstance(exploration, str):
+            check_choice("exploration", exploration, EXPLORATIONS)
+            if exploration == "auto":
+                exploration = "greedy" if noisy else "epsilon_greedy"
+            epsilon = initial_epsilon, final_epsilon, epsilon_steps
+            exploration = _exploration(exploration, *epsilon, boltzmann_temperature)
+        if normalize_observations and spec.dtype == "float32":
+            knobs["observation_normalizer"] = RunningNormalization()
+        return cls(
+            network,
+            head,
+            spec,
+            action_values=values,
+            buffer=buffer,
+            exploration=exploration,
+            seed=seed,
+            **knobs,
+        )
+
+
+def _action_values(distribution, num_atoms, value_range, loss):
+    if distribution == "scalar":
+        return ScalarValues(loss)
+    size = {} if num_atoms is None else {"num_quantiles": num_atoms}
+    if distribution == "quantile":
+        return QuantileValues(**size)
+    if distribution == "implicit_quantile":
+        return ImplicitQuantileValues(**size)
+    return CategoricalValues(num_atoms or 51, *value_range)
+
+
+def _exploration(name, initial, final, steps, temperature):
+    if name == "greedy":
+        return Greedy()
+    if name == "boltzmann":
+        return Boltzmann(temperature)
+    for knob, value in [("initial_epsilon", initial), ("final_epsilon", final)]:
+        check_range(knob, value, 0.0, 1.0)
+    schedule = keras.optimizers.schedules.PolynomialDecay(initial, steps, final)
+    return EpsilonGreedy(schedule)

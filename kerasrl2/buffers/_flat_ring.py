@@ -1,0 +1,132 @@
+"""The storage of a replay buffer for small observations: a row is a transition."""
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrl2.buffers._columns import Columns
+from kerasrl2.buffers._packed import PackedRows
+from kerasrl2.types import Transition
+
+# Flags of a row. A row begins an episode if it does not follow the one before it.
+TERMINATED, TRUNCATED, BEGINS = 1, 2, 4
+FLAGS, REWARD, LEAVES = 0, 1, 2  # fields of a row
+
+
+class Scalar:
+    """Field of a row with one value."""
+
+    stored = ()
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+
+class FlatRing(Columns):
+    """Rows of flags, reward, action, observation and next observation.
+
+    Takes each observation twice, and so one gather for a transition. `Ring`, which
+    stores it once, is for large ones and for stacks of frames.
+
+    Args:
+        layout: `Layout`.
+    """
+
+    def __init__(self, layout):
+        # Per column: transitions added; the oldest one held; whether the next one may
+        # follow the newest one.
+        super().__init__(layout, [0, 0, 0])
+        action = tf.nest.flatten(layout.action)
+        observation = tf.nest.flatten(layout.observation)
+        self._now = LEAVES + len(action)  # the number of its first field
+        self._then = self._now + len(observation)
+        fields = [Scalar(np.int32), Scalar(np.float32)]
+        fields += [*action, *observation, *observation]
+        # The rows after the ring's take what is not valid.
+        rows = self.num_envs * (layout.steps + 1)
+        self._rows = PackedRows(rows, fields, "transitions")
+
+    def add(self, observation, action, reward, terminated, truncated, following, valid):
+        """Stores one step of each column. See `Ring.add`."""
+        count, oldest, follows = self._counters()
+        column = tf.range(self.num_envs, dtype=tf.int64)
+        flags = tf.cast(terminated, tf.int32) * TERMINATED
+        flags += tf.cast(truncated, tf.int32) * TRUNCATED
+        fields = [flags, reward, *action, *observation, *following]
+        words = self._rows.pack(fields)
+        follows = (follows > 0) & self._is_newest(count, column, words)
+        begins = tf.where(follows, 0, BEGINS)
+        words = tf.concat([words[:, :1] + begins[:, None], words[:, 1:]], axis=1)
+
+        spare = column + self.num_envs * self.layout.steps
+        row = tf.where(valid, self._step_row(count, column), spare)
+        self._rows.write(self.fence.order(row), words)
+
+        goes = tf.maximum(oldest, count + 1 - self.layout.steps)
+        open_ = tf.cast(~(terminated | truncated), tf.int64)
+        new = tf.stack([count + 1, goes, open_])
+        self._columns.assign(tf.where(valid, new, self._columns.read_value()))
+        # What goes has the row of what comes: nothing else is displaced.
+        displaced = tf.zeros([self.num_envs, 0], tf.int64)
+        return tf.where(valid, count * self.num_envs + column, -1), displaced
+
+    def _is_newest(self, count, column, words):
+        """`[N]` bool, whether the rows' observations are the last successors."""
+        row = self._step_row(tf.maximum(count - 1, 0), column)
+        newest, leaves = self._rows.read(row), self._then - self._now
+        then = self._rows.words_of_field(newest, self._then, leaves)
+        same = then == self._rows.words_of_field(words, self._now, leaves)
+        same = tf.reduce_all(same, axis=1)
+        self.fence.after(same)
+        return same
+
+    def clear(self):
+        """Forgets all transitions."""
+        count, *_ = self._counters()
+        self._columns.assign(tf.stack([count, count, tf.zeros_like(count)]))
+
+    def get(self, index, weight, n_step, gamma, row=None):
+        """`Transition` of `[B]` int64 indices, in rows `[B]` if those are known."""
+        if n_step == 1:
+            row = self.row_of(index) if row is None else tf.maximum(row, 0)
+            first = last = self._rows.read(row)
+            self.fence.after(first)
+            reward = self._rows.field(first, REWARD)
+            powers = tf.constant(gamma, tf.float32)
+            terminated = self._flag(first, TERMINATED)
+        else:
+            words, within = self._window(index, n_step)
+            length = tf.math.count_nonzero(within, axis=1)  # [B]
+            first = words[:, 0]
+            last = tf.gather(words, length - 1, batch_dims=1)
+            powers = tf.constant(gamma ** np.arange(n_step + 1), tf.float32)
+            reward = powers[:-1] * self._rows.field(words, REWARD)
+            reward = tf.reduce_sum(tf.where(within, reward, 0.0), axis=1)
+            powers = tf.gather(powers, length)
+            terminated = self._flag(last, TERMINATED)
+        discount = tf.where(terminated, 0.0, powers)
+        layout = self.layout
+        action = self._leaves(first, LEAVES, layout.action)
+        now = self._leaves(first, self._now, layout.observation)
+        then = self._leaves(last, self._then, layout.observation)
+        return Transition(now, action, reward, discount, then, weight)
+
+    def _window(self, index, n_step):
+        """`[B, n, W]` words from each transition on, `[B, n]` which belong to it."""
+        number, column = self._split(index)
+        count = tf.gather(self._columns.read_value()[0], column)
+        numbers = number[:, None] + tf.range(n_step, dtype=tf.int64)
+        words = self._rows.read(self._step_row(numbers, column[:, None]))
+        self.fence.after(words)
+        ends = self._flag(words, TERMINATED | TRUNCATED)[:, :-1]
+        ends |= self._flag(words, BEGINS)[:, 1:] | (numbers >= count[:, None])[:, 1:]
+        before = tf.cumsum(tf.cast(ends, tf.int32), axis=1)  # ends up to each
+        return words, tf.pad(before, [[0, 0], [1, 0]]) == 0
+
+    def _flag(self, words, flag):
+        flags = self._rows.field(words, FLAGS)
+        return tf.bitwise.bitwise_and(flags, flag) != 0
+
+    def _leaves(self, words, first, structure):
+        numbers = range(first, first + len(tf.nest.flatten(structure)))
+        leaves = [self._rows.field(words, number) for number in numbers]
+        return tf.nest.pack_sequence_as(structure, leaves)

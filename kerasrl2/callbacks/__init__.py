@@ -1,0 +1,20 @@
+"""Keras callbacks for reinforcement learning. Keras' own work unchanged beside them."""
+
+import kerasrl2._startup  # noqa: F401
+
+from kerasrl2.callbacks.evaluation import EvaluateReturn, StopAtReturn
+from kerasrl2.callbacks.recording import RecordEpisodes, record_episode
+from kerasrl2.callbacks.schedules import ScheduleValue
+from kerasrl2.callbacks.targets import TargetNetworkUpdate
+from kerasrl2.training.progress import EpochLines, ProgressBar
+
+__all__ = [
+    "EpochLines",
+    "EvaluateReturn",
+    "ProgressBar",
+    "RecordEpisodes",
+    "ScheduleValue",
+    "StopAtReturn",
+    "TargetNetworkUpdate",
+    "record_episode",
+]

@@ -1,0 +1,1 @@
+"""Small games on a 10 x 10 grid in TensorFlow, after MinAtar."""

@@ -1,0 +1,132 @@
+"""How an agent that knows action values chooses while it learns."""
+
+import kerasrl2._startup  # noqa: F401
+
+import keras
+import tensorflow as tf
+
+from kerasrl2._checks import check_range
+from kerasrl2.distributions.sampling import shape_of, uniform
+from kerasrl2.schedules import deserialize_schedule, serialize_schedule, value_at
+
+__all__ = ["Boltzmann", "EpsilonGreedy", "Exploration", "Greedy"]
+
+
+class Exploration:
+    """Base: greedy in the action values. A subclass overrides `__call__`."""
+
+    def __call__(self, q_values, env_steps, seed):
+        """Actions `[N]` int32.
+
+        Args:
+            q_values: `[N, A]` float32, in units of return.
+            env_steps: Scalar int64, what schedules are over.
+            seed: `[2]` int32, stateless seed.
+        """
+        del env_steps, seed
+        return tf.argmax(q_values, axis=-1, output_type=tf.int32)
+
+    def logs(self, env_steps):
+        """Dictionary of floats that say how much is explored now."""
+        del env_steps
+        return {}
+
+    def get_config(self):
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class Greedy(Exploration):
+    """The action of the largest value; for networks that bring their own noise.
+
+    Example:
+    >>> Greedy()(tf.constant([[1.0, 2.0]]), 0, [0, 0]).numpy().tolist()
+    [1]
+    """
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class EpsilonGreedy(Exploration):
+    """A uniformly random action with probability epsilon, else the greedy one.
+
+    Algorithm 1 of Mnih et al. (2015), https://doi.org/10.1038/nature14236.
+
+    Args:
+        epsilon: Float in [0, 1], a Keras schedule over env steps, or a sequence of `N`
+            floats, one for each environment.
+
+    Example:
+    >>> EpsilonGreedy(0.0)(tf.constant([[1.0, 2.0]]), 0, [0, 0]).numpy().tolist()
+    [1]
+    """
+
+    def __init__(self, epsilon=0.05):
+        if isinstance(epsilon, list | tuple):
+            for value in epsilon:
+                check_range("epsilon", value, 0.0, 1.0)
+        else:
+            check_range("epsilon", epsilon, 0.0, 1.0)
+        self.epsilon = epsilon
+
+    def __call__(self, q_values, env_steps, seed):
+        shape, num_actions = shape_of(q_values)[:-1], q_values.shape[-1]
+        chance, draw = tf.unstack(uniform([2, *shape], seed, tf.float32))
+        # The draw is below 1, but rounding may make its multiple the number itself.
+        anything = tf.cast(draw * num_actions, tf.int32)
+        anything = tf.minimum(anything, num_actions - 1)
+        epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)
+        greedy = super().__call__(q_values, env_steps, seed)
+        return tf.where(chance < epsilon, anything, greedy)
+
+    def logs(self, env_steps):
+        epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)
+        return {"epsilon": float(tf.reduce_mean(epsilon))}
+
+    def get_config(self):
+        return {"epsilon": serialize_schedule(self.epsilon)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(deserialize_schedule(config["epsilon"]))
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class Boltzmann(Exploration):
+    """Samples from the softmax of the action values over a temperature.
+
+    Section 2.3 of Sutton and Barto (1998), https://doi.org/10.1109/TNN.1998.712192.
+
+    Args:
+        temperature: Float > 0, in units of return, or a Keras schedule over env steps.
+
+    Example:
+    >>> values = tf.constant([[0.0, 10.0]])
+    >>> Boltzmann(temperature=0.1)(values, 0, [0, 0]).numpy().tolist()
+    [1]
+    """
+
+    def __init__(self, temperature=1.0):
+        check_range("temperature", temperature, 0.0, open_low=True)
+        self.temperature = temperature
+
+    def __call__(self, q_values, env_steps, seed):
+        temperature = tf.cast(value_at(self.temperature, env_steps), tf.float32)
+        probabilities = tf.nn.softmax(q_values / tf.maximum(temperature, 1e-8))
+        cumulative = tf.cumsum(probabilities, axis=-1)
+        draw = uniform(shape_of(q_values)[:-1], seed, tf.float32)
+        passed = cumulative[..., :-1] <= draw[..., None] * cumulative[..., -1:]
+        return tf.reduce_sum(tf.cast(passed, tf.int32), axis=-1)
+
+    def logs(self, env_steps):
+        return {"temperature": float(value_at(self.temperature, env_steps))}
+
+    def get_config(self):
+        return {"temperature": serialize_schedule(self.temperature)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(deserialize_schedule(config["temperature"]))

@@ -1,0 +1,111 @@
+"""Networks from observations to the values of discrete actions."""
+
+import keras
+from keras import layers
+
+from kerasrl2._checks import check_choice, check_positive_integer
+from kerasrl2.layers.encoders import ENCODERS, check_hidden, features
+from kerasrl2.layers.values import DuelingHead, FractionEmbedding, value_layer
+
+
+def q_network(
+    observation_shape,
+    num_actions,
+    hidden=(64, 64),
+    activation="relu",
+    encoder="auto",
+    num_classes=None,
+    dueling=False,
+    noisy=False,
+    sigma=0.5,
+    num_atoms=None,
+    fractions=False,
+    name="q_network",
+):
+    """A model of action values, or of their distributions.
+
+    Its head is the last hidden layer and the output layer. `noisy` makes both
+    `NoisyDense`; `dueling` gives each stream a last hidden layer of its own. So images
+    with `hidden=(512,)` get the networks of Mnih et al. (2015), Wang et al. (2016),
+    Fortunato et al. (2018), Hessel et al. (2018) and Dabney et al. (2018). Kernels that
+    are not noisy are orthogonal, gain sqrt(2), for outputs 1. Outputs (with `dueling`,
+    the head) are float32 even under mixed precision.
+
+    Args:
+        observation_shape: Tuple, one observation. `()` for a discrete observation.
+        num_actions: Integer >= 1, the number of actions `A`.
+        hidden: Sequence of integers >= 1, units of the dense layers; they follow the
+            convolutions, if any.
+        activation: String or callable, of the dense layers.
+        encoder: `"mlp"`, `"nature_cnn"` (pixels 0 to 255), `"grid_cnn"` (boards of
+            cells), or `"auto"`, by the shape: images of at least 36 x 36 and of 5 to 35
+            get convolutions.
+        num_classes: Integer >= 1, the number of discrete observations, which are
+            one-hot encoded; with `observation_shape` `()` only.
+        dueling: Boolean, whether the head is a `DuelingHead`.
+        noisy: Boolean, whether the layers of the head are `NoisyDense`.
+        sigma: Float >= 0, the noise's initial size, `sigma_0`.
+        num_atoms: Integer >= 1 or None. `M` outputs per action: logits of a categorical
+            distribution, or quantiles.
+        fractions: Boolean, whether the model takes fractions and returns their
+            quantiles, as implicit quantile networks do (`FractionEmbedding` in front of
+            the head).
+        name: String.
+
+    Returns:
+        `keras.Model`, `[B, *observation_shape]` to float32 `[B, A]`, or with
+        `num_atoms` `[B, A, M]`; with `fractions`, `[observation, fractions [B, K]]` to
+        `[B, A, K]`.
+
+    Example:
+    >>> q_network((84, 84, 4), num_actions=6, hidden=(512,), num_atoms=51).output_shape
+    (None, 6, 51)
+    >>> model = q_network((4,), num_actions=2, dueling=True, fractions=True)
+    >>> model([keras.ops.zeros([3, 4]), keras.ops.ones([3, 8]) / 2]).shape
+    TensorShape([3, 2, 8])
+    """
+    check_positive_integer("num_actions", num_actions)
+    check_hidden(hidden)
+    check_choice("encoder", encoder, ENCODERS)
+    shape = tuple(observation_shape)
+    if (num_classes is None) == (shape == ()):
+        raise ValueError(
+            "Expected `num_classes` with observation_shape=(), and only then. "
+            f"Received: observation_shape={shape}, num_classes={num_classes}"
+        )
+    if fractions and num_atoms is not None:
+        raise ValueError(
+            "Expected either `num_atoms` or `fractions`. "
+            f"Received: num_atoms={num_atoms}, fractions={fractions}"
+        )
+    *trunk, last = hidden or [None]
+    inputs = x = keras.Input(shape, name="observation")
+    if num_classes is not None:
+        x = layers.CategoryEncoding(num_classes, output_mode="one_hot")(x)
+    x = features(x, shape, tuple(trunk), activation, encoder, "encoder")
+    if fractions:
+        asked = keras.Input([None], name="fractions")
+        x, inputs = FractionEmbedding(name="embedding")([x, asked]), [inputs, asked]
+    x = _head(x, num_actions, num_atoms, last, activation, dueling, noisy, sigma)
+    if fractions:
+        x = layers.Permute((2, 1), dtype="float32", name="quantiles")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def _head(x, num_actions, num_atoms, units, activation, dueling, noisy, sigma):
+    """`[..., F]` to float32 `[..., A]` or `[..., A, M]`."""
+    if dueling:
+        return DuelingHead(
+            num_actions, num_atoms, units, activation, noisy, sigma,
+            dtype="float32", name="dueling",
+        )(x)  # fmt: skip
+    arguments = {"noisy": noisy, "sigma": sigma}
+    if units is not None:
+        x = value_layer(units, activation, "hidden", **arguments)(x)
+    if num_atoms is not None:
+        check_positive_integer("num_atoms", num_atoms)
+    outputs = num_actions * (num_atoms or 1)
+    x = value_layer(outputs, None, "values", dtype="float32", **arguments)(x)
+    if num_atoms is None:
+        return x
+    return layers.Reshape((num_actions, num_atoms), dtype="float32", name="atoms")(x)

@@ -1,0 +1,267 @@
+"""The off-policy loop: step, store, replay, learn, as one compiled function."""
+
+import kerasrl2._startup  # noqa: F401
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from kerasrl2._checks import check_positive_integer
+from kerasrl2.training.episodes import (
+    RunningEpisodes,
+    count_step,
+    no_episodes,
+    zero_totals,
+)
+from kerasrl2.training.epochs import check_metric_names
+from kerasrl2.training.finite import (
+    find_in_metrics,
+    find_in_step,
+    is_healthy,
+    no_problem,
+)
+from kerasrl2.training.loop import Carry, CompiledLoop
+from kerasrl2.types import TimeStep
+
+
+class LoopState(NamedTuple):
+    """What a step hands to the next.
+
+    Attributes:
+        iteration: Scalar int64, iterations made so far.
+        env_steps: Scalar int64, env steps of the agent so far, those of earlier loops
+            included: what exploration schedules are over.
+        env_state: Nest of tensors, the environments' own state.
+        observation: `[N, ...]`, what to act on next.
+        env_action: `[N, ...]`, what to play there, as the environment takes it.
+        action: The same in the policy's own coordinates, which the buffer stores.
+        running: `RunningEpisodes`, episodes under way.
+    """
+
+    iteration: Any
+    env_steps: Any
+    env_state: Any
+    observation: Any
+    env_action: Any
+    action: Any
+    running: RunningEpisodes
+
+
+class OffPolicyLoop(CompiledLoop):
+    """Runs an agent with a replay buffer and its environments in one function.
+
+    An iteration takes `train_frequency` steps in each of `N` environments; with the
+    last of them it makes `gradient_steps` updates, each from a fresh batch. They are
+    made before that last step is stored: what XLA reads before it writes, it need not
+    copy. Updates begin once the buffer has received `learning_starts` transitions, so
+    `S` env steps with an empty buffer make exactly
+    `gradient_steps * max(0, S // F - ceil((learning_starts + N) / F) + 1)` of them,
+    where `F = train_frequency * N`.
+
+    Args:
+        agent: Off-policy `Agent`: `explore`, `random_action`, `stored_reward`,
+            `observe`, `update`, `buffer`, and the knobs `batch_size`,
+            `train_frequency`, `gradient_steps`, `learning_starts`.
+        env: `Environment` of `N` copies.
+        seed: Integer, of all random numbers of the run.
+        jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
+            graphs are faster on CPU), True or False.
+    """
+
+    def __init__(self, agent, env, seed, jit_compile="auto"):
+        for name in ("train_frequency", "gradient_steps", "learning_starts"):
+            check_positive_integer(name, getattr(agent, name))
+        super().__init__(agent, env, seed, jit_compile, agent.train_frequency)
+        self.metric_names, self._planned = agent.metric_names, False
+        self._compile_parts(jit_compile is not False)
+        with env.errors():
+            env_state, observation = env.reset(tf.stack([self._seed, -1]))
+        env_action, action = agent.random_action(env.num_envs, [self._seed, -2])
+        agent.buffer.build(
+            tf.TensorSpec(observation.shape[1:], observation.dtype),
+            tf.TensorSpec(action.shape[1:], action.dtype),
+            env.num_envs,
+        )
+        self.start(
+            LoopState(
+                iteration=tf.zeros([], tf.int64),
+                env_steps=tf.convert_to_tensor(agent.env_steps),
+                env_state=env_state,
+                observation=observation,
+                env_action=env_action,
+                action=action,
+                running=no_episodes(env.num_envs),
+            )
+        )
+
+    def plan(self, num_iterations):
+        """Tells a buffer over how many draws its schedules go: those of the first fit.
+
+        At its end beta is 1, and stays so if there is a second one.
+        """
+        agent, num_envs = self.agent, self.env.num_envs
+        if self._planned or not hasattr(agent.buffer, "set_training_length"):
+            return
+        self._planned = True
+        missing = agent.learning_starts + num_envs - int(agent.buffer.added())
+        warm_up = max(0, -(-missing // self.steps_per_iteration) - 1)
+        planned = max(1, num_iterations - warm_up) * agent.gradient_steps
+        agent.buffer.set_training_length(planned)
+
+    def _compile_parts(self, allowed):
+        """Decides which parts XLA compiles where it cannot compile all.
+
+        Each call of a compiled part from a graph costs 20 to 100 us, so dense networks
+        learn and act in one. Buffers always gain: op by op they take a millisecond.
+        """
+        whole = self.uses_xla and self.env.in_graph
+        fused = self.uses_xla and not whole
+        apart = allowed and not self.uses_xla
+
+        def part(function, wanted):
+            if not wanted:
+                return function
+            return tf.function(function, jit_compile=True, autograph=False)
+
+        self._follow = part(self._after_step, fused)
+        self._learn_and_follow = part(self._learn_after_step, fused)
+        self._sample = part(self._draw, apart)
+        self._store = part(self._add, apart)
+        prioritized = hasattr(self.agent.buffer, "update_priorities")
+        self._prioritize = part(self._set_priorities, apart and prioritized)
+        self._env_step = part(self.env.step_packed, apart and self.env.in_graph)
+
+    def _iterate(self, carry):
+        last = self.vector_steps - 1
+        if last:
+            _, carry = tf.while_loop(
+                lambda t, carry: (t < last) & is_healthy(carry.problem),
+                lambda t, carry: (t + 1, self._step(carry, t, self._follow)),
+                (tf.zeros([], tf.int64), carry),
+                parallel_iterations=1,
+            )
+        # After a problem the last step is made, but nothing of it counts.
+        return self._step(carry, tf.constant(last, tf.int64), self._learn_and_follow)
+
+    def _step(self, carry, t, follow):
+        """One step of every environment and what follows from it."""
+        state = carry.state
+        # Gymnasium environments have random streams of their own.
+        seed = self._seeds(state)[0] if self.env.in_graph else tf.constant([0, 0])
+        env_state, packed = self._env_step(state.env_state, state.env_action, seed)
+        carry = follow(carry._replace(state=state._replace(env_state=None)), t, packed)
+        return carry._replace(state=carry.state._replace(env_state=env_state))
+
+    def _seeds(self, state):
+        """`[3, 2]` int32: of the environments, of exploring and of replay."""
+        step = tf.cast(state.env_steps, tf.int32)  # wraps after 2**31
+        return tf.random.stateless_uniform(
+            [3, 2], tf.stack([self._seed, step]), None, None, tf.int32, alg="philox"
+        )
+
+    def _after_step(self, carry, t, packed, learns=False):
+        """Learns if it is the time, stores a step, counts it and acts."""
+        agent, state, after = self.agent, carry.state, self.env.unpack(packed)
+        found, finite = find_in_step(after, state.iteration, t)
+        carry = carry._replace(
+            problem=tf.where(is_healthy(carry.problem), found, carry.problem)
+        )
+        if learns:
+            carry = self._learn(carry)
+        valid = after.valid & finite & is_healthy(carry.problem)
+        self._store(state.observation, state.action, after._replace(valid=valid))
+        running, totals = count_step(
+            state.running, after.reward, after.terminated | after.truncated, valid
+        )
+        agent.observe(state.observation[None], valid[None])
+        env_steps = state.env_steps + self.env.num_envs
+        env_action, action = agent.explore(
+            after.observation, self._seeds(state)[1], env_steps
+        )
+        state = LoopState(
+            iteration=state.iteration + int(learns),
+            env_steps=env_steps,
+            env_state=None,
+            observation=after.observation,
+            env_action=env_action,
+            action=action,
+            running=running,
+        )
+        return carry._replace(state=state, totals=carry.totals + totals)
+
+    def _learn_after_step(self, carry, t, packed):
+        return self._after_step(carry, t, packed, learns=True)
+
+    def _learn(self, carry):
+        """`gradient_steps` updates, once there is enough to learn from."""
+        agent, state = self.agent, carry.state
+        seed = self._seeds(state)[2]
+        ready = agent.buffer.added() >= agent.learning_starts
+        steps = tf.where(ready, agent.gradient_steps, 0)
+
+        def learn(g, sums, problem):
+            index, batch = self._sample(seed + tf.stack([0, g]))
+            metrics = dict(agent.update(batch))
+            check_metric_names(metrics, agent)
+            td_error = metrics["td_error"]
+            self._prioritize(index, td_error)
+            metrics["td_error"] = tf.reduce_mean(tf.abs(td_error))
+            sums += tf.stack([metrics[name] for name in self.metric_names])
+            return g + 1, sums, find_in_metrics(metrics, state.iteration)
+
+        made, sums, problem = tf.while_loop(
+            lambda g, sums, problem: (g < steps) & is_healthy(problem),
+            learn,
+            (0, carry.sums, carry.problem),
+            parallel_iterations=1,
+        )
+        updates = carry.updates + tf.cast(made, tf.float32)
+        return carry._replace(sums=sums, updates=updates, problem=problem)
+
+    def _draw(self, seed):
+        return self.agent.buffer.sample(self.agent.batch_size, seed)
+
+    def _add(self, observation, action, after):
+        self.agent.buffer.add(
+            observation,
+            action,
+            self.agent.stored_reward(after.reward),
+            after.terminated,
+            after.truncated,
+            after.next_observation,
+            after.valid,
+        )
+
+    def _set_priorities(self, index, td_error):
+        if hasattr(self.agent.buffer, "update_priorities"):
+            self.agent.buffer.update_priorities(index, td_error)
+
+    def _learn_nothing(self, state):
+        """Compiles for a step whose reward is no number: nothing is made of it."""
+        observation, no = state.observation, tf.zeros([self.env.num_envs], tf.bool)
+        after = TimeStep(
+            observation=observation,
+            next_observation=observation,
+            reward=tf.fill([self.env.num_envs], float("nan")),
+            terminated=no,
+            truncated=no,
+            valid=~no,
+        )
+        carry = Carry(
+            state=state._replace(env_state=None),
+            sums=tf.zeros([len(self.metric_names)]),
+            updates=tf.zeros([]),
+            totals=zero_totals(),
+            problem=no_problem(),
+        )
+        variables = self.agent.non_trainable_variables
+        before = [tf.identity(variable.value) for variable in variables]
+        parts = [self._learn_and_follow]
+        if self.vector_steps > 1:
+            parts.append(self._follow)
+        with tf.control_dependencies(before):
+            t, packed = tf.zeros([], tf.int64), self.env.pack(after)
+            made = [part(carry, t, packed).sums for part in parts]
+        with tf.control_dependencies(made):
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)  # noise moves on with every call

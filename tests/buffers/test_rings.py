@@ -1,0 +1,61 @@
+"""The two rings, of whole transitions and of observations, and draws from a tree."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasrl2.buffers import NumpyReplayBuffer, PrioritizedReplayBuffer, ReplayBuffer
+from tests.buffers.naive import MODES, as_arguments, wrap
+from tests.buffers.test_replay import SCALAR, of
+
+
+@pytest.fixture(params=MODES)
+def mode(request):
+    return request.param
+
+
+@pytest.mark.parametrize("episode_length", [None, 1])
+def test_an_end_is_followed_by_another_episode(mode, episode_length):
+    """Even if the observation looks as if the episode went on."""
+    buffer = of(mode)(9, n_step=3, gamma=1.0, episode_length=episode_length)
+    buffer.build(*SCALAR)
+    add = wrap(mode, buffer.add)
+    row = np.ones([1, 1], np.float32)
+    flags = [(False, False), (True, False), (False, False), (False, True)]
+    for end in [*flags, (False, False)]:
+        fields = [row, np.zeros([1], np.int32), np.ones([1], np.float32)]
+        fields += [np.array([end[0]]), np.array([end[1]]), row, np.array([True])]
+        add(*as_arguments(mode, fields))
+    [index] = as_arguments(mode, [np.arange(5)])
+    batch = wrap(mode, buffer.get)(index)
+    np.testing.assert_array_equal(batch.reward, [2.0, 1.0, 2.0, 1.0, 1.0])
+    np.testing.assert_array_equal(batch.discount, [0.0, 0.0, 1.0, 1.0, 1.0])
+
+
+def test_bytes_are_those_of_the_variables():
+    # Per transition: action 8, reward 4, flags 4 and two observations of 12.
+    buffer = ReplayBuffer(10_000)
+    buffer.build(tf.TensorSpec([3], tf.float32), tf.TensorSpec([2], tf.float32))
+    assert buffer.nbytes == 10_000 * 40
+    held = sum(int(np.prod(v.shape)) * v.dtype.size for v in buffer.variables)
+    np.testing.assert_allclose(held, buffer.nbytes, rtol=1e-3)
+    other = NumpyReplayBuffer(10_000)  # a record of 8, a frame more
+    other.build(tf.TensorSpec([3], tf.float32), tf.TensorSpec([2], tf.float32))
+    assert other.nbytes == 10_000 * 44 + 12
+
+
+def test_chi_square_of_draws_from_a_large_tree():
+    buffer = PrioritizedReplayBuffer(1000, alpha=1.0, epsilon=0.0, stratified=False)
+    feed = tf.function(buffer.add, jit_compile=True)
+    buffer.build(tf.TensorSpec([1], tf.float32), tf.TensorSpec([], tf.int32))
+    errors = np.random.default_rng(0).integers(1, 10, 1000).astype(float)
+    for t in range(1000):
+        row = tf.fill([1, 1], float(t))
+        off = tf.constant([False])
+        feed(row, tf.constant([t]), tf.zeros([1]), off, off, row + 1.0)
+    buffer.update_priorities(np.arange(1000), errors)
+    for seed in range(3):
+        index = buffer.sample(400_000, seed=[seed, 7])[0]
+        counts, expected = np.bincount(index), 4e5 * errors / errors.sum()
+        # 999 degrees of freedom: 1 143 once in a thousand, 861 as well below.
+        assert 861 < np.sum((counts - expected) ** 2 / expected) < 1143

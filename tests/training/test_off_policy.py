@@ -1,0 +1,224 @@
+"""Tests of `kerasrl2.training.off_policy`."""
+
+import gymnasium
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasrl2 import envs
+from kerasrl2.agents import DQN
+from kerasrl2.errors import NonFiniteError
+from tests.envs.worlds import Chain5
+from tests.training.worlds import Scripted, naive_episodes
+
+
+def make_dqn(env, **knobs):
+    settings = {"hidden": (8,), "batch_size": 8, "learning_starts": 10, "seed": 0}
+    settings |= {"buffer_size": 64, "target_update_interval": 3, "xla": False}
+    settings |= {"gamma": 0.9, "learning_rate": 0.01}
+    return DQN.for_env(env, **{**settings, **knobs})
+
+
+def documented_updates(steps, starts, num_envs, frequency, updates):
+    size = frequency * num_envs
+    return updates * max(0, steps // size - -(-(starts + num_envs) // size) + 1)
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "frequency", "updates", "starts"),
+    [(1, 1, 1, 10), (1, 4, 3, 10), (4, 1, 2, 9), (2, 3, 1, 1), (3, 2, 2, 1000)],
+)
+def test_makes_exactly_the_documented_updates(num_envs, frequency, updates, starts):
+    env = Scripted([2, 5, 3], num_envs)
+    agent = make_dqn(
+        env, learning_starts=starts, train_frequency=frequency, gradient_steps=updates
+    )
+    loop = agent.prepare(env)
+    loop.run(7)
+    loop.run(1)
+    steps = 8 * frequency * num_envs
+    expected = documented_updates(steps, starts, num_envs, frequency, updates)
+    assert int(agent.optimizer.iterations) == expected
+    assert int(agent.buffer.added()) == steps
+    assert int(loop.state.env_steps) == steps
+
+
+def naive_loop(agent, env, seed, steps):
+    """What the loop does with one environment and one update a step, eagerly."""
+    state, observation = env.reset(tf.constant([seed, -1]))
+    env_action, action = agent.random_action(env.num_envs, [seed, -2])
+    agent.buffer.build(
+        tf.TensorSpec(observation.shape[1:]), tf.TensorSpec([], action.dtype),
+        env.num_envs,
+    )  # fmt: skip
+    for step in range(0, steps, env.num_envs):
+        seeds = tf.random.stateless_uniform(
+            [3, 2], [seed, step], None, None, tf.int32, alg="philox"
+        )
+        state, after = env.step(state, env_action, seeds[0])
+        if int(agent.buffer.added()) >= agent.learning_starts:
+            index, batch = agent.buffer.sample(agent.batch_size, seeds[2])
+            td_error = agent.update(batch)["td_error"]
+            if hasattr(agent.buffer, "update_priorities"):
+                agent.buffer.update_priorities(index, td_error)
+        agent.buffer.add(
+            observation, action, agent.stored_reward(after.reward), after.terminated,
+            after.truncated, after.next_observation, after.valid,
+        )  # fmt: skip
+        observation = after.observation
+        now = tf.constant(step + env.num_envs, tf.int64)
+        env_action, action = agent.explore(observation, seeds[1], now)
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize("xla", [False, True])
+def test_is_the_naive_loop(xla, prioritized):
+    knobs = {"prioritized": prioritized, "n_step": 2, "clip_rewards": 1.5, "seed": 3}
+    agents = [make_dqn("CartPole-v1", xla=xla, **knobs) for _ in range(2)]
+    naive_loop(agents[0], envs.make("CartPole-v1", num_envs=2), 3, 60)
+    loop = agents[1].prepare("CartPole-v1", num_envs=2)
+    loop.run(30)
+    assert int(agents[1].optimizer.iterations) > 15
+    for a, b in zip(agents[0].variables, agents[1].variables, strict=True):
+        if a is not agents[0].env_steps:  # `fit` counts them
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=a.path)
+    batches = [agent.buffer.get(np.arange(60)) for agent in agents]
+    for a, b in zip(*map(tf.nest.flatten, batches), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_a_tensorflow_and_a_gymnasium_environment_teach_the_same(xla):
+    """`Chain-5` has no random numbers: the actions decide everything."""
+    in_graph = envs.make("Chain-5", num_envs=2, max_episode_steps=9)
+    bridged = envs.make(lambda: gymnasium.wrappers.TimeLimit(Chain5(), 9), num_envs=2)
+    knobs = {"train_frequency": 2, "gradient_steps": 2, "noisy": True, "xla": xla}
+    agents = [make_dqn(in_graph, **knobs) for _ in range(2)]
+    histories = [
+        agent.fit(env, steps=160, epochs=2, verbose=0).history
+        for agent, env in zip(agents, [in_graph, bridged], strict=True)
+    ]
+    for a, b in zip(agents[0].variables, agents[1].variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=a.path)
+    for name in ("return", "episodes", "env_steps"):
+        assert histories[0][name] == histories[1][name]
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_blocks_make_no_difference(xla):
+    """Bit for bit: how long a block is depends on the clock."""
+    env = Scripted([2, 5, 3], 2)
+    agents = [make_dqn(env, xla=xla, noisy=True, prioritized=True) for _ in range(2)]
+    loops = [agent.prepare(env) for agent in agents]
+    loops[0].run(30)
+    for size in (1, 12, 17):
+        loops[1].run(size)
+    for a, b in zip(agents[0].variables, agents[1].variables, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+    for a, b in zip(*(tf.nest.flatten(loop.state) for loop in loops), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert loops[0].num_traces == loops[1].num_traces == 1
+
+
+def test_counts_every_episode_once_and_unclipped():
+    env = Scripted([1, 3, 7, 12], num_envs=3, cut=2)
+    agent = make_dqn(env, clip_rewards=0.5)
+    history = agent.fit(env, steps=120, epochs=2, verbose=0).history
+    finished = naive_episodes(env, 40)
+    total = np.sum(finished, axis=0)
+    assert sum(history["episodes"]) == len(finished)
+    returns = np.dot(history["return"], history["episodes"])
+    assert returns == pytest.approx(total[0])
+    assert float(tf.reduce_max(agent.buffer.get(np.arange(100, 120)).reward)) == 0.5
+
+
+def test_rows_that_are_no_transitions_are_left_out():
+    """Next-step autoreset: rows of junk enter neither buffer nor statistics."""
+    results = []
+    for junk in (0.0, 50.0):
+        env = Scripted([2, 5, 3], 3, cut=2, next_step_reset=True, junk=junk)
+        agent = make_dqn(env, normalize_observations=True)
+        history = agent.fit(env, steps=90, epochs=1, verbose=0).history
+        stored = int(agent.buffer.added())
+        batch = agent.buffer.get(np.arange(stored - 20, stored))
+        results.append([*history["return"], *history["episodes"], stored])
+        assert stored < 90
+        assert float(tf.reduce_max(batch.reward)) < 10.0
+        statistics = agent.observation_normalizer.get_weights()
+        results[-1] += np.concatenate([np.ravel(x) for x in statistics]).tolist()
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("kind", ["reward", "next_observation", "observation"])
+def test_nothing_is_learned_from_nan(xla, kind):
+    env = Scripted([2, 5, 3], 3, fault=(kind, 20, 1, float("nan")))
+    agent = make_dqn(env, xla=xla)
+    loop = agent.prepare(env)
+    loop.run(19)
+    before = [np.array(v) for v in agent.variables]
+    what = kind.removeprefix("next_")
+    message = rf"{what} from environment 1 of 'Scripted' at its step 20 \(env step 60"
+    with pytest.raises(NonFiniteError, match=message):
+        loop.run(5)
+    for variable, value in zip(agent.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert int(agent.buffer.added()) == 57
+    for part in tf.nest.flatten(agent.buffer.get(np.arange(20, 57))):
+        assert np.isfinite(part).all()
+
+
+def test_a_bad_update_is_not_taken():
+    class Spoiled(DQN):
+        def compute_loss(self, batch):
+            loss, metrics = super().compute_loss(batch)
+            late = self.optimizer.iterations >= 5
+            return loss * tf.where(late, float("nan"), 1.0), metrics
+
+    env = Scripted([2, 5, 3])
+    agent = Spoiled.for_env(env, hidden=(4,), learning_starts=10, seed=0, xla=False)
+    with pytest.raises(NonFiniteError, match=r"loss while .* \(env step 16\)"):
+        agent.fit(env, steps=64, epochs=1, verbose=0)
+    assert int(agent.optimizer.iterations) == 5
+    assert all(np.isfinite(w).all() for w in agent.get_weights())
+
+
+def test_metrics_before_the_first_update_are_nan_and_later_means():
+    env = Scripted([2, 5, 3])
+    agent = make_dqn(env, learning_starts=40)
+    history = agent.fit(env, steps=60, epochs=3, verbose=0).history
+    assert np.isnan(history["loss"][:2]).all()
+    assert np.isfinite(history["loss"][2])
+    assert history["epsilon"][0] > history["epsilon"][2]
+
+
+def test_a_second_fit_goes_on():
+    env = Scripted([2, 5, 3])
+    agents = [make_dqn(env) for _ in range(2)]
+    agents[0].fit(env, steps=60, epochs=1, verbose=0)
+    agents[1].fit(env, steps=25, epochs=1, verbose=0)
+    agents[1].fit(env, steps=35, epochs=1, verbose=0)
+    for a, b in zip(agents[0].variables, agents[1].variables, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
+def test_beta_reaches_one_at_the_end_of_the_run():
+    env = Scripted([2, 5, 3])
+    agent = make_dqn(env, prioritized=True, beta=0.4)
+    history = agent.fit(env, steps=60, epochs=2, verbose=0).history
+    assert int(agent.optimizer.iterations) == 50
+    assert history["beta"] == pytest.approx([0.4 + 0.6 * 20 / 50, 1.0])
+
+
+@pytest.mark.parametrize("name", ["train_frequency", "gradient_steps", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_sizes_are_checked(name, value):
+    with pytest.raises(ValueError, match=rf"`{name}` to be an integer >= 1"):
+        make_dqn("Chain-5", **{name: value})
+
+
+def test_a_buffer_built_for_another_number_of_environments_is_refused():
+    agent = make_dqn("Chain-5")
+    agent.fit("Chain-5", steps=4, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="num_envs=1"):
+        agent.fit("Chain-5", steps=4, epochs=1, num_envs=2, verbose=0)
