@@ -118,7 +118,6 @@ class SumTree(tf.Module):
         spare, leaves = self._starts[-1], self._starts[-2]
         node = tf.where(mask, index, 0)  # the path of leaf 0 is recomputed in vain
         position = self._fence.order(tf.where(mask, index + leaves, spare))
-        priority = tf.where(mask, priority, 0.0)
         # Two steps, so that of duplicates the largest stays.
         self.nodes.scatter_update(tf.IndexedSlices(tf.zeros_like(priority), position))
         self.nodes.scatter_max(tf.IndexedSlices(priority, position))

@@ -4,9 +4,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2.buffers import NumpyReplayBuffer, PrioritizedReplayBuffer, ReplayBuffer
+from kerasrl2.buffers import (
+    NumpyPrioritizedReplayBuffer,
+    NumpyReplayBuffer,
+    PrioritizedReplayBuffer,
+    ReplayBuffer,
+)
 from tests.buffers.naive import MODES, as_arguments, wrap
-from tests.buffers.test_replay import SCALAR, of
+from tests.buffers.test_replay import SCALAR, feed, of
+
+BUFFERS = (
+    ReplayBuffer,
+    PrioritizedReplayBuffer,
+    NumpyReplayBuffer,
+    NumpyPrioritizedReplayBuffer,
+)
 
 
 @pytest.fixture(params=MODES)
@@ -30,6 +42,50 @@ def test_an_end_is_followed_by_another_episode(mode, episode_length):
     batch = wrap(mode, buffer.get)(index)
     np.testing.assert_array_equal(batch.reward, [2.0, 1.0, 2.0, 1.0, 1.0])
     np.testing.assert_array_equal(batch.discount, [0.0, 0.0, 1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("make", BUFFERS)
+def test_minus_one_names_nothing(make):
+    buffer = make(4)
+    feed(buffer, range(2))
+    np.testing.assert_array_equal(
+        buffer.holds([-1, 0, 1, 2, -5]), [False, True, True, False, False]
+    )
+    np.testing.assert_array_equal(buffer.get([-1, 1]).weight, [0.0, 1.0])
+    if hasattr(buffer, "probability"):
+        buffer.update_priorities([-1], [99.0])
+        np.testing.assert_array_equal(
+            buffer.probability([-1, 0, 1, 3]), [0.0, 0.5, 0.5, 0.0]
+        )
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("make", BUFFERS[:2])
+def test_empty_buffer_in_a_graph(make, num_envs, jit_compile):
+    buffer = make(6, num_envs, n_step=2)
+    buffer.build(*SCALAR)
+    sample = tf.function(lambda seed: buffer.sample(3, seed), jit_compile=jit_compile)
+    row = np.zeros([num_envs, 1], np.float32)
+    no, one = [False] * num_envs, [1] * num_envs
+    for _ in range(2):  # never filled, and cleared
+        index, batch = sample(tf.constant([1, 2]))
+        np.testing.assert_array_equal(index, [-1, -1, -1])
+        np.testing.assert_array_equal(batch.weight, [0.0, 0.0, 0.0])
+        buffer.add(row, one, row[:, 0], no, no, row)
+        buffer.add(row, one, row[:, 0], no, no, row)
+        buffer.clear()
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("make", [NumpyReplayBuffer, ReplayBuffer])
+def test_draws_at_both_edges(make, num_envs):
+    buffer = make(4 * num_envs, num_envs)
+    row, no = np.zeros([num_envs, 1], np.float32), [False] * num_envs
+    for _ in range(6):
+        buffer.add(row, [0] * num_envs, row[:, 0], no, no, row)
+    found = buffer._ring.positions(np.array([0.0, np.nextafter(1.0, 0.0)]))
+    np.testing.assert_array_equal(found, [2 * num_envs, 6 * num_envs - 1])
 
 
 def test_bytes_are_those_of_the_variables():

@@ -4,6 +4,7 @@
 one classic mistake each and must fail the same checks.
 """
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,8 +48,9 @@ def chain_values(agent_class=DQN, steps=40_000, **knobs):
     return agent.policy_parameters(tf.eye(5)[:4]).numpy()
 
 
-def endless_value(agent_class=DQN, steps=40_000, **knobs):
-    knobs = {"value_range": (0.0, 20.0), "learning_rate": 1e-3, **knobs}
+def endless_value(agent_class=DQN, steps=60_000, **knobs):
+    rate = keras.optimizers.schedules.PolynomialDecay(5e-3, steps // 8, 1e-5)
+    knobs = {"value_range": (0.0, 20.0), "learning_rate": rate, **knobs}
     agent = train(agent_class, "Endless-1", steps, **knobs)
     return agent.policy_parameters(tf.ones([1, 1])).numpy()
 
@@ -114,8 +116,8 @@ class ShuffledActions(DQN):
 
 
 def test_a_time_limit_taken_for_an_end_is_seen():
-    """One target in ten is 1, the others 1 + 0.9 Q: Q = 1 / (1 - 0.81)."""
-    value = endless_value(buffer=CutAsEnd(4000, gamma=0.9), steps=20_000)
+    """One target in ten is 1, the others 1 + 0.9 Q: on average Q = 1 / (1 - 0.81)."""
+    value = endless_value(buffer=CutAsEnd(4000, gamma=0.9), loss="squared")
     np.testing.assert_allclose(value, 5.263, atol=0.4)
 
 
