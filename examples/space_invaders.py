@@ -37,7 +37,7 @@ def main():
         dueling=True,
         prioritized=True,
         buffer_size=min(BUFFER_SIZE, 10 * steps),
-        learning_starts=min(LEARNING_STARTS, steps // 2),
+        learning_starts=min(LEARNING_STARTS, steps * 9 // 10),
         epsilon_steps=min(EPSILON_STEPS, steps),
         final_epsilon=0.01,
         learning_rate=1e-4,

@@ -19,6 +19,7 @@ class Replay:
             capacity, num_envs, n_step, gamma, frame_stack, episode_length
         )
         self._capacity, self.num_envs = int(capacity), num_envs
+        self._given_num_envs = num_envs  # `build` sets the other
         self.n_step, self.gamma = int(n_step), gamma
         self._frame_stack, self._episode_length = frame_stack, episode_length
         self.layout = self._ring = None

@@ -68,8 +68,7 @@ class Columns(tf.Module):
         """Index of the transition at `fraction` `[B]` in [0, 1) of all held ones."""
         count, oldest, *_ = self._counters()
         ends = tf.cumsum(count - oldest)
-        position = tf.cast(fraction * tf.cast(ends[-1], tf.float64), tf.int64)
-        position = tf.minimum(position, ends[-1] - 1)  # [B]
+        position = tf.cast(fraction * tf.cast(ends[-1], tf.float64), tf.int64)  # [B]
         if self.num_envs == 1:
             return tf.where(ends[-1] > 0, position + oldest[0], -1)
         column = tf.math.count_nonzero(position[:, None] >= ends, axis=1)

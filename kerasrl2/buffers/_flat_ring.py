@@ -7,8 +7,8 @@ from kerasrl2.buffers._columns import Columns
 from kerasrl2.buffers._packed import PackedRows
 from kerasrl2.types import Transition
 
-# Flags of a row. A row begins an episode if it does not follow the one before it.
-TERMINATED, TRUNCATED, BEGINS = 1, 2, 4
+# Flags of a row. One that follows an end, or nothing, begins an episode.
+TERMINATED, BEGINS = 1, 2
 FLAGS, REWARD, LEAVES = 0, 1, 2  # fields of a row
 
 
@@ -50,7 +50,6 @@ class FlatRing(Columns):
         count, oldest, follows = self._counters()
         column = tf.range(self.num_envs, dtype=tf.int64)
         flags = tf.cast(terminated, tf.int32) * TERMINATED
-        flags += tf.cast(truncated, tf.int32) * TRUNCATED
         fields = [flags, reward, *action, *observation, *following]
         words = self._rows.pack(fields)
         follows = (follows > 0) & self._is_newest(count, column, words)
@@ -81,8 +80,8 @@ class FlatRing(Columns):
 
     def clear(self):
         """Forgets all transitions."""
-        count, *_ = self._counters()
-        self._columns.assign(tf.stack([count, count, tf.zeros_like(count)]))
+        count, _, follows = self._counters()
+        self._columns.assign(tf.stack([count, count, follows]))
 
     def get(self, index, weight, n_step, gamma, row=None):
         """`Transition` of `[B]` int64 indices, in rows `[B]` if those are known."""
@@ -117,9 +116,8 @@ class FlatRing(Columns):
         numbers = number[:, None] + tf.range(n_step, dtype=tf.int64)
         words = self._rows.read(self._step_row(numbers, column[:, None]))
         self.fence.after(words)
-        ends = self._flag(words, TERMINATED | TRUNCATED)[:, :-1]
-        ends |= self._flag(words, BEGINS)[:, 1:] | (numbers >= count[:, None])[:, 1:]
-        before = tf.cumsum(tf.cast(ends, tf.int32), axis=1)  # ends up to each
+        ends = self._flag(words, BEGINS) | (numbers >= count[:, None])
+        before = tf.cumsum(tf.cast(ends[:, 1:], tf.int32), axis=1)  # ends up to each
         return words, tf.pad(before, [[0, 0], [1, 0]]) == 0
 
     def _flag(self, words, flag):

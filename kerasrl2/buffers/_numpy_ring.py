@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2.buffers._flat_ring import TERMINATED, TRUNCATED
-from kerasrl2.buffers._ring import FRAME, LOOKBACK
+from kerasrl2.buffers._ring import FRAME, LOOKBACK, TERMINATED, TRUNCATED
 from kerasrl2.types import Transition
 
 
@@ -175,7 +174,6 @@ class NumpyRing:
         record = np.asarray(self._records[rows])
         frame = record[:, 0] // FRAME
         within = record // FRAME == frame[:, None] + np.arange(n_step)
-        within &= numbers < self._columns[0][column][:, None]
         length = within.sum(axis=1)
         powers = (gamma ** np.arange(n_step + 1)).astype(np.float32)
         reward = np.where(within, powers[:-1] * self._rewards[rows], 0).sum(axis=1)

@@ -4,12 +4,12 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2.buffers._columns import Columns
-from kerasrl2.buffers._flat_ring import TERMINATED, TRUNCATED, Scalar
+from kerasrl2.buffers._flat_ring import Scalar
 from kerasrl2.buffers._packed import PackedRows
 from kerasrl2.types import Transition
 
 # A step's record, one int64: frame number, frames before it in its episode, two flags.
-LOOKBACK, FRAME = 4, 256
+TERMINATED, TRUNCATED, LOOKBACK, FRAME = 1, 2, 4, 256
 RECORD, REWARD, ACTION = 0, 1, 2  # fields of a step
 
 
@@ -123,11 +123,11 @@ class Ring(Columns):
         record = self._steps.field(words, RECORD)
         reward = self._steps.field(words, REWARD)
 
-        # Frame numbers run on within an episode and skip one after it.
+        # Frame numbers run on within an episode and skip one after it. They never come
+        # back: what lies beyond the write head does not match.
         frame = record[:, 0] // FRAME
         steps = tf.range(n_step, dtype=tf.int64)
-        count = tf.gather(self._columns.read_value()[0], column)
-        within = (record // FRAME == frame[:, None] + steps) & (number < count)
+        within = record // FRAME == frame[:, None] + steps
         length = tf.math.count_nonzero(within, axis=1)  # [B]
         powers = tf.constant(gamma ** np.arange(n_step + 1), tf.float32)
         reward = tf.reduce_sum(tf.where(within, powers[:-1] * reward, 0.0), axis=1)

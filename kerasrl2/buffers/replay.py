@@ -126,7 +126,7 @@ class ReplayBuffer(Replay, tf.Module):
         """Keywords of the constructor; what is stored is not in it."""
         return {
             "capacity": self._capacity,
-            "num_envs": self.num_envs,
+            "num_envs": self._given_num_envs,
             "n_step": self.n_step,
             "gamma": self.gamma,
             "frame_stack": _plain(self._frame_stack),

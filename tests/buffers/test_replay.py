@@ -45,7 +45,7 @@ def feed(buffer, numbers, **more):
 CASES = [  # num_envs, capacity, n_step, stack, episode_length, jumps
     (1, 7, 1, 1, None, 0.1),  # transitions stored whole
     (3, 18, 3, 1, None, 0.1),
-    (2, 14, 2, 1, 1, 0.1),  # observations once
+    (2, 14, 2, 1, 4, 0.1),  # observations once
     (2, 20, 5, 4, 3, 0.1),
 ]
 

@@ -44,6 +44,65 @@ def test_an_end_is_followed_by_another_episode(mode, episode_length):
     np.testing.assert_array_equal(batch.discount, [0.0, 0.0, 1.0, 1.0, 1.0])
 
 
+@pytest.mark.parametrize("episode_length", [None, 1])
+@pytest.mark.parametrize("make", [NumpyReplayBuffer, ReplayBuffer])
+def test_an_episode_begins_where_any_part_jumps(make, episode_length):
+    buffer = make(9, n_step=9, gamma=1.0, episode_length=episode_length)
+
+    def part(t, jumps):
+        return {"a": np.array([[t + jumps[0]]]), "b": np.array([t + jumps[1]])}
+
+    jumps = [(0, 0), (0, 0), (0, 7), (0, 7), (9, 7)]
+    for t, jump in enumerate(jumps):
+        now, then = part(t, jump), part(t + 1, jump)
+        buffer.add(now, [t], [1.0], [False], [False], then)
+    reward = buffer.get(np.arange(5)).reward
+    np.testing.assert_array_equal(reward, [2.0, 1.0, 2.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("make", BUFFERS)
+def test_clear_of_a_ring_of_frames(make):
+    buffer = make(5, n_step=2, gamma=1.0, frame_stack=2, episode_length=2)
+
+    def add(t):
+        now, then = np.array([[[t - 1, t]], [[t, t + 1]]], np.float32)
+        return int(buffer.add(now, [t], [1.0], [False], [False], then)[0])
+
+    for t in range(12):
+        add(t)
+    buffer.clear()
+    for t in range(12, 18):
+        assert add(t) == t
+        assert len(buffer) == min(t - 11, 5)
+        held = np.arange(max(12, t - 4), t + 1)
+        np.testing.assert_array_equal(np.unique(buffer.sample(99)[0]), held)
+    buffer.clear()
+    add(18)
+    # The first frame after it repeats, although the episode went on.
+    np.testing.assert_array_equal(buffer.get([18]).observation, [[18.0, 18.0]])
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_refused_first_error_leaves_the_largest_priority(jit_compile):
+    buffer = PrioritizedReplayBuffer(4, 2, alpha=1.0, epsilon=0.0)
+    buffer.build(*SCALAR)
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def add(td_error):
+        row, off = tf.zeros([2, 1]), tf.zeros([2], tf.bool)
+        fields = row, tf.zeros([2], tf.int32), row[:, 0], off, off, row
+        return buffer.add(*fields, td_error=td_error)
+
+    add(tf.constant([3.0, np.nan]))
+    np.testing.assert_array_equal(buffer.probability([0, 1]), [0.75, 0.25])
+    add(tf.constant([np.inf, -6.0]))
+    np.testing.assert_allclose(
+        buffer.probability([0, 1, 2, 3]), np.array([3.0, 1.0, 3.0, 6.0]) / 13.0
+    )
+    assert int(buffer.refused_updates) == 2
+    assert float(buffer.max_priority) == 6.0
+
+
 @pytest.mark.parametrize("make", BUFFERS)
 def test_minus_one_names_nothing(make):
     buffer = make(4)
@@ -60,10 +119,10 @@ def test_minus_one_names_nothing(make):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize(("num_envs", "n_step"), [(1, 1), (3, 2)])
 @pytest.mark.parametrize("make", BUFFERS[:2])
-def test_empty_buffer_in_a_graph(make, num_envs, jit_compile):
-    buffer = make(6, num_envs, n_step=2)
+def test_empty_buffer_in_a_graph(make, num_envs, n_step, jit_compile):
+    buffer = make(6, num_envs, n_step=n_step)
     buffer.build(*SCALAR)
     sample = tf.function(lambda seed: buffer.sample(3, seed), jit_compile=jit_compile)
     row = np.zeros([num_envs, 1], np.float32)

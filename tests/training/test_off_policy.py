@@ -70,8 +70,9 @@ def naive_loop(agent, env, seed, steps):
         env_action, action = agent.explore(observation, seeds[1], now)
 
 
-@pytest.mark.parametrize("prioritized", [False, True])
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize(
+    ("xla", "prioritized"), [(False, False), (False, True), (True, True)]
+)
 def test_is_the_naive_loop(xla, prioritized):
     knobs = {"prioritized": prioritized, "n_step": 2, "clip_rewards": 1.5, "seed": 3}
     agents = [make_dqn("CartPole-v1", xla=xla, **knobs) for _ in range(2)]
