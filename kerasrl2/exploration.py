@@ -73,8 +73,10 @@ class EpsilonGreedy(Exploration):
         self.epsilon = epsilon
 
     def __call__(self, q_values, env_steps, seed):
-        shape, num_actions = shape_of(q_values)[:-1], q_values.shape[-1]
-        chance, draw = tf.unstack(uniform([2, *shape], seed, tf.float32))
+        num_actions = q_values.shape[-1]
+        shape = tf.concat([[2], shape_of(q_values)[:-1]], axis=0)
+        draws = uniform(shape, seed, tf.float32)
+        chance, draw = draws[0], draws[1]
         # The draw is below 1, but rounding may make its multiple the number itself.
         anything = tf.cast(draw * num_actions, tf.int32)
         anything = tf.minimum(anything, num_actions - 1)

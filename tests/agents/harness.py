@@ -70,6 +70,8 @@ def check_acting(agent, env):
 def check_evaluation_changes_nothing(agent, env_id):
     """Evaluates, greedily and not: to the bit the same agent afterwards."""
     variables = [*agent.variables, *agent.optimizer.variables]
+    # Noise that is played, with `greedy=False`, is noise that was drawn.
+    variables = [v for v in variables if not v.path.endswith("noise_state")]
     before = [variable.numpy() for variable in variables]
     scores = agent.evaluate(env_id, episodes=2, max_episode_steps=10_000)
     assert scores == agent.evaluate(env_id, episodes=2)
@@ -92,6 +94,9 @@ def check_learning(agent, env_id, steps):
     normalizers = [agent.observation_normalizer, getattr(agent, "reward_scaling", None)]
     statistics = {id(v) for layer in normalizers if layer for v in layer.variables}
     statistics.add(id(agent.env_steps))
+    noise = {id(v) for v in agent.variables if v.path.endswith("noise_state")}
+    target = getattr(agent, "target_network", None)
+    statistics |= noise | ({id(v) for v in target.weights} if target else set())
     assert trainable
     assert agent.observation_normalizer is not None
     for variable, value in zip(agent.variables, before, strict=True):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kerasrl2.agents import A2C, PPO
+from kerasrl2.agents import A2C, DQN, PPO
 from tests.agents.harness import check_agent
 
 # Keras 3.15 under NumPy 2 warns of its own variables.
@@ -36,3 +36,22 @@ def test_agent(name, space, tmp_path):
     # TensorFlow adds three or more gradients of one tensor in an order that varies.
     rtol = 1e-5 if space == "beta" else 0.0
     check_agent(make_agent, env_id, tmp_path, rtol=rtol)
+
+
+REPLAY = {"hidden": (8,), "num_envs": 2, "learning_rate": 0.01, "activation": "tanh"}
+REPLAY |= {"normalize_observations": True, "buffer_size": 200, "batch_size": 8}
+REPLAY |= {"learning_starts": 10, "target_update_interval": 3}
+VALUE_BASED = {
+    "dqn": (DQN, {"double": True}),
+    "boltzmann": (DQN, {"exploration": "boltzmann", "distribution": "quantile"}),
+}
+
+
+@pytest.mark.parametrize("name", VALUE_BASED)
+def test_value_based_agent(name, tmp_path):
+    agent_class, knobs = VALUE_BASED[name]
+
+    def make_agent(**settings):
+        return agent_class.for_env("CartPole-v1", **REPLAY, **knobs, **settings)
+
+    check_agent(make_agent, "CartPole-v1", tmp_path)

@@ -90,6 +90,20 @@ class TestTrain:
         )
         assert config["version"] == __version__
 
+    @pytest.mark.parametrize("algorithm", ["dqn", "rainbow"])
+    def test_value_based_algorithms(self, algorithm, tmp_path):
+        succeed(
+            "train", algorithm, "Chain-5", "--steps", 60, "--seed", 1, "--reports", 2,
+            "--set", "learning_starts=20", "--set", "value_range=[0.0, 2]",
+            "--run-dir", tmp_path / "run", *SMALL,
+        )  # fmt: skip
+        metrics = read_metrics(tmp_path / "run")
+        assert metrics["env_steps"].tolist() == [30, 60]
+        assert np.isfinite(metrics["td_error"]).all()
+        agent = krl.load_agent(tmp_path / "run" / "agent.keras")
+        assert int(agent.optimizer.iterations) == 40
+        assert "return" in succeed("evaluate", tmp_path / "run", "--episodes", 2)
+
     def test_metrics_and_agent_belong_together(self, runs):
         metrics = read_metrics(runs / "run-1")
         assert metrics["env_steps"].tolist() == [64, 128]
