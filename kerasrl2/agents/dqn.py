@@ -11,7 +11,7 @@ from kerasrl2.agents.q_builder import QLearningBuilder
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import EpsilonGreedy
-from kerasrl2.layers import NoisyDense, frozen_copy, update_target
+from kerasrl2.layers import NoisyDense, frozen_copy, seed_noise, update_target
 from kerasrl2.losses import munchausen_reward, scaled_log_policy, take_action
 from kerasrl2.training.off_policy import OffPolicyLoop
 
@@ -154,7 +154,8 @@ class DQN(QLearningBuilder, Agent):
         self.train_frequency, self.gradient_steps = train_frequency, gradient_steps
         self.learning_starts = learning_starts
         self.target_network = frozen_copy(q_network)
-        self._noisy = any(isinstance(x, NoisyDense) for x in _layers(q_network))
+        layers = q_network._flatten_layers()
+        self._noisy = any(isinstance(layer, NoisyDense) for layer in layers)
 
     @classmethod
     def knobs(cls):
@@ -191,8 +192,9 @@ class DQN(QLearningBuilder, Agent):
     def explore(self, observation, seed, env_steps=None):
         """What the training loop plays; see `Agent.explore`."""
         env_steps = self.env_steps if env_steps is None else env_steps
+        seeds = tf.unstack(tf.random.split(seed, 3, alg="philox"))
+        seed_noise(self.q_network, seeds[2])
         q_values = self._expected(observation, training=self._noisy)
-        seeds = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         action = self.exploration(q_values, env_steps, seeds[0])
         anything = self.head.sample(tf.zeros_like(q_values), seeds[1])
         action = tf.where(env_steps < self.learning_starts, anything, action)
@@ -249,6 +251,8 @@ class DQN(QLearningBuilder, Agent):
     def compute_loss(self, batch):
         """Loss and metrics of a `Transition`; `td_error` is `[B]`, the rest scalars."""
         seeds = tf.unstack(self._loss_seeds())
+        seed_noise(self.q_network, seeds[3])
+        seed_noise(self.target_network, seeds[4])
         target = self.targets(batch, seeds[:2])
         outputs = self.action_values.read(
             self.q_network, self._normalized(batch.observation), True, seeds[2]
@@ -299,24 +303,19 @@ class DQN(QLearningBuilder, Agent):
         return self.action_values.expected(outputs)
 
     def _loss_seeds(self):
-        """`[3, 2]` int32, new ones for each gradient step."""
+        """`[5, 2]` int32, new ones for each gradient step."""
         step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int32)
         seed = tf.stack([tf.constant(self.seed % 2**31, tf.int32), step])
         return tf.random.stateless_uniform(
-            [3, 2], seed, None, None, tf.int32, alg="philox"
+            [5, 2], seed, None, None, tf.int32, alg="philox"
         )
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""
-        outputs = self.network.outputs
-        return list(outputs)
+        return list(self.network.outputs)
 
     def _check_network(self):
         shapes = [tuple(output.shape) for output in self.symbolic_outputs()]
         if len(shapes) != 1:
             raise ValueError(f"Expected a network with one output. Received: {shapes}")
         self.action_values.check(shapes[0], self.head.num_actions)
-
-
-def _layers(network):
-    return network._flatten_layers()

@@ -4,7 +4,7 @@ import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.layers.encoders import actor_critic, grid_cnn, mlp, nature_cnn
 from kerasrl2.layers.heads import StateIndependentLogStd
-from kerasrl2.layers.noisy import NoisyDense
+from kerasrl2.layers.noisy import NoisyDense, seed_noise
 from kerasrl2.layers.normalization import RewardScaling, RunningNormalization
 from kerasrl2.layers.q_networks import q_network
 from kerasrl2.layers.seeding import seed_weights
@@ -24,6 +24,7 @@ __all__ = [
     "mlp",
     "nature_cnn",
     "q_network",
+    "seed_noise",
     "seed_weights",
     "update_target",
 ]

@@ -254,14 +254,7 @@ class OffPolicyLoop(CompiledLoop):
             totals=zero_totals(),
             problem=no_problem(),
         )
-        variables = self.agent.non_trainable_variables
-        before = [tf.identity(variable.value) for variable in variables]
-        parts = [self._learn_and_follow]
+        t, packed = tf.zeros([], tf.int64), self.env.pack(after)
+        self._learn_and_follow(carry, t, packed)
         if self.vector_steps > 1:
-            parts.append(self._follow)
-        with tf.control_dependencies(before):
-            t, packed = tf.zeros([], tf.int64), self.env.pack(after)
-            made = [part(carry, t, packed).sums for part in parts]
-        with tf.control_dependencies(made):
-            for variable, value in zip(variables, before, strict=True):
-                variable.assign(value)  # noise moves on with every call
+            self._follow(carry, t, packed)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kerasrl2.agents import A2C, DQN, PPO
+from kerasrl2.agents import A2C, DQN, PPO, Rainbow
 from tests.agents.harness import check_agent
 
 # Keras 3.15 under NumPy 2 warns of its own variables.
@@ -44,6 +44,7 @@ REPLAY |= {"learning_starts": 10, "target_update_interval": 3}
 VALUE_BASED = {
     "dqn": (DQN, {"double": True}),
     "boltzmann": (DQN, {"exploration": "boltzmann", "distribution": "quantile"}),
+    "rainbow": (Rainbow, {"num_atoms": 5}),
 }
 
 

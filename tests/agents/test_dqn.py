@@ -272,6 +272,20 @@ class TestExploring:
         with pytest.raises(ValueError, match="`epsilon`"):
             EpsilonGreedy(epsilon)
 
+    def test_noise_is_a_function_of_the_seed(self):
+        """What is played between two updates changes nothing of the training."""
+        agent = DQN.for_env("CartPole-v1", noisy=True, learning_starts=1, seed=0)
+        agent.env_steps.assign(10)
+        observation = np.random.default_rng(0).normal(size=[256, 4])
+        played = [agent.act(observation, True, seed=[0, s]) for s in (1, 2, 1)]
+        np.testing.assert_array_equal(played[0], played[2])
+        assert np.any(played[0] != played[1])
+        batch = transitions(features=4, actions=2)
+        losses = [float(agent.compute_loss(batch)[0])]
+        agent.act(observation, training=True)
+        losses.append(float(agent.compute_loss(batch)[0]))
+        assert losses[0] == losses[1]
+
     def test_acting_greedily_has_no_noise_and_exploring_has(self):
         agent = DQN.for_env("CartPole-v1", noisy=True, learning_starts=1, seed=0)
         agent.env_steps.assign(10)
