@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "kerasrl2"
 FLOORS = [
-    ["types", "_checks", "errors", "_startup", "_version"],
+    ["types", "_checks", "_control", "errors", "_startup", "_version"],
     ["returns", "statistics", "permutations", "distributions", "schedules"],
     ["losses", "layers", "exploration"],
     ["envs", "buffers", "action_values"],

@@ -14,6 +14,7 @@ from kerasrl2._checks import (
     check_positive_integer,
     check_range,
 )
+from kerasrl2._control import run_if
 from kerasrl2.agents.compiled import Runtime, compiled_when_eager, is_recipe
 from kerasrl2.agents.specs import ObservationSpec, check_spaces
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
@@ -186,12 +187,8 @@ class Agent(keras.Model):
             scale = tf.minimum(1.0, self.max_gradient_norm / (norm + 1e-6))
             gradients = [gradient * scale for gradient in gradients]
 
-        def apply():
-            self.optimizer.apply(gradients, variables)
-            return 0
-
         finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
-        tf.cond(finite, apply, lambda: 0)
+        run_if(finite, lambda: self.optimizer.apply(gradients, variables))
         return {**metrics, "loss": loss, "gradient_norm": norm}
 
     def progress_logs(self):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._control import run_if
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.compiled import compiled_when_eager
@@ -274,13 +275,12 @@ class DQN(QLearningBuilder, Agent):
 
         def move():
             update_target(self.target_network, self.q_network, self.tau)
-            return 0
 
         if interval == 1:
             move()
         else:
             steps = tf.convert_to_tensor(self.optimizer.iterations)
-            tf.cond(tf.equal(steps % interval, 0), move, lambda: 0)
+            run_if(tf.equal(steps % interval, 0), move)
         return metrics
 
     def progress_logs(self):

@@ -1,9 +1,13 @@
 """Worlds that run in Python, inside a TensorFlow graph."""
 
+import numpy as np
 import tensorflow as tf
 
+from kerasrl2.envs._host_call import HostFunction, available, in_xla
 from kerasrl2.envs.core import Environment
 from kerasrl2.types import TimeStep
+
+_TICK = tf.TensorSpec([], tf.int32)
 
 
 class PythonEnvironment(Environment):
@@ -26,6 +30,11 @@ class PythonEnvironment(Environment):
     def __init__(self, id, num_envs, observation_space, action_space, world):
         super().__init__(id, num_envs, observation_space, action_space)
         self._world = world
+        self._host_function = None
+
+    @property
+    def compilable(self):
+        return available()
 
     def reset(self, seed):
         shape, dtype = self._shape(), self._world.observation.dtype
@@ -37,30 +46,18 @@ class PythonEnvironment(Environment):
 
     def step(self, state, action, seed):
         """Takes one step in each copy, which need no `seed` any more."""
-        state, packed = self.step_packed(state, action, seed)
-        return state, self.unpack(packed)
-
-    def step_packed(self, state, action, seed):
+        inputs = [state, self._checked_action(action)]
         shape, dtype = self._shape(), self._world.observation.dtype
-        observations, outcome = self._call(
-            self._world.step,
-            [state, self._checked_action(action)],
-            [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])],
-        )
-        with tf.control_dependencies([outcome]):
-            state = state + 1
-        return state, (observations, outcome)
-
-    def pack(self, time_step):
-        flags = [time_step.reward, time_step.terminated, time_step.truncated]
-        outcome = tf.stack([tf.cast(flag, tf.float32) for flag in flags])
-        return tf.stack([time_step.observation, time_step.next_observation]), outcome
-
-    def unpack(self, packed):
-        observations, outcome = packed
+        outputs = [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])]
+        if in_xla():
+            tick, observations, outcome = self._host_step(inputs, outputs)
+        else:
+            observations, outcome = self._call(self._world.step, inputs, outputs)
+            with tf.control_dependencies([outcome]):
+                tick = tf.ones([], tf.int32)
         current, following = tf.unstack(observations)
         reward, terminated, truncated = tf.unstack(outcome)
-        return TimeStep(
+        return state + tick, TimeStep(
             observation=current,
             next_observation=following,
             reward=reward,
@@ -93,3 +90,28 @@ class PythonEnvironment(Environment):
         for value, spec in zip(values, specs, strict=True):
             value.set_shape(spec.shape)
         return tuple(values)
+
+    def _host_step(self, inputs, outputs):
+        """`(tick, observations, outcome)` in a program of XLA; `tick` is 1.
+
+        Such a program cannot be left half way. After a failure rewards are NaN, which
+        loops end at, and `errors` raises the failure.
+        """
+        one, *failed = (
+            np.full(spec.shape, fill, spec.dtype.as_numpy_dtype)
+            for spec, fill in zip(
+                [_TICK, *outputs], [1, 0, [[np.nan], [0], [0]]], strict=True
+            )
+        )
+
+        def step(token, action):
+            try:
+                return one, *self._world.step(token, action)
+            except BaseException as error:  # an interrupt must come back as one
+                self.failure = self.failure or error
+                return one, *failed
+
+        if self._host_function is None:
+            specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
+            self._host_function = HostFunction(step, specs, [_TICK, *outputs])
+        return self._host_function(*inputs)

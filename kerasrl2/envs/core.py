@@ -27,14 +27,16 @@ class Environment(tf.Module):
 
     Attributes:
         in_graph: Boolean, True if `reset` and `step` are TensorFlow operations
-            throughout, so that XLA can compile them.
+            throughout.
+        compilable: Boolean, True if XLA can compile `reset` and `step`: TensorFlow
+            operations everywhere, Python where XLA's programs run on the CPU.
         always_valid: Boolean, True if every row of every `TimeStep` is a transition, so
             that loops need not keep `valid`.
         failure: None, or the exception that user code raised in a graph. TensorFlow
             reports such an exception as `tf.errors.UnknownError`, without its cause.
     """
 
-    in_graph = False
+    in_graph = compilable = False
     always_valid = False
 
     def __init__(self, id, num_envs, observation_space, action_space):
@@ -71,24 +73,6 @@ class Environment(tf.Module):
         """
         raise NotImplementedError
 
-    def step_packed(self, state, action, seed):
-        """`step`, with the `TimeStep` in as few tensors as `unpack` needs.
-
-        For loops that hand the result to a compiled part: each tensor costs time there.
-
-        Returns:
-            `(state, packed)`.
-        """
-        return self.step(state, action, seed)
-
-    def pack(self, time_step):
-        """What `step_packed` returns for a `TimeStep`."""
-        return time_step
-
-    def unpack(self, packed):
-        """The `TimeStep` of what `step_packed` returned."""
-        return packed
-
     def close(self):
         """Frees what the copies hold. May be called twice."""
 
@@ -107,6 +91,9 @@ class Environment(tf.Module):
             failure, self.failure = self.failure, None
             if failure is None:
                 raise
+            raise failure from failure.__cause__
+        failure, self.failure = self.failure, None
+        if failure is not None:  # of a program of XLA, which ran to its end
             raise failure from failure.__cause__
 
     def _checked_action(self, action):
@@ -180,7 +167,7 @@ class TensorFlowEnvironment(Environment):
     [3.0, 3.0]
     """
 
-    in_graph = always_valid = True
+    in_graph = compilable = always_valid = True
 
     def __init__(
         self, id, num_envs, observation_space, action_space, max_episode_steps=None

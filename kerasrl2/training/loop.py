@@ -60,9 +60,10 @@ class CompiledLoop(tf.Module):
         if jit_compile == "auto":
             jit_compile = not has_convolutions(agent.network)
         self.uses_xla = jit_compile
+        self.whole = jit_compile and env.compilable
         self.num_traces, self._compiled = 0, None
         self._block = tf.function(
-            self._run_block, jit_compile=jit_compile and env.in_graph, autograph=False
+            self._run_block, jit_compile=self.whole, autograph=False
         )
         self._seed = tf.constant(seed % 2**31, tf.int32)
 
@@ -112,12 +113,6 @@ class CompiledLoop(tf.Module):
             # Concrete, or TensorFlow warns of retracing once there were a few loops.
             self._compiled = self._block.get_concrete_function(none, state)
             self._compiled(none, state)
-            if self.uses_xla and not self.env.in_graph:
-                # From a graph, or XLA compiles once more when the block calls it.
-                tf.function(self._learn_nothing, autograph=False)(state)
-
-    def _learn_nothing(self, state):
-        """Runs what XLA compiles within a graph, without learning anything."""
 
     def _iterate(self, carry):
         """One iteration: a `Carry` to the next one."""

@@ -11,17 +11,14 @@ from kerasrl2.training.episodes import (
     RunningEpisodes,
     count_step,
     no_episodes,
-    zero_totals,
 )
 from kerasrl2.training.epochs import check_metric_names
 from kerasrl2.training.finite import (
     find_in_metrics,
     find_in_step,
     is_healthy,
-    no_problem,
 )
-from kerasrl2.training.loop import Carry, CompiledLoop
-from kerasrl2.types import TimeStep
+from kerasrl2.training.loop import CompiledLoop
 
 
 class LoopState(NamedTuple):
@@ -109,48 +106,62 @@ class OffPolicyLoop(CompiledLoop):
         agent.buffer.set_training_length(planned)
 
     def _compile_parts(self, allowed):
-        """Decides which parts XLA compiles where it cannot compile all.
+        """Decides which parts XLA compiles where it does not compile the whole.
 
-        Each call of a compiled part from a graph costs 20 to 100 us, so dense networks
-        learn and act in one. Buffers always gain: op by op they take a millisecond.
+        Buffers always gain: op by op they take a millisecond.
         """
-        whole = self.uses_xla and self.env.in_graph
-        fused = self.uses_xla and not whole
-        apart = allowed and not self.uses_xla
 
-        def part(function, wanted):
-            if not wanted:
+        def part(function, wanted=True):
+            if self.whole or not (allowed and wanted):
                 return function
             return tf.function(function, jit_compile=True, autograph=False)
 
-        self._follow = part(self._after_step, fused)
-        self._learn_and_follow = part(self._learn_after_step, fused)
-        self._sample = part(self._draw, apart)
-        self._store = part(self._add, apart)
+        self._sample, self._store = part(self._draw), part(self._add)
         prioritized = hasattr(self.agent.buffer, "update_priorities")
-        self._prioritize = part(self._set_priorities, apart and prioritized)
-        self._env_step = part(self.env.step_packed, apart and self.env.in_graph)
+        self._prioritize = part(self._set_priorities, prioritized)
+        self._env_step = part(self.env.step, self.env.in_graph)
 
     def _iterate(self, carry):
         last = self.vector_steps - 1
         if last:
             _, carry = tf.while_loop(
                 lambda t, carry: (t < last) & is_healthy(carry.problem),
-                lambda t, carry: (t + 1, self._step(carry, t, self._follow)),
+                lambda t, carry: (t + 1, self._step(carry, t)),
                 (tf.zeros([], tf.int64), carry),
                 parallel_iterations=1,
             )
         # After a problem the last step is made, but nothing of it counts.
-        return self._step(carry, tf.constant(last, tf.int64), self._learn_and_follow)
+        return self._step(carry, tf.constant(last, tf.int64), learns=True)
 
-    def _step(self, carry, t, follow):
-        """One step of every environment and what follows from it."""
-        state = carry.state
-        # Gymnasium environments have random streams of their own.
-        seed = self._seeds(state)[0] if self.env.in_graph else tf.constant([0, 0])
-        env_state, packed = self._env_step(state.env_state, state.env_action, seed)
-        carry = follow(carry._replace(state=state._replace(env_state=None)), t, packed)
-        return carry._replace(state=carry.state._replace(env_state=env_state))
+    def _step(self, carry, t, learns=False):
+        """One step of every environment; then learns if it is time, stores and acts."""
+        agent, state = self.agent, carry.state
+        seeds = self._seeds(state)
+        env_state, after = self._env_step(state.env_state, state.env_action, seeds[0])
+        found, finite = find_in_step(after, state.iteration, t)
+        carry = carry._replace(
+            problem=tf.where(is_healthy(carry.problem), found, carry.problem)
+        )
+        if learns:
+            carry = self._learn(carry, seeds[2])
+        valid = after.valid & finite & is_healthy(carry.problem)
+        self._store(state.observation, state.action, after._replace(valid=valid))
+        running, totals = count_step(
+            state.running, after.reward, after.terminated | after.truncated, valid
+        )
+        agent.observe(state.observation[None], valid[None])
+        env_steps = state.env_steps + self.env.num_envs
+        env_action, action = agent.explore(after.observation, seeds[1], env_steps)
+        state = LoopState(
+            iteration=state.iteration + int(learns),
+            env_steps=env_steps,
+            env_state=env_state,
+            observation=after.observation,
+            env_action=env_action,
+            action=action,
+            running=running,
+        )
+        return carry._replace(state=state, totals=carry.totals + totals)
 
     def _seeds(self, state):
         """`[3, 2]` int32: of the environments, of exploring and of replay."""
@@ -159,43 +170,9 @@ class OffPolicyLoop(CompiledLoop):
             [3, 2], tf.stack([self._seed, step]), None, None, tf.int32, alg="philox"
         )
 
-    def _after_step(self, carry, t, packed, learns=False):
-        """Learns if it is the time, stores a step, counts it and acts."""
-        agent, state, after = self.agent, carry.state, self.env.unpack(packed)
-        found, finite = find_in_step(after, state.iteration, t)
-        carry = carry._replace(
-            problem=tf.where(is_healthy(carry.problem), found, carry.problem)
-        )
-        if learns:
-            carry = self._learn(carry)
-        valid = after.valid & finite & is_healthy(carry.problem)
-        self._store(state.observation, state.action, after._replace(valid=valid))
-        running, totals = count_step(
-            state.running, after.reward, after.terminated | after.truncated, valid
-        )
-        agent.observe(state.observation[None], valid[None])
-        env_steps = state.env_steps + self.env.num_envs
-        env_action, action = agent.explore(
-            after.observation, self._seeds(state)[1], env_steps
-        )
-        state = LoopState(
-            iteration=state.iteration + int(learns),
-            env_steps=env_steps,
-            env_state=None,
-            observation=after.observation,
-            env_action=env_action,
-            action=action,
-            running=running,
-        )
-        return carry._replace(state=state, totals=carry.totals + totals)
-
-    def _learn_after_step(self, carry, t, packed):
-        return self._after_step(carry, t, packed, learns=True)
-
-    def _learn(self, carry):
+    def _learn(self, carry, seed):
         """`gradient_steps` updates, once there is enough to learn from."""
         agent, state = self.agent, carry.state
-        seed = self._seeds(state)[2]
         ready = agent.buffer.added() >= agent.learning_starts
         steps = tf.where(ready, agent.gradient_steps, 0)
 
@@ -235,26 +212,3 @@ class OffPolicyLoop(CompiledLoop):
     def _set_priorities(self, index, td_error):
         if hasattr(self.agent.buffer, "update_priorities"):
             self.agent.buffer.update_priorities(index, td_error)
-
-    def _learn_nothing(self, state):
-        """Compiles for a step whose reward is no number: nothing is made of it."""
-        observation, no = state.observation, tf.zeros([self.env.num_envs], tf.bool)
-        after = TimeStep(
-            observation=observation,
-            next_observation=observation,
-            reward=tf.fill([self.env.num_envs], float("nan")),
-            terminated=no,
-            truncated=no,
-            valid=~no,
-        )
-        carry = Carry(
-            state=state._replace(env_state=None),
-            sums=tf.zeros([len(self.metric_names)]),
-            updates=tf.zeros([]),
-            totals=zero_totals(),
-            problem=no_problem(),
-        )
-        t, packed = tf.zeros([], tf.int64), self.env.pack(after)
-        self._learn_and_follow(carry, t, packed)
-        if self.vector_steps > 1:
-            self._follow(carry, t, packed)

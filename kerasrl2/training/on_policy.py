@@ -57,7 +57,7 @@ class OnPolicyLoop(CompiledLoop):
         self.metric_names = (*agent.metric_names, "explained_variance")
         self._check_batch_size()
         self._learn = self._learn_from
-        if self.uses_xla and not env.in_graph:
+        if self.uses_xla and not self.whole:
             self._learn = tf.function(
                 self._learn_from, jit_compile=True, autograph=False
             )
@@ -72,24 +72,6 @@ class OnPolicyLoop(CompiledLoop):
                 running_reward=tf.zeros([env.num_envs]),
             )
         )
-
-    def _learn_nothing(self, state):
-        """Runs `_learn` on rewards that are no numbers: it learns nothing."""
-        observation, head = state.observation, self.agent.head
-        shape = [self.rollout_length, self.env.num_envs]
-        observations = tf.zeros([shape[0], *observation.shape], observation.dtype)
-        no = tf.zeros(shape, tf.bool)
-        rollout = Rollout(
-            observation=observations,
-            action=tf.zeros([*shape, *head.action_shape], head.action_dtype),
-            reward=tf.fill(shape, float("nan")),
-            terminated=no,
-            truncated=no,
-            valid=~no,
-            next_observation=observations,
-        )
-        running, seed = (state.running, state.running_reward), tf.constant([0, 0])
-        return self._learn(rollout, observation, *running, state.iteration, seed)
 
     def _check_batch_size(self):
         rows, size = self.steps_per_iteration, self.batch_size

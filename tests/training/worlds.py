@@ -25,7 +25,7 @@ class Scripted(Environment):
             of one copy as `"reward"`, `"observation"` or `"next_observation"`.
     """
 
-    in_graph = True
+    in_graph = compilable = True
 
     def __init__(
         self,

@@ -1,0 +1,306 @@
+"""Python functions that programs compiled by XLA call on the CPU.
+
+XLA calls a C function through its Foreign Function Interface, whose binary layout is
+public and stable (`xla/ffi/api/c_api.h`, among TensorFlow's headers). One C function,
+made by `ctypes`, serves all: the first operand says which Python function is meant. A
+call takes some 5 us; `tf.numpy_function`, which XLA cannot compile, takes ten times as
+long and needs a graph around it.
+"""
+
+import ctypes
+import functools
+import itertools
+import sys
+import threading
+import weakref
+from ctypes import POINTER, Structure, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+_NAME, _PLATFORM = b"kerasrl2_host_call", b"Host"
+_METADATA, _INTERNAL = 1, 13  # of XLA_FFI_Extension_Type, XLA_FFI_Error_Code
+_API = 0, 2  # the version of the interface that the structures below follow
+
+_functions = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+_threads = set()
+
+
+class HostFunction:
+    """A Python function on NumPy arrays as an operation of programs XLA compiles.
+
+    Args:
+        function: Callable of arrays, which it may keep, that returns as many arrays as
+            `outputs` has. It must not raise: XLA then aborts the program, and variables
+            that the program writes are in an undefined state.
+        inputs: Sequence of `tf.TensorSpec` with static shapes.
+        outputs: The same.
+    """
+
+    def __init__(self, function, inputs, outputs):
+        self.function = function
+        self._inputs, self._outputs = map(_layouts, (inputs, outputs))
+        self._specs, self._number = tuple(outputs), next(_numbers)
+        self._module = _module(inputs, outputs)
+        _functions[self._number] = self
+        _register()
+
+    def __call__(self, *tensors):
+        """The operation, inside a `tf.function` with `jit_compile=True`."""
+        return tuple(
+            xla.call_module(
+                [tf.constant(self._number, tf.int64), *tensors],
+                version=9,
+                module=self._module,
+                Tout=[spec.dtype for spec in self._specs],
+                Sout=[spec.shape for spec in self._specs],
+                platforms=["CPU"],
+            )
+        )
+
+    def run(self, operands, results):
+        """Calls the function on `XLA_FFI_Buffer`s."""
+        inputs = [
+            _array(*pair).copy() for pair in zip(operands, self._inputs, strict=True)
+        ]
+        outputs = self.function(*inputs)
+        for value, *pair in zip(outputs, results, self._outputs, strict=True):
+            _array(*pair)[...] = value
+
+
+def in_xla():
+    """Whether the graph that is being built will be compiled by XLA."""
+    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    )
+
+
+@functools.cache
+def available():
+    """Whether XLA's programs run on the CPU and can call back."""
+    if tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"):
+        return False
+    try:
+        _register()
+    except (OSError, AttributeError, RuntimeError):
+        return False
+    return True
+
+
+def _layouts(specs):
+    """`(shape, dtype, C type of the memory)` of arrays."""
+    return [
+        (
+            tuple(spec.shape),
+            spec.dtype.as_numpy_dtype,
+            ctypes.c_char * (spec.dtype.size * spec.shape.num_elements()),
+        )
+        for spec in specs
+    ]
+
+
+def _array(buffer, layout):
+    """XLA's memory as an array."""
+    shape, dtype, memory = layout
+    return np.ndarray(shape, dtype, memory.from_address(buffer.contents.data or 0))
+
+
+def _module(inputs, outputs):
+    """StableHLO program of nothing but the call."""
+    number = tf.TensorSpec([], tf.int64)
+    operands = [_type(spec) for spec in (number, *inputs)]
+    results = [_type(spec) for spec in outputs]
+    names = [f"%a{i}" for i in range(len(operands))]
+    arguments = ", ".join(map(": ".join, zip(names, operands, strict=True)))
+    values = ", ".join(f"%r#{i}" for i in range(len(results)))
+    values = values if len(results) > 1 else "%r"
+    types = f"({', '.join(results)})"
+    return f"""module {{
+      func.func public @main({arguments}) -> {types} {{
+        %r:{len(results)} = stablehlo.custom_call @{_NAME.decode()}({", ".join(names)})
+          {{api_version = 4 : i32, has_side_effect = true}}
+          : ({", ".join(operands)}) -> {types}
+        return {values} : {", ".join(results)}
+      }}
+    }}"""
+
+
+def _type(spec):
+    """A tensor's type in StableHLO."""
+    kind = "i1" if spec.dtype == tf.bool else spec.dtype.name
+    for name, short in (("uint", "ui"), ("int", "i"), ("bfloat", "bf"), ("float", "f")):
+        kind = kind.replace(name, short)
+    return f"tensor<{''.join(f'{n}x' for n in spec.shape)}{kind}>"
+
+
+# The interface. `c_void_p` stands for pointers that are not followed here.
+
+
+class _Extension(Structure):
+    _fields_ = [("struct_size", c_size_t), ("type", c_int), ("next", c_void_p)]
+
+
+class _Version(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("extension", c_void_p),
+        ("major", c_int),
+        ("minor", c_int),
+    ]
+
+
+class _Metadata(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("api_version", _Version),
+        ("traits", ctypes.c_uint32),
+        ("state_type_id", c_int64),
+    ]
+
+
+class _MetadataExtension(Structure):
+    _fields_ = [("base", _Extension), ("metadata", POINTER(_Metadata))]
+
+
+class _Buffer(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("extension", c_void_p),
+        ("dtype", c_int),
+        ("data", c_void_p),
+        ("rank", c_int64),
+        ("dims", c_void_p),
+    ]
+
+
+class _Buffers(Structure):
+    """`XLA_FFI_Args` and `XLA_FFI_Rets`."""
+
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("extension", c_void_p),
+        ("size", c_int64),
+        ("types", c_void_p),
+        ("buffers", POINTER(POINTER(_Buffer))),
+    ]
+
+
+class _CallFrame(Structure):  # up to what is read here
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("extension", POINTER(_Extension)),
+        ("api", c_void_p),
+        ("context", c_void_p),
+        ("stage", c_int),
+        ("operands", _Buffers),
+        ("results", _Buffers),
+    ]
+
+
+_Handler = ctypes.CFUNCTYPE(c_void_p, POINTER(_CallFrame))
+
+
+class _Bytes(Structure):
+    _fields_ = [("ptr", c_char_p), ("len", c_size_t)]
+
+
+class _ErrorArguments(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("extension", c_void_p),
+        ("message", c_char_p),
+        ("code", c_int),
+    ]
+
+
+class _RegisterArguments(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("extension", c_void_p),
+        ("name", _Bytes),
+        ("platform", _Bytes),
+        ("instantiate", c_void_p),
+        ("prepare", c_void_p),
+        ("initialize", c_void_p),
+        ("execute", _Handler),
+        ("traits", ctypes.c_uint32),
+    ]
+
+
+class _Api(Structure):  # up to what is called here
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("extension", c_void_p),
+        ("version", _Version),
+        ("internal", c_void_p),
+        ("create_error", ctypes.CFUNCTYPE(c_void_p, POINTER(_ErrorArguments))),
+        ("get_message", c_void_p),
+        ("destroy_error", c_void_p),
+        ("register", ctypes.CFUNCTYPE(c_void_p, POINTER(_RegisterArguments))),
+    ]
+
+
+@_Handler
+def _handle(frame):
+    """What XLA calls: first to ask for the version, then in each step of a program."""
+    try:
+        frame = frame.contents
+        if frame.extension and frame.extension.contents.type == _METADATA:
+            asked = ctypes.cast(frame.extension, POINTER(_MetadataExtension)).contents
+            version = asked.metadata.contents.api_version
+            version.major, version.minor = _API
+            return None
+        if threading.get_ident() not in _threads:  # else each call makes a Python
+            _threads.add(threading.get_ident())  # thread state and drops it: 20 us
+            ctypes.pythonapi.PyGILState_Ensure()
+        operands, results = frame.operands, frame.results
+        first = operands.buffers[0].contents
+        number = c_int64.from_address(first.data).value
+        _functions[number].run(
+            operands.buffers[1 : operands.size], results.buffers[: results.size]
+        )
+    except BaseException as error:  # nothing may leave a C function
+        sys.unraisablehook(_unraisable(error))
+        return _error(f"{type(error).__name__}: {error}")
+    return None
+
+
+def _unraisable(error):
+    fields = type(error), error, error.__traceback__, None, _handle
+    return type("Unraisable", (), dict(zip(_UNRAISABLE, fields, strict=True)))
+
+
+_UNRAISABLE = "exc_type", "exc_value", "exc_traceback", "err_msg", "object"
+
+
+def _error(message):
+    arguments = _ErrorArguments(code=_INTERNAL, message=message.encode())
+    arguments.struct_size = ctypes.sizeof(arguments)
+    return _api().create_error(ctypes.byref(arguments))
+
+
+@functools.cache
+def _register():
+    """Makes the C function known to XLA, once a process."""
+    arguments = _RegisterArguments(
+        struct_size=ctypes.sizeof(_RegisterArguments),
+        name=_Bytes(_NAME, len(_NAME)),
+        platform=_Bytes(_PLATFORM, len(_PLATFORM)),
+        execute=_handle,
+    )
+    if _api().register(ctypes.byref(arguments)):
+        raise RuntimeError("XLA does not take the version of its interface used here.")
+
+
+@functools.cache
+def _api():
+    """The interface of the XLA inside TensorFlow."""
+    pattern = "*tensorflow_framework*"
+    (library,) = sorted(Path(tf.sysconfig.get_lib()).glob(pattern))[:1] or [pattern]
+    get = ctypes.CDLL(str(library)).XLA_FFI_GetApi
+    get.restype = POINTER(_Api)
+    return get().contents
