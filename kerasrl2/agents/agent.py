@@ -182,14 +182,20 @@ class Agent(keras.Model):
         with tf.GradientTape() as tape:
             loss, metrics = self.compute_loss(batch)
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
+        norm = self._runtime.step(self, self._take_step)(loss, gradients)
+        return {**metrics, "loss": loss, "gradient_norm": norm}
+
+    def _take_step(self, loss, gradients):
+        """Clips and applies gradients that are finite; returns their global norm."""
         norm = tf.linalg.global_norm(gradients)
         if self.max_gradient_norm is not None:
             scale = tf.minimum(1.0, self.max_gradient_norm / (norm + 1e-6))
             gradients = [gradient * scale for gradient in gradients]
-
         finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
-        run_if(finite, lambda: self.optimizer.apply(gradients, variables))
-        return {**metrics, "loss": loss, "gradient_norm": norm}
+        run_if(
+            finite, lambda: self.optimizer.apply(gradients, self.trainable_variables)
+        )
+        return norm
 
     def progress_logs(self):
         """What else callbacks and the history are told at an epoch's end, floats."""
