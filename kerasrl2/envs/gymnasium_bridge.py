@@ -9,7 +9,7 @@ from kerasrl2.envs._python import PythonEnvironment
 
 
 class GymnasiumEnvironment(PythonEnvironment):
-    """`N` Gymnasium environments, stepped in Python within one graph operation.
+    """`N` Gymnasium environments, stepped in Python by one operation of a graph.
 
     Observations in a `Box` keep shape and dtype (float64 becomes float32), those in a
     `Discrete` space are `[N]` int32. Actions are elements of the action space: from
@@ -17,7 +17,9 @@ class GymnasiumEnvironment(PythonEnvironment):
 
     The environments hold their own state. `state` is a number that `step` checks: it
     must come from the latest `reset` or `step`. Exceptions in the environments' code
-    arrive as `EnvironmentFailure`, from a graph with the help of `errors`.
+    arrive as `EnvironmentFailure`, from a graph with the help of `errors`. A program of
+    XLA cannot be left half way: there rewards are NaN from a failure on, until `errors`
+    raises it.
 
     Args:
         env: String, an id that `gymnasium.make` knows; or a callable that returns a new

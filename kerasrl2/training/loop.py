@@ -32,9 +32,9 @@ class Carry(NamedTuple):
 class CompiledLoop(tf.Module):
     """Runs an agent and its environments, many iterations a call.
 
-    A subclass gives `_iterate`, the first `state` (`start`), and `metric_names`. With a
-    TensorFlow environment, XLA compiles whole blocks of iterations; with a Gymnasium
-    environment a block is a graph and XLA compiles what lies between two steps.
+    A subclass gives `_iterate`, the first `state` (`start`), and `metric_names`. XLA
+    compiles whole blocks of iterations; where it cannot or should not, a block is a
+    graph.
 
     Args:
         agent: `Agent`.
@@ -47,6 +47,8 @@ class CompiledLoop(tf.Module):
     Attributes:
         state: Nest of variables, what an iteration hands to the next.
         steps_per_iteration: Integer, env steps, of all copies together.
+        uses_xla: Boolean, whether XLA compiles what learns.
+        whole: Boolean, whether it compiles the environment's steps with it.
         num_traces: Integer, how often a block has been traced: once.
     """
 

@@ -37,9 +37,8 @@ class OnPolicyLoop(CompiledLoop):
     """Runs an actor-critic agent and its environments in one compiled function.
 
     An iteration collects `T` steps of `N` environments, then makes the agent's epochs
-    of minibatch updates from them. With a TensorFlow environment, XLA compiles whole
-    blocks of iterations; with a Gymnasium environment the loop is a graph and XLA
-    compiles what learns.
+    of minibatch updates from them. XLA compiles whole blocks of iterations, or, if it
+    cannot compile the environment, what learns.
 
     Args:
         agent: An on-policy `Agent`: `explore`, `policy_and_value`, `advantages`,
