@@ -53,8 +53,8 @@ def main():
     history = agent.fit(ENV, steps=steps, epochs=min(5, steps // 256))
     print("asymmetry:", [round(x, 4) for x in history.history["asymmetry"]])
 
-    agent.save("symmetric.keras")  # registered above, so it can be loaded
-    agent = krl.load_agent("symmetric.keras")
+    agent.save("symmetric.keras")
+    agent = krl.load_agent("symmetric.keras", {"SymmetricPPO": SymmetricPPO})
     print(type(agent).__name__, agent.evaluate(ENV, episodes=10)["return"])
 
 

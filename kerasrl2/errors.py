@@ -21,3 +21,10 @@ class NonFiniteError(ValueError):
     Raised before anything was learned from it: the agent in memory is the last good
     one.
     """
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written, read, or does not belong to the run.
+
+    The agent in memory and earlier checkpoints are as they were before.
+    """

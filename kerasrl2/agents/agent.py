@@ -19,6 +19,7 @@ from kerasrl2.agents.compiled import Runtime, compiled_when_eager, is_recipe
 from kerasrl2.agents.specs import ObservationSpec, check_spaces
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
 from kerasrl2.training.fit import fit_loop
+from kerasrl2.training.resume import checkpoint_of
 
 _KERAS_KEYWORDS = {"name", "dtype", "trainable"}
 _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
@@ -219,6 +220,9 @@ class Agent(keras.Model):
         verbose="auto",
         num_envs=None,
         initial_epoch=0,
+        checkpoint_dir=None,
+        checkpoint_every=None,
+        resume=False,
     ):
         """Trains for `steps` env steps and reports once an epoch.
 
@@ -236,6 +240,11 @@ class Agent(keras.Model):
             num_envs: Integer, copies of an `env` given by id or callable; None takes
                 the agent's `num_envs`.
             initial_epoch: Integer, the number the first epoch is given.
+            checkpoint_dir: String or path, where `callbacks.TrainingCheckpoint` keeps
+                checkpoints of the whole run; give the callback itself for its options.
+            checkpoint_every: Integer, env steps between them; None is each epoch.
+            resume: Boolean, go on from the newest checkpoint of `checkpoint_dir`, if
+                there is one, up to `steps` in all. The agent takes over the seed.
 
         Returns:
             `keras.callbacks.History` with, per epoch: `return` and `episode_length`
@@ -248,9 +257,16 @@ class Agent(keras.Model):
             ValueError: An argument is out of range or does not fit the agent.
             EnvironmentFailure: The environment raised.
             NonFiniteError: NaN or infinity appeared; the agent is the last good one.
+            CheckpointError: A checkpoint could not be written, or is of another run.
         """
         check_positive_integer("steps", steps)
         check_positive_integer("epochs", epochs)
+        checkpoint, found = checkpoint_of(
+            callbacks, checkpoint_dir, checkpoint_every, resume
+        )
+        if found is not None and found.manifest["seed"] != self.seed:
+            self.seed = found.manifest["seed"]  # a constant of what is compiled
+            self._runtime.forget_loop()
         loop = self.prepare(env, num_envs)
         validation = None
         if validation_env is not None:
@@ -259,7 +275,16 @@ class Agent(keras.Model):
             )
         try:
             return fit_loop(
-                self, loop, steps, epochs, callbacks, validation, verbose, initial_epoch
+                self,
+                loop,
+                steps,
+                epochs,
+                callbacks,
+                validation,
+                verbose,
+                initial_epoch,
+                checkpoint,
+                found,
             )
         except BaseException as error:
             failed = isinstance(error, NonFiniteError | EnvironmentFailure)

@@ -270,17 +270,16 @@ class DQN(QLearningBuilder, Agent):
 
         Returns a dictionary of scalars, and `td_error` `[B]`.
         """
+        before = tf.identity(self.optimizer.iterations)
         metrics = super().update(batch)
-        interval = self.target_update_interval
+        steps = tf.identity(self.optimizer.iterations)
 
         def move():
             update_target(self.target_network, self.q_network, self.tau)
 
-        if interval == 1:
-            move()
-        else:
-            steps = tf.convert_to_tensor(self.optimizer.iterations)
-            run_if(tf.equal(steps % interval, 0), move)
+        # Not after a step that was refused.
+        due = (steps > before) & tf.equal(steps % self.target_update_interval, 0)
+        run_if(due, move)
         return metrics
 
     def progress_logs(self):

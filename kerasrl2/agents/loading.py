@@ -1,62 +1,97 @@
-"""Loading saved agents."""
+"""Loading saved agents, also a stranger's."""
 
+import contextlib
+import inspect
+import json
+import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 
 import keras
 
+from kerasrl2.agents._allowed import Allowed
+from kerasrl2.agents._archive import CONFIG, WEIGHTS, unpack
+from kerasrl2.agents._configuration import check_config
+from kerasrl2.agents._weights import check_weights, variables_bounded
 from kerasrl2.agents.agent import Agent
-
-# What Keras raises on a file that is cut, changed, or of unknown classes.
-_UNREADABLE = (
-    AttributeError,
-    ImportError,
-    KeyError,
-    OSError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-)
 
 
 def load_agent(filepath, custom_objects=None):
     """Loads an agent that `agent.save` wrote.
 
-    Weights, normaliser statistics, optimizer state and counters are restored. Only
-    registered classes are made; the file can run no code.
+    Weights, normaliser statistics, optimizer state and counters are restored. The file
+    is checked before Keras sees it: it can run no code, name no class but those of
+    kerasrl2, of Keras and of `custom_objects`, touch no other file, and take no more
+    memory than its own size accounts for.
 
     Args:
-        filepath: Path of a `.keras` file.
-        custom_objects: Dictionary of names to classes of your own, if they are not
-            registered with Keras.
+        filepath: Path of a file that `agent.save` wrote.
+        custom_objects: Dictionary of names to classes and functions of your own that
+            the agent holds, registered with Keras or not.
 
     Returns:
         The agent.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not a saved agent, or cannot be read.
+        ValueError: The file is not a saved agent, cannot be read, or asks for what no
+            agent needs.
     """
     path = Path(filepath)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a saved agent. There is no file {path}.")
+    _check_custom_objects(custom_objects)
     if not zipfile.is_zipfile(path):
         raise ValueError(
             f"Expected an agent that `agent.save` wrote. Received: {path}, "
             f"which is not such an archive."
         )
+    allowed = Allowed(custom_objects)
+    with tempfile.TemporaryDirectory(prefix="kerasrl2-") as directory:
+        weights = Path(directory, WEIGHTS)
+        with _explained(path):
+            config = unpack(path, weights)
+            made = check_config(config, allowed)
+            stored = check_weights(weights)
+        if not (inspect.isclass(made) and issubclass(made, Agent)):
+            raise ValueError(
+                f"Expected a saved agent. Received: {path}, which holds a "
+                f"{made.__name__}. Give a plain model to `PPO.for_env(network=...)`."
+            )
+        Path(directory, CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        with _explained(path, stored), warnings.catch_warnings():
+            # Keras only warns where it leaves weights as they were initialised.
+            warnings.filterwarnings("error", message="Skipping")
+            return keras.saving.load_model(
+                directory, custom_objects=allowed.custom_objects, safe_mode=True
+            )
+
+
+@contextlib.contextmanager
+def _explained(path, stored=None):
+    """Whatever goes wrong within becomes one `ValueError` with the first reason."""
+    messages = []
     try:
-        agent = keras.saving.load_model(
-            path, custom_objects=custom_objects, safe_mode=True
+        bound = (
+            contextlib.nullcontext([]) if stored is None else variables_bounded(stored)
         )
-    except _UNREADABLE as error:
-        reason = str(error).partition("\n")[0][:200]
+        with bound as messages:
+            yield
+    except Exception as error:
+        reason = messages[0] if messages else " ".join(str(error).split())
         raise ValueError(
-            f"Expected a readable agent. {path} could not be loaded: {reason}"
+            f"Expected a readable agent. {path} could not be loaded: "
+            f"{reason[:400] or type(error).__name__}"
         ) from error
-    if not isinstance(agent, Agent):
+
+
+def _check_custom_objects(custom_objects):
+    fine = custom_objects is None or (
+        isinstance(custom_objects, dict) and all(map(callable, custom_objects.values()))
+    )
+    if not fine:
         raise ValueError(
-            f"Expected a saved agent. Received: {path}, which holds a "
-            f"{type(agent).__name__}. Give a plain model to `PPO.for_env(network=...)`."
+            "Expected `custom_objects` as a dictionary of names to classes. Received: "
+            f"{custom_objects!r:.100}"
         )
-    return agent

@@ -161,7 +161,7 @@ def _action_values(distribution, num_atoms, value_range, loss):
         return QuantileValues(**size)
     if distribution == "implicit_quantile":
         return ImplicitQuantileValues(**size)
-    return CategoricalValues(num_atoms or 51, *value_range)
+    return CategoricalValues(51 if num_atoms is None else num_atoms, *value_range)
 
 
 def _exploration(name, initial, final, steps, temperature):

@@ -7,6 +7,7 @@ from kerasrl2.callbacks.recording import RecordEpisodes, record_episode
 from kerasrl2.callbacks.schedules import ScheduleValue
 from kerasrl2.callbacks.targets import TargetNetworkUpdate
 from kerasrl2.training.progress import EpochLines, ProgressBar
+from kerasrl2.training.resume import TrainingCheckpoint
 
 __all__ = [
     "EpochLines",
@@ -16,5 +17,6 @@ __all__ = [
     "ScheduleValue",
     "StopAtReturn",
     "TargetNetworkUpdate",
+    "TrainingCheckpoint",
     "record_episode",
 ]

@@ -76,16 +76,24 @@ class RecordEpisodes(keras.callbacks.Callback):
         self.format = format
         self.recordings = []
         self._settings = {"fps": fps, "max_steps": max_steps, "seed": seed, **kwargs}
-        self._episodes = 0
+        self._episodes = self._seen = 0  # in all, in this epoch
+
+    def get_state(self):
+        return {"episodes": self._episodes, "seen": self._seen}
+
+    def set_state(self, state):
+        self._episodes, self._seen = state["episodes"], state["seen"]
 
     def on_train_batch_end(self, batch, logs=None):
         if self.every_episodes is not None:
             before = self._episodes // self.every_episodes
-            self._episodes += int(logs["episodes"])
+            self._episodes += int(logs["episodes"]) - self._seen
+            self._seen = int(logs["episodes"])
             if self._episodes // self.every_episodes > before:
                 self._record()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._seen = 0
         if self.every_epochs is not None and epoch % self.every_epochs == 0:
             self._record()
 

@@ -59,6 +59,15 @@ def train(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Default: by the network's size.")
     ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(min=1, help="Env steps; default: at each report.")
+    ] = None,
+    buffer: Annotated[
+        bool, typer.Option(help="Keep the replay buffer in checkpoints.")
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --run-dir, if any.")
+    ] = False,
 ):
     """Trains an agent; leaves it, its metrics and a learning curve in a directory."""
     with plain_failures():
@@ -77,7 +86,24 @@ def train(
             eval_episodes=eval_episodes,
             stop_at=stop_at,
             threads=threads,
+            checkpoint_every=checkpoint_every,
+            buffer=buffer,
+            resume=resume,
         )
+
+
+@app.command()
+def resume(
+    run: RunArgument,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="In all; default: those of the run.")
+    ] = None,
+):
+    """Goes on with a run from its newest undamaged checkpoint."""
+    with plain_failures():
+        from kerasrl2.cli.train import go_on
+
+        go_on(run, steps)
 
 
 @app.command()
@@ -108,6 +134,21 @@ def plot(
         from kerasrl2.cli.plot import plot as draw
 
         draw(runs, output)
+
+
+@app.command()
+def check(
+    env: Annotated[
+        str, typer.Argument(help="An id, or MODULE:NAME of what makes one.")
+    ],
+    steps: Annotated[int, typer.Option(min=1, help="Of random play.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+):
+    """Looks for faults of an environment and says how to mend each."""
+    with plain_failures():
+        from kerasrl2.cli.check import check as run
+
+        run(env, steps=steps, seed=seed)
 
 
 @app.command("list")

@@ -11,7 +11,7 @@ import typer
 from kerasrl2 import __version__, zoo
 from kerasrl2._checks import check_choice
 from kerasrl2.cli import machine
-from kerasrl2.cli.runs import free_run_directory, write_config
+from kerasrl2.cli.runs import free_run_directory, read_config, write_config
 from kerasrl2.cli.values import check_kinds
 
 STARTED = time.perf_counter()
@@ -30,10 +30,67 @@ def train(
     eval_episodes,
     stop_at,
     threads,
+    checkpoint_every=None,
+    buffer=True,
+    resume=False,
 ):
     """Trains, evaluates, saves and plots; see `kerasrl2 train --help`."""
     check_choice("algorithm", algorithm, zoo.algorithms())
     check_choice("backend", backend, ["auto", "tensorflow", "gymnasium"])
+    if resume and run_dir is None:
+        raise ValueError("Expected `--run-dir` with `--resume`: the run to go on with.")
+    if resume and (run_dir / "config.yaml").exists():
+        go_on(run_dir, steps, algorithm, env_id)
+        return
+    if num_envs is not None:
+        overrides = {**overrides, "num_envs": num_envs}
+    config = {
+        "algorithm": algorithm,
+        "env": env_id,
+        "backend": backend,
+        "steps": steps,
+        "seed": secrets.randbelow(2**31) if seed is None else seed,
+        "overrides": overrides,
+        "reports": reports,
+        "eval_episodes": eval_episodes,
+        "stop_at": stop_at,
+        "threads": threads,
+        "checkpoint_every": checkpoint_every,
+        "buffer": buffer,
+    }
+    _run(config, lambda: free_run_directory(run_dir, algorithm, env_id), resume=False)
+
+
+def go_on(directory, steps=None, algorithm=None, env_id=None):
+    """Goes on with the run in a directory; see `kerasrl2 resume --help`.
+
+    Args:
+        directory: Path.
+        steps: Integer, env steps in all, or None for those of the run.
+        algorithm: String or None: what it must be.
+        env_id: String or None: what it must be.
+    """
+    config = read_config(directory)
+    for name, expected in (("algorithm", algorithm), ("env", env_id)):
+        if expected not in (None, config[name]):
+            raise ValueError(
+                f"Expected `{name}` {config[name]} to go on with {directory}. "
+                f"Received: {expected}"
+            )
+    if "overrides" not in config:
+        raise ValueError(
+            f"Expected a run with checkpoints. Received: {directory}, which an earlier "
+            "version made. Train anew."
+        )
+    if steps is not None:
+        config["steps"] = steps
+    _run(config, lambda: Path(directory), resume=True)
+
+
+def _run(config, make_directory, resume):
+    """Runs what a configuration says, in the directory that `make_directory` makes."""
+    algorithm, env_id = config["algorithm"], config["env"]
+    overrides, backend = config["overrides"], config["backend"]
     machine.use_compilation_cache()
     gc.disable()  # importing and tracing make objects that stay: see `_Phases`
     from kerasrl2 import agents, callbacks, envs
@@ -41,54 +98,67 @@ def train(
 
     check_kinds(overrides, agents.ALGORITHMS[algorithm])
     phases = [time.perf_counter()]
-    if num_envs is not None:
-        overrides = {**overrides, "num_envs": num_envs}
     settings = {**zoo.settings(algorithm, env_id), **overrides}
     settings.pop("steps", None)
-    machine.set_threads(threads or machine.threads_for(settings))
-    seed = secrets.randbelow(2**31) if seed is None else seed
-    agent, env, budget = tuned_agent(algorithm, env_id, steps, seed, backend, overrides)
+    machine.set_threads(config["threads"] or machine.threads_for(settings))
+    agent, env, budget = tuned_agent(
+        algorithm, env_id, config["steps"], config["seed"], backend, overrides
+    )
     loop = agent.prepare(env)  # what cannot run leaves no directory behind
-    directory = free_run_directory(run_dir, algorithm, env_id)
-    write_config(
-        directory,
-        algorithm=algorithm,
-        env=env_id,
-        backend=backend,
-        steps=budget,
-        seed=seed,
-        settings=settings,
-        version=__version__,
+    directory = make_directory()
+    config = {**config, "steps": budget, "settings": settings, "version": __version__}
+    write_config(directory, **config)
+    checkpoint = callbacks.TrainingCheckpoint(
+        directory / "checkpoints", config["checkpoint_every"], buffer=config["buffer"]
     )
+    if resume:
+        _drop_later_rows(directory / "metrics.csv", checkpoint.store.find())
     kind = "TensorFlow" if env.in_graph else "Gymnasium"
+    copies = "environment" if env.num_envs == 1 else "environments"
     typer.echo(
-        f"{algorithm} on {env_id} ({env.num_envs} {kind} environments), "
-        f"{budget:,} steps, seed {seed}, to {directory}"
+        f"{algorithm} on {env_id} ({env.num_envs} {kind} {copies}), "
+        f"{budget:,} steps, seed {config['seed']}, to {directory}"
     )
+    stop_at = config["stop_at"]
     stops = [] if stop_at is None else [callbacks.StopAtReturn(stop_at)]
-    validation = envs.make(env_id, num_envs=min(eval_episodes, 32), backend=backend)
-    interrupted = False
+    episodes = config["eval_episodes"]
+    validation = envs.make(env_id, num_envs=min(episodes, 32), backend=backend)
+    interrupted = None
     try:
         agent.fit(
             env,
             steps=budget,
-            epochs=min(reports, -(-budget // loop.steps_per_iteration)),
-            callbacks=[_phases(phases), *_writers(directory), *stops],
+            epochs=min(config["reports"], -(-budget // loop.steps_per_iteration)),
+            callbacks=[_phases(phases), *_writers(directory), *stops, checkpoint],
             validation_env=validation,
-            validation_episodes=eval_episodes,
+            validation_episodes=episodes,
+            resume=resume,
         )
-    except KeyboardInterrupt:
-        interrupted = True
-        typer.echo(f"Interrupted at {int(agent.env_steps):,} steps.", err=True)
+    except (KeyboardInterrupt, SystemExit) as error:
+        interrupted = error
+        typer.echo(
+            f"Interrupted at {int(agent.env_steps):,} steps. To go on: "
+            f"kerasrl2 resume {directory}",
+            err=True,
+        )
     finally:
         agent.save(directory / "agent.keras")
         with contextlib.suppress(ValueError, FileNotFoundError):  # no epoch finished
             _plot(directory, f"{algorithm} on {env_id}")
         env.close()
         validation.close()
-    _summary(directory, agent)
-    if interrupted:
-        raise typer.Exit(130)
+    _summary(directory, agent, checkpoint)
+    if interrupted is not None:
+        code = interrupted.code if isinstance(interrupted, SystemExit) else 130
+        raise typer.Exit(code)
+
+
+def _drop_later_rows(path, found):
+    """Leaves those rows of the metrics that a checkpoint knows of."""
+    if path.exists():
+        known = len(found.manifest["progress"]["epoch_numbers"]) if found else -1
+        rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(rows[: known + 1]), encoding="utf-8")
 
 
 def _phases(times):
@@ -115,7 +185,7 @@ def _writers(directory):
     import keras
 
     return [
-        keras.callbacks.CSVLogger(str(directory / "metrics.csv")),
+        keras.callbacks.CSVLogger(str(directory / "metrics.csv"), append=True),
         keras.callbacks.TensorBoard(str(directory), write_graph=False),
     ]
 
@@ -127,16 +197,22 @@ def _plot(directory, title):
     plot_learning_curves(runs, directory / "learning_curve.png", title)
 
 
-def _summary(directory, agent):
+def _summary(directory, agent, checkpoint):
     from kerasrl2.plotting import read_metrics
 
+    parts = [f"{int(agent.env_steps):,} steps in {time.perf_counter() - STARTED:.1f} s"]
     with contextlib.suppress(ValueError, FileNotFoundError):
         metrics = read_metrics(directory)
         best = metrics["val_return"].max()
-        typer.echo(
-            f"{int(agent.env_steps):,} steps in {time.perf_counter() - STARTED:.1f} s; "
-            f"evaluation {metrics['val_return'][-1]:.1f}, best {best:.1f}"
+        parts.append(f"evaluation {metrics['val_return'][-1]:.1f}, best {best:.1f}")
+    written = [report for report in checkpoint.store.reports if "bytes" in report]
+    if written:
+        size = written[-1]["bytes"] / 1e6
+        waited = sum(report["blocked"] for report in written)
+        parts.append(
+            f"{len(written)} checkpoints, {size:,.1f} MB, waited {waited:.1f} s"
         )
+    typer.echo("; ".join(parts))
     typer.echo(f"saved {', '.join(sorted(_results(directory)))} in {directory}")
 
 

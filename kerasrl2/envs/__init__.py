@@ -3,6 +3,7 @@
 import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.envs.atari import AtariEnvironment
+from kerasrl2.envs.checking import Finding, check
 from kerasrl2.envs.core import Environment, TensorFlowEnvironment
 from kerasrl2.envs.gymnasium_bridge import GymnasiumEnvironment
 from kerasrl2.envs.registry import ids, make, register
@@ -10,8 +11,10 @@ from kerasrl2.envs.registry import ids, make, register
 __all__ = [
     "AtariEnvironment",
     "Environment",
+    "Finding",
     "GymnasiumEnvironment",
     "TensorFlowEnvironment",
+    "check",
     "ids",
     "make",
     "register",

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kerasrl2.envs._check_report import described
 from kerasrl2.envs._spaces import MalformedError, codec
 from kerasrl2.errors import EnvironmentFailure
 
@@ -43,12 +44,15 @@ class Lockstep:
         words = [int(word) % 2**32 for word in seed]
         first, first_action = np.random.SeedSequence(words).generate_state(2).tolist()
         observation = self.observation.empty(1, len(self.envs))[0]
-        for index, env in enumerate(self.envs):
-            env.action_space.seed((first_action + index) % 2**31)
-            try:
+        index = 0
+        try:
+            for index, env in enumerate(self.envs):
+                seed, action_seed = first + index, first_action + index
+                self._begin_reset(env, seed % 2**31, action_seed % 2**31)
+            for index in range(len(self.envs)):
                 self._put_reset(observation, index, (first + index) % 2**31)
-            except Exception as error:
-                raise self._failure(error, "reset", index) from error
+        except Exception as error:
+            raise self._failure(error, "reset", index) from error
         self._token, self._valid = (self._token + 1) % 2**31, True
         return np.int32(self._token), observation
 
@@ -73,16 +77,18 @@ class Lockstep:
         self._steps, self._valid = self._steps + 1, False
         method, index, ended = "step", 0, []
         try:
+            self._begin_steps(actions)
             for index, env in enumerate(self.envs):
                 result = env.step(actions[index])
-                if type(result) is not tuple or len(result) != 5:
-                    raise MalformedError(_not_a_tuple(result, STEP_RESULT))
+                if not isinstance(result, tuple) or len(result) != 5:
+                    raise MalformedError(not_a_tuple(result, STEP_RESULT))
                 value, gain, end, cut, _ = result
                 put(following, index, value)
-                reward[index] = gain if type(gain) is float else _number(gain)
+                reward[index] = gain if type(gain) is float else as_number(gain)
                 if end is False and cut is False:  # most often, so first
                     continue
-                terminated[index], truncated[index] = end, cut = _flag(end), _flag(cut)
+                end, cut = as_flag(end), as_flag(cut)
+                terminated[index], truncated[index] = end, cut
                 if end or cut:
                     method = "reset"
                     self._put_reset(current, index)
@@ -109,10 +115,17 @@ class Lockstep:
         if errors:
             raise errors[0]
 
+    def _begin_reset(self, env, seed, action_seed):
+        """Seeds the actions; where environments work side by side, begins."""
+        env.action_space.seed(action_seed)
+
+    def _begin_steps(self, actions):
+        """Where environments work side by side, begins their steps."""
+
     def _put_reset(self, observation, index, seed=None):
         result = self.envs[index].reset(seed=seed)
-        if type(result) is not tuple or len(result) != 2:
-            raise MalformedError(_not_a_tuple(result, RESET_RESULT))
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise MalformedError(not_a_tuple(result, RESET_RESULT))
         self.observation.put(observation, index, result[0])
 
     def _check_open(self):
@@ -130,32 +143,35 @@ class Lockstep:
 
     def _failure(self, error, method, index, action=None):
         action = None if method == "reset" else action
-        if isinstance(error, MalformedError):
-            what = f"returned what it must not: {error}"
-        else:
-            what = f"raised {type(error).__name__}: {error}"
         given = "" if action is None else f", given action {np.asarray(action)}"
         return EnvironmentFailure(
             f"`{method}` of {self.id} (environment {index} of {len(self.envs)} from 0, "
-            f"step {self._steps}{given}) {what}",
+            f"step {self._steps}{given}) {self._what(error)}",
             index=index,
             step=self._steps,
             action=action,
         )
+
+    def _what(self, error):
+        """What happened, after the words that say where."""
+        if isinstance(error, MalformedError):
+            return f"returned what it must not: {error}"
+        return f"raised {described(error)}"
 
 
 STEP_RESULT = ("observation", "reward", "terminated", "truncated", "info")
 RESET_RESULT = ("observation", "info")
 
 
-def _not_a_tuple(result, names):
+def not_a_tuple(result, names):
+    """Message for a `result` that is no tuple of as many values as `names`."""
     received = type(result).__name__
     if isinstance(result, tuple):
         received = f"a tuple of {len(result)}"
     return f"Expected the tuple ({', '.join(names)}). Received: {received}"
 
 
-def _number(reward):
+def as_number(reward):
     """`reward` as a float; arrays of rank 0 and any kind of number will do."""
     array = np.asarray(reward)
     if array.shape != () or array.dtype.kind not in "fiub":
@@ -163,7 +179,7 @@ def _number(reward):
     return float(array)
 
 
-def _flag(value):
+def as_flag(value):
     """`terminated` or `truncated` as a Boolean."""
     array = np.asarray(value)
     if array.shape != () or array.dtype.kind != "b":

@@ -36,6 +36,9 @@ class BoxCodec:
 
     def _check(self, value):
         convertible = np.can_cast(value.dtype, self.dtype, "same_kind")
+        if convertible and value.size and self.dtype.kind in "iu":  # none may wrap
+            limits = np.iinfo(self.dtype)
+            convertible = limits.min <= value.min() and value.max() <= limits.max
         if value.shape != self.shape or not convertible:
             raise MalformedError(
                 f"Expected an array of shape {self.shape} and dtype {self._native}. "
@@ -104,3 +107,14 @@ def codec(space, role):
         "A wrapper can convert it, for instance gymnasium.wrappers.FlattenObservation "
         "or gymnasium.wrappers.TransformAction."
     )
+
+
+def check_equal_spaces(envs):
+    """Raises `ValueError` unless all environments have the spaces of the first."""
+    for made in envs:
+        for space in ("observation_space", "action_space"):
+            if getattr(made, space) != getattr(envs[0], space):
+                raise ValueError(
+                    f"Expected environments with one `{space}`. Received: "
+                    f"{getattr(envs[0], space)} and {getattr(made, space)}"
+                )

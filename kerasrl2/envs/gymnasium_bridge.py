@@ -3,9 +3,11 @@
 import gymnasium
 import tensorflow as tf  # noqa: F401  (the example below)
 
-from kerasrl2._checks import check_positive_integer
+from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._python import PythonEnvironment
+from kerasrl2.envs._spaces import check_equal_spaces
+from kerasrl2.envs._subprocess import ProcessLockstep
 
 
 class GymnasiumEnvironment(PythonEnvironment):
@@ -25,6 +27,12 @@ class GymnasiumEnvironment(PythonEnvironment):
         env: String, an id that `gymnasium.make` knows; or a callable that returns a new
             `gymnasium.Env` each time; or one `gymnasium.Env`.
         num_envs: Integer >= 1, the number of environments `N`; 1 for a `gymnasium.Env`.
+        subprocess: Boolean, whether each lives in a process of its own, stepped side by
+            side; not for one `gymnasium.Env`. What it needs travels there: the module
+            of `env` must be importable, or `env` be defined in the main script.
+        time_limit: Float > 0, seconds that a step or a reset of all `N` may take, or
+            None; needs `subprocess`. An environment that takes longer, or whose process
+            ends, is an `EnvironmentFailure`, and all its processes are ended.
         **kwargs: Passed to `gymnasium.make` or to the callable.
 
     Example:
@@ -36,22 +44,40 @@ class GymnasiumEnvironment(PythonEnvironment):
     >>> env.close()
     """
 
-    def __init__(self, env, num_envs=1, **kwargs):
+    def __init__(self, env, num_envs=1, *, subprocess=False, time_limit=None, **kwargs):
         check_positive_integer("num_envs", num_envs)
-        envs = _build(env, num_envs, kwargs)
-        id = _name(env, envs[0])
+        if subprocess:
+            world = _processes(env, num_envs, time_limit, kwargs)
+        elif time_limit is None:
+            envs = _build(env, num_envs, kwargs)
+            world = Lockstep(_name(env, envs[0]), envs)
+        else:
+            raise ValueError(
+                "Expected `subprocess=True` with a time limit: what hangs can only be "
+                f"ended from outside. Received: time_limit={time_limit}"
+            )
+        first = world.envs[0]
         super().__init__(
-            id,
-            num_envs,
-            envs[0].observation_space,
-            envs[0].action_space,
-            world=Lockstep(id, envs),
+            world.id, num_envs, first.observation_space, first.action_space, world=world
         )
 
     @property
     def envs(self):
-        """Tuple of the `gymnasium.Env`s, to look at or to render."""
+        """Tuple of the `gymnasium.Env`s, to look at or to render.
+
+        With `subprocess`, of what stands for them here: they cannot be rendered.
+        """
         return self._world.envs
+
+
+def _processes(env, num_envs, time_limit, kwargs):
+    if isinstance(env, gymnasium.Env):
+        raise ValueError(
+            "Expected an id or a callable that returns a new environment, to make it "
+            f"in another process. Received: the environment {env}"
+        )
+    check_range("time_limit", time_limit, 0.0, open_low=True)
+    return ProcessLockstep(env, num_envs, time_limit, kwargs)
 
 
 def _build(env, num_envs, kwargs):
@@ -79,13 +105,7 @@ def _build(env, num_envs, kwargs):
             f"Expected {env} to return a new environment at each call. "
             "Received: the same one twice"
         )
-    for made in envs:
-        for space in ("observation_space", "action_space"):
-            if getattr(made, space) != getattr(envs[0], space):
-                raise ValueError(
-                    f"Expected environments with one `{space}`. Received: "
-                    f"{getattr(envs[0], space)} and {getattr(made, space)}"
-                )
+    check_equal_spaces(envs)
     return envs
 
 

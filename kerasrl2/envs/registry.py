@@ -85,7 +85,9 @@ def make(env, num_envs=None, backend="auto", **kwargs):
             given `Environment` has.
         backend: String, `"tensorflow"`, `"gymnasium"`, or `"auto"`: the TensorFlow
             version where there is one, `AtariEnvironment` for `"ALE/..."`.
-        **kwargs: Passed to the environment's constructor, such as `max_episode_steps`.
+        **kwargs: Passed to the environment's constructor, such as `max_episode_steps`;
+            for Gymnasium also `subprocess` and `time_limit`, see
+            `GymnasiumEnvironment`.
 
     Returns:
         `Environment`.

@@ -65,30 +65,36 @@ class OffPolicyLoop(CompiledLoop):
             graphs are faster on CPU), True or False.
     """
 
+    counters = "iteration", "env_steps"
+
     def __init__(self, agent, env, seed, jit_compile="auto"):
         for name in ("train_frequency", "gradient_steps", "learning_starts"):
             check_positive_integer(name, getattr(agent, name))
         super().__init__(agent, env, seed, jit_compile, agent.train_frequency)
-        self.metric_names, self._planned = agent.metric_names, False
+        self.metric_names = agent.metric_names
         self._compile_parts(jit_compile is not False)
+        if hasattr(agent.buffer, "set_training_length"):
+            self.plan_variables = [tf.Variable(False, trainable=False, name="planned")]
+        self.start()
+
+    def _first_state(self, number):
+        agent, env = self.agent, self.env
         with env.errors():
-            env_state, observation = env.reset(tf.stack([self._seed, -1]))
-        env_action, action = agent.random_action(env.num_envs, [self._seed, -2])
+            env_state, observation = env.reset(tf.stack([self._seed, number]))
+        env_action, action = agent.random_action(env.num_envs, [self._seed, number - 1])
         agent.buffer.build(
             tf.TensorSpec(observation.shape[1:], observation.dtype),
             tf.TensorSpec(action.shape[1:], action.dtype),
             env.num_envs,
         )
-        self.start(
-            LoopState(
-                iteration=tf.zeros([], tf.int64),
-                env_steps=tf.convert_to_tensor(agent.env_steps),
-                env_state=env_state,
-                observation=observation,
-                env_action=env_action,
-                action=action,
-                running=no_episodes(env.num_envs),
-            )
+        return LoopState(
+            iteration=tf.zeros([], tf.int64),
+            env_steps=tf.convert_to_tensor(agent.env_steps),
+            env_state=env_state,
+            observation=observation,
+            env_action=env_action,
+            action=action,
+            running=no_episodes(env.num_envs),
         )
 
     def plan(self, num_iterations):
@@ -97,9 +103,9 @@ class OffPolicyLoop(CompiledLoop):
         At its end beta is 1, and stays so if there is a second one.
         """
         agent, num_envs = self.agent, self.env.num_envs
-        if self._planned or not hasattr(agent.buffer, "set_training_length"):
+        if not self.plan_variables or bool(self.plan_variables[0]):
             return
-        self._planned = True
+        self.plan_variables[0].assign(True)
         missing = agent.learning_starts + num_envs - int(agent.buffer.added())
         warm_up = max(0, -(-missing // self.steps_per_iteration) - 1)
         planned = max(1, num_iterations - warm_up) * agent.gradient_steps
@@ -183,7 +189,8 @@ class OffPolicyLoop(CompiledLoop):
             td_error = metrics["td_error"]
             self._prioritize(index, td_error)
             metrics["td_error"] = tf.reduce_mean(tf.abs(td_error))
-            sums += tf.stack([metrics[name] for name in self.metric_names])
+            values = tf.stack([metrics[name] for name in self.metric_names])
+            sums += tf.cast(values, tf.float64)
             return g + 1, sums, find_in_metrics(metrics, state.iteration)
 
         made, sums, problem = tf.while_loop(
@@ -192,7 +199,7 @@ class OffPolicyLoop(CompiledLoop):
             (0, carry.sums, carry.problem),
             parallel_iterations=1,
         )
-        updates = carry.updates + tf.cast(made, tf.float32)
+        updates = carry.updates + tf.cast(made, tf.float64)
         return carry._replace(sums=sums, updates=updates, problem=problem)
 
     def _draw(self, seed):

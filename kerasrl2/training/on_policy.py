@@ -60,16 +60,18 @@ class OnPolicyLoop(CompiledLoop):
             self._learn = tf.function(
                 self._learn_from, jit_compile=True, autograph=False
             )
+        self.start()
+
+    def _first_state(self, number):
+        env = self.env
         with env.errors():
-            env_state, observation = env.reset(tf.stack([self._seed, -1]))
-        self.start(
-            LoopState(
-                iteration=tf.zeros([], tf.int64),
-                env_state=env_state,
-                observation=observation,
-                running=no_episodes(env.num_envs),
-                running_reward=tf.zeros([env.num_envs]),
-            )
+            env_state, observation = env.reset(tf.stack([self._seed, number]))
+        return LoopState(
+            iteration=tf.zeros([], tf.int64),
+            env_state=env_state,
+            observation=observation,
+            running=no_episodes(env.num_envs),
+            running_reward=tf.zeros([env.num_envs]),
         )
 
     def _check_batch_size(self):
@@ -107,10 +109,11 @@ class OnPolicyLoop(CompiledLoop):
         state = LoopState(
             state.iteration + 1, env_state, observation, running, running_reward
         )
+        sums = tf.stack([sums[name] for name in self.metric_names])
         return Carry(
             state=state,
-            sums=carry.sums + tf.stack([sums[name] for name in self.metric_names]),
-            updates=carry.updates + updates,
+            sums=carry.sums + tf.cast(sums, tf.float64),
+            updates=carry.updates + tf.cast(updates, tf.float64),
             totals=carry.totals + totals,
             problem=problem,
         )

@@ -94,3 +94,10 @@ class ProgressBar(keras.callbacks.Callback):
         if getattr(self, "_progress", None) is not None:
             self._progress.stop()
             self._progress = None
+
+
+def announce(verbose, path, env, env_steps):
+    """Tells that a run goes on from a checkpoint."""
+    if verbose:
+        episodes = "" if env.in_graph else f"; {env.id} begins new episodes"
+        print(f"resumed at {env_steps:,} steps from {path}{episodes}", flush=True)

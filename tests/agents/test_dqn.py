@@ -7,10 +7,17 @@ import tensorflow as tf
 
 import kerasrl2 as krl
 from kerasrl2 import losses
-from kerasrl2.agents import DQN, Rainbow
+from kerasrl2.action_values import ImplicitQuantileValues
+from kerasrl2.agents import DQN, ObservationSpec, Rainbow
 from kerasrl2.buffers import PrioritizedReplayBuffer
+from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
-from kerasrl2.layers import DuelingHead, NoisyDense
+from kerasrl2.layers import (
+    DuelingHead,
+    NoisyDense,
+    RunningNormalization,
+    seed_noise,
+)
 from kerasrl2.types import Transition
 from tests.training.worlds import Scripted
 
@@ -120,6 +127,14 @@ class TestByHand:
         for online, target in pairs:
             np.testing.assert_array_equal(online, target)
 
+    def test_gradients_are_clipped_and_their_norm_is_reported(self):
+        """`test_one_update` with half of its gradient."""
+        agent = make_linear(self.ONLINE, self.TARGET, max_gradient_norm=0.25)
+        metrics = agent.update(self.BATCH)
+        assert float(metrics["gradient_norm"]) == pytest.approx(0.5)
+        kernel = agent.q_network.get_weights()[0]
+        np.testing.assert_allclose(kernel, [[3.025, 7.0], [3.0, 1.0]], rtol=1e-6)
+
 
 class TestAgainstTheLosses:
     """The agent's targets and errors are those of the published functions."""
@@ -191,6 +206,67 @@ class TestAgainstTheLosses:
         assert np.all(gradient.numpy()[~taken] == 0.0)
         assert np.any(gradient.numpy()[taken] != 0.0)
 
+    def test_loss_and_metrics_are_means_over_the_batch(self, kernels):
+        """Of the losses of its rows, each with its weight."""
+        agent, batch = make_linear(*kernels), transitions()
+        loss, metrics = agent.compute_loss(batch)
+        rows = []
+        for i in range(16):
+            row = tf.nest.map_structure(lambda x, i=i: x[i : i + 1], batch)
+            alone, more = agent.compute_loss(row)
+            rows.append([alone, more["q_value"]])
+        expected = np.mean(rows, axis=0)
+        np.testing.assert_allclose([loss, metrics["q_value"]], expected, rtol=1e-5)
+
+    @pytest.mark.parametrize(
+        "knobs", [{}, {"double": True}, {"munchausen": 0.7, "temperature": 0.3}]
+    )
+    def test_observations_are_normalised_wherever_they_are_read(self, kernels, knobs):
+        normalizer = RunningNormalization()
+        agent = make_linear(*kernels, observation_normalizer=normalizer, **knobs)
+        plain = make_linear(*kernels, **knobs)
+        normalizer.update(tf.constant([[1.0, 5.0, -3.0], [3.0, 6.0, 3.0]]))
+        batch = transitions()
+        scaled = batch._replace(
+            observation=normalizer(batch.observation),
+            next_observation=normalizer(batch.next_observation),
+        )
+        errors = [
+            a.compute_loss(b)[1]["td_error"]
+            for a, b in ((agent, batch), (plain, scaled))
+        ]
+        np.testing.assert_allclose(*errors, rtol=1e-4, atol=1e-5)
+        seen = [
+            a.policy_parameters(b.observation)
+            for a, b in ((agent, batch), (plain, scaled))
+        ]
+        np.testing.assert_allclose(*seen, rtol=1e-4, atol=1e-5)
+
+    def test_a_loss_that_is_not_finite_is_not_learned_from(self, kernels):
+        """Nor where its gradient is finite, nor the other way round."""
+
+        @tf.custom_gradient
+        def spoil(x):
+            return x, lambda dy: dy * float("inf")
+
+        class Spoiled(DQN):
+            def compute_loss(self, batch):
+                loss, metrics = super().compute_loss(batch)
+                return (spoil(loss) if self.inside else loss + float("inf")), metrics
+
+        for inside, interval in [(False, 1), (True, 1), (True, 5)]:
+            agent = Spoiled(
+                linear_network(kernels[0]), seed=0, target_update_interval=interval
+            )
+            agent.target_network.set_weights([kernels[1]])
+            agent.inside = inside
+            agent.update(transitions())
+            assert int(agent.optimizer.iterations) == 0
+            kernel = agent.q_network.get_weights()[0]
+            np.testing.assert_array_equal(kernel, kernels[0])
+            target = agent.target_network.get_weights()[0]
+            np.testing.assert_array_equal(target, kernels[1])
+
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_member_learns_saves_and_loads(name, tmp_path):
@@ -228,6 +304,8 @@ def test_every_member_learns_saves_and_loads(name, tmp_path):
 
 
 class TestExploring:
+    KERNELS = np.random.default_rng(1).normal(size=(2, 3, 4)).astype(np.float32)
+
     def test_random_until_learning_starts(self):
         agent = DQN.for_env("CartPole-v1", noisy=True, learning_starts=100, seed=0)
         observation = np.ones([512, 4], np.float32)
@@ -295,6 +373,129 @@ class TestExploring:
         assert all((a == greedy[0]).all() for a in greedy)
         assert any((a != greedy[0]).any() for a in noisy)
 
+    def test_actions_of_the_environment_begin_at_the_start_of_its_space(self):
+        head = Categorical(4, start=3)
+        agent = make_linear(*self.KERNELS, head=head, learning_starts=10)
+        seed, observation = tf.constant([0, 1]), transitions().observation
+        for env_action, action in (
+            agent.random_action(16, seed),
+            agent.explore(observation, seed, tf.constant(0, tf.int64)),
+            agent.explore(observation, seed, tf.constant(20, tf.int64)),
+        ):
+            np.testing.assert_array_equal(env_action, action + 3)
+            assert set(action.numpy()) <= {0, 1, 2, 3}
+
+    @pytest.mark.parametrize("exploration", [EpsilonGreedy(0.5), Boltzmann(5.0)])
+    def test_exploration_is_a_function_of_the_seed(self, exploration):
+        """Also once actions are not uniformly random any more."""
+        agent = make_linear(*self.KERNELS, exploration=exploration, learning_starts=1)
+        observation, steps = transitions(rows=256).observation, tf.constant(5, tf.int64)
+        played = [
+            agent.explore(observation, tf.constant([0, s]), steps)[1] for s in (1, 2, 1)
+        ]
+        np.testing.assert_array_equal(played[0], played[2])
+        assert np.any(played[0] != played[1])
+
+    def test_exploration_goes_on_from_the_steps_made(self):
+        """`act` explores by `env_steps`: at random until the first update."""
+        kernels = np.zeros([2, 3, 4], np.float32)
+        kernels[:, :, 2] = 1.0
+        agent = make_linear(*kernels, exploration=Greedy(), learning_starts=10)
+        observation, shares = np.ones([64, 3], np.float32), []
+        for steps in (9, 10):
+            agent.env_steps.assign(steps)
+            shares.append(np.mean(agent.act(observation, training=True) == 2))
+        assert shares[0] < 0.5
+        assert shares[1] == 1.0
+
+    def test_a_temperature_of_boltzmann_falls_with_the_steps(self):
+        schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 1e-3)
+        explore = Boltzmann(schedule)
+        assert explore.logs(5)["temperature"] == pytest.approx(0.5005)
+        q = tf.tile(tf.constant([[0.0, 0.5]]), [200, 1])
+        shares = [
+            float(
+                tf.reduce_mean(tf.cast(explore(q, t, tf.constant([0, 1])), "float32"))
+            )
+            for t in (0, 10)
+        ]
+        assert shares[0] == pytest.approx(1.0 / (1.0 + np.exp(-0.5)), abs=0.1)
+        assert shares[1] == 1.0
+
+    def test_the_epsilon_reported_is_the_mean_over_the_environments(self):
+        assert EpsilonGreedy([0.0, 0.5, 0.4]).logs(0)["epsilon"] == pytest.approx(0.3)
+
+    def test_only_learning_uses_dropout(self):
+        inputs = keras.Input([4])
+        x = keras.layers.Dropout(0.5, seed=0)(keras.layers.Dense(64)(inputs))
+        network = keras.Model(inputs, keras.layers.Dense(2)(x))
+        agent = DQN(network, exploration=Greedy(), learning_starts=1, seed=0)
+        observation = np.random.default_rng(0).normal(size=[64, 4]).astype("float32")
+        steps = tf.constant(1, tf.int64)
+        _, played = agent.explore(observation, tf.constant([0, 1]), steps)
+        np.testing.assert_array_equal(played, agent.act(observation))
+        batch = transitions(features=4, actions=2)
+        np.testing.assert_array_equal(agent.targets(batch), agent.targets(batch))
+        errors = [agent.compute_loss(batch)[1]["td_error"] for _ in range(2)]
+        assert np.any(errors[0] != errors[1])
+
+
+class Recorded(ImplicitQuantileValues):
+    """Keeps the fractions it is asked for."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.seen = []
+
+    def read(self, network, observation, training, seed=None):
+        outputs = super().read(network, observation, training, seed)
+        self.seen.append(outputs[1].numpy())
+        return outputs
+
+
+class TestDraws:
+    """What is random in a gradient step is drawn anew each time, once for each use."""
+
+    @staticmethod
+    def noise(seed, steps):
+        """Where the noise of both networks stands after the loss of a gradient step."""
+        agent = DQN.for_env("CartPole-v1", noisy=True, seed=seed)
+        agent.optimizer.iterations.assign(steps)
+        agent.compute_loss(transitions(features=4, actions=2))
+        return [
+            tuple(v.numpy().tolist())
+            for v in agent.variables
+            if v.path.endswith("noise_state")
+        ]
+
+    def test_noise_of_each_network_and_step(self):
+        states = [self.noise(0, 0), self.noise(0, 1), self.noise(1, 0)]
+        assert [len(state) for state in states] == [4, 4, 4]
+        assert len({x for state in states for x in state}) == 12
+        assert self.noise(0, 0) == states[0]
+
+    def test_targets_are_noisy_if_the_networks_are(self):
+        agent = DQN.for_env("CartPole-v1", noisy=True, seed=0)
+        batch = transitions(features=4, actions=2)
+        network, seed = agent.target_network, tf.constant([1, 2])
+        seed_noise(network, seed)
+        best = tf.reduce_max(network(batch.next_observation, training=True), axis=1)
+        expected = batch.reward + batch.discount * best
+        seed_noise(network, seed)
+        np.testing.assert_allclose(agent.targets(batch), expected, rtol=1e-5, atol=1e-6)
+
+    def test_fractions_of_each_reading_and_step(self):
+        values = Recorded(5)
+        network = krl.layers.q_network((3,), 2, hidden=(4,), fractions=True)
+        agent = DQN(network, Categorical(2), ObservationSpec((3,), "float32"),
+                    action_values=values, double=True, seed=0)  # fmt: skip
+        for step in (0, 1, 0):
+            agent.optimizer.iterations.assign(step)
+            agent.compute_loss(transitions(actions=2))
+        assert len(values.seen) == 9  # next states by both networks, states by one
+        assert len(np.unique(values.seen[:6])) == 6 * 16 * 5
+        np.testing.assert_array_equal(values.seen[6:], values.seen[:3])
+
 
 class TestParts:
     def test_rainbow_has_all_of_them(self):
@@ -358,6 +559,12 @@ class TestParts:
         rewards = agent.stored_reward(tf.constant([-3.0, 0.5, 7.0]))
         assert rewards.numpy().tolist() == [-1.0, 0.5, 1.0]
 
+    def test_defaults_of_the_constructor(self):
+        agent = DQN(linear_network(np.zeros([4, 2])), seed=3)
+        assert agent.buffer.get_config()["seed"] == 3
+        logs = [agent.exploration.logs(step)["epsilon"] for step in (0, 5000, 10_000)]
+        assert logs == pytest.approx([1.0, 0.525, 0.05])
+
 
 class TestBadInput:
     def test_continuous_actions(self):
@@ -399,3 +606,10 @@ class TestBadInput:
         network = linear_network(np.zeros([4, 2]))
         with pytest.raises(ValueError, match=r"\[B, 2, 51\]"):
             DQN.for_env("CartPole-v1", network=network, distribution="categorical")
+
+    def test_what_cannot_work_is_refused(self):
+        network = linear_network(np.zeros([4, 2]))
+        with pytest.raises(ValueError, match="`double` or `munchausen`"):
+            DQN(network, double=True, munchausen=0.9)
+        with pytest.raises(ValueError, match=r"`q_network`.*Received: Unbuilt"):
+            DQN(type("Unbuilt", (keras.Model,), {})())

@@ -71,7 +71,8 @@ def test_trains_acts_and_saves(make, tmp_path):
     observation = np.random.default_rng(0).normal(size=[5, 4]).astype("float32")
     assert agent.act(observation).shape == (5,)
     agent.save(tmp_path / "agent.keras")
-    loaded = krl.load_agent(tmp_path / "agent.keras")
+    own = {"Subclassed": Subclassed}
+    loaded = krl.load_agent(tmp_path / "agent.keras", own)
     assert type(loaded.network) is type(network)
     for ours, theirs in zip(
         agent.policy_and_value(tf.constant(observation)),

@@ -223,3 +223,96 @@ def test_a_buffer_built_for_another_number_of_environments_is_refused():
     agent.fit("Chain-5", steps=4, epochs=1, verbose=0)
     with pytest.raises(ValueError, match="num_envs=1"):
         agent.fit("Chain-5", steps=4, epochs=1, num_envs=2, verbose=0)
+
+
+@pytest.fixture
+def updates(monkeypatch):
+    """Batches and metrics of all updates, in a loop that runs eagerly."""
+    kept, update = [], DQN.update
+
+    def kept_update(self, batch):
+        metrics = update(self, batch)
+        kept.append(tf.nest.map_structure(np.array, (batch, metrics)))
+        return metrics
+
+    monkeypatch.setattr(DQN, "update", kept_update)
+    tf.config.run_functions_eagerly(True)
+    yield kept
+    tf.config.run_functions_eagerly(False)
+
+
+def test_each_update_has_a_batch_of_its_own(updates):
+    env = Scripted([20])
+    agent = make_dqn(env, gradient_steps=3, learning_starts=17)
+    agent.fit(env, steps=20, epochs=1, verbose=0)
+    assert len(updates) == 9
+    batches = {tuple(batch.observation[:, 1]) for batch, _ in updates}
+    assert len(batches) == 9
+
+
+def test_metrics_are_means_over_the_updates_of_an_epoch(updates):
+    env = Scripted([2, 5, 3])
+    agent = make_dqn(env, gradient_steps=2)
+    agent.q_network.get_layer("values").bias.assign([3.0, 3.0])  # too much at the ends
+    history = agent.fit(env, steps=16, epochs=2, verbose=0).history
+    assert np.isnan(history["loss"][0])
+    assert len(updates) == 2 * 6
+    for name in ("loss", "q_value", "gradient_norm"):
+        values = [metrics[name] for _, metrics in updates]
+        assert history[name][1] == pytest.approx(np.mean(values), rel=1e-5)
+    errors = np.stack([metrics["td_error"] for _, metrics in updates])
+    assert np.any(errors < 0)
+    assert history["td_error"][1] == pytest.approx(np.abs(errors).mean(), rel=1e-5)
+
+
+def test_a_cut_episode_goes_on_in_the_target_and_a_finished_one_does_not():
+    """Episodes of two steps are terminated and truncated in turn."""
+    env = Scripted([2], cut=2)
+    agent = make_dqn(env, learning_starts=100)
+    agent.fit(env, steps=8, epochs=1, verbose=0)
+    stored = agent.buffer.get(np.arange(8))
+    gamma = np.float32(0.9)
+    ends = [gamma, 0.0, gamma, gamma]
+    np.testing.assert_array_equal(stored.discount, ends + ends)
+    time = 8.0 * stored.next_observation[:, 1]  # never that of the next start
+    np.testing.assert_array_equal(time, [1, 2] * 4)
+
+
+def test_statistics_are_of_the_observations_acted_on():
+    env = Scripted([3])
+    agent = make_dqn(env, normalize_observations=True, learning_starts=100)
+    agent.fit(env, steps=6, epochs=1, verbose=0)
+    normalizer = agent.observation_normalizer
+    assert float(normalizer.count) == pytest.approx(6.0, abs=1e-3)
+    mean = [0.0, (0 + 1 + 2) / 3, 0.5]  # copy, time in the episode, episode
+    np.testing.assert_allclose(8.0 * normalizer.mean, mean, atol=1e-3)
+
+
+def test_every_draw_counts_towards_beta_and_it_stays_at_one():
+    env = Scripted([2, 5, 3])
+    agent = make_dqn(env, prioritized=True, beta=0.4, gradient_steps=2)
+    history = agent.fit(env, steps=60, epochs=2, verbose=0).history
+    assert int(agent.optimizer.iterations) == 100
+    assert history["beta"] == pytest.approx([0.4 + 0.6 * 20 / 50, 1.0])
+    history = agent.fit(env, steps=120, epochs=2, verbose=0).history
+    assert history["beta"] == [1.0, 1.0]
+
+
+def test_another_environment_goes_on_at_the_steps_made():
+    """Or schedules of exploration would begin anew."""
+    env = Scripted([2, 5, 3])
+    agent = make_dqn(env)
+    agent.fit(env, steps=15, epochs=1, verbose=0)
+    assert int(agent.prepare(Scripted([4])).state.env_steps) == 15
+
+
+@pytest.mark.parametrize("step", [7, 8, 9])
+def test_a_fault_is_found_at_any_step_of_an_iteration(step):
+    """And is not forgotten by the steps after it."""
+    fault = ("reward", step, 1, float("nan"))
+    env = Scripted([2, 5, 3], 2, fault=fault)
+    agent = make_dqn(env, train_frequency=3, learning_starts=100)
+    message = rf"1 of 'Scripted' at its step {step} \(env step {2 * step} of"
+    with pytest.raises(NonFiniteError, match=message):
+        agent.fit(env, steps=60, epochs=1, verbose=0)
+    assert int(agent.buffer.added()) == 2 * (step - 1)

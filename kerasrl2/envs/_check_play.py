@@ -1,0 +1,276 @@
+"""Plays a Gymnasium environment at random and looks at all it returns."""
+
+import copy
+import time
+
+import numpy as np
+
+from kerasrl2.envs._check_report import described
+from kerasrl2.envs._lockstep import (
+    RESET_RESULT,
+    STEP_RESULT,
+    as_flag,
+    as_number,
+    not_a_tuple,
+)
+from kerasrl2.envs._spaces import CODECS, MalformedError, codec
+
+HUGE, SLOW = 1e6, 0.010  # a reward; seconds of a step
+REMEMBERED = 4  # observations watched for later changes
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class Failed(Exception):
+    """The environment raised or returned what cannot be used: play ends."""
+
+
+class Player:
+    """Plays and reports.
+
+    Args:
+        env: `gymnasium.Env`.
+        report: `Report`, which gets what is found.
+    """
+
+    def __init__(self, env, report):
+        self.env, self.report = env, report
+        space = env.observation_space
+        self._codec = None
+        if isinstance(space, tuple(CODECS)):
+            self._codec = codec(space, "observation")
+        self._spaces = copy.deepcopy(self._current_spaces())
+        self._watched = []  # (where, array that was returned, what it held then)
+
+    def play(self, steps, seed):
+        """Takes `steps` random steps, or as many as the environment stands."""
+        self.env.action_space.seed(seed)
+        lengths, length, seconds = [], 0, []
+        try:
+            self._reset(seed, "reset")
+            for number in range(1, steps + 1):
+                action = self.env.action_space.sample()
+                where = f"step {number}, action {_short(action)}"
+                start = time.perf_counter()
+                ended = self._step(action, where)
+                seconds.append(time.perf_counter() - start)
+                length += 1
+                if ended:
+                    lengths.append(length)
+                    length = 0
+                    self._reset(None, f"reset after step {number}")
+            self._reset(seed, "reset within an episode")
+        except Failed:
+            return
+        self._judge_lengths(lengths, steps)
+        if np.median(seconds) > SLOW:
+            self.report.note(
+                f"a step takes {1e3 * np.median(seconds):.0f} ms (median)",
+                "",
+                "find what takes the time with `python -m cProfile`, or step copies "
+                "side by side: `make(..., num_envs=8, subprocess=True)`",
+            )
+
+    def _reset(self, seed, where):
+        result = self._call("reset", where, lambda: self.env.reset(seed=seed))
+        if not isinstance(result, tuple) or len(result) != 2:
+            self._fail(
+                not_a_tuple(result, RESET_RESULT), where, "return both, as a tuple"
+            )
+        self._look_at(result[0], where)
+
+    def _step(self, action, where):
+        """Whether the episode ended."""
+        result = self._call("step", where, lambda: self.env.step(action))
+        if not isinstance(result, tuple) or len(result) != 5:
+            self._fail(
+                not_a_tuple(result, STEP_RESULT), where, "return all five, as a tuple"
+            )
+        observation, reward, terminated, truncated, info = result
+        self._look_at(observation, where)
+        self._look_at_reward(reward, where)
+        if not isinstance(info, dict):
+            self.report.warning(
+                f"`info` is of type {type(info).__name__}",
+                where,
+                "return a dictionary, `{}` if there is nothing to say",
+                kind="info",
+            )
+        try:
+            return as_flag(terminated) | as_flag(truncated)
+        except MalformedError as error:
+            self._fail(str(error), where, "return `bool(...)` of each end flag")
+
+    def _call(self, method, where, function):
+        try:
+            result = function()
+        except Exception as error:
+            self._fail(
+                f"`{method}` raised {described(error)}",
+                where,
+                "mend the environment: training stops with an `EnvironmentFailure` "
+                "there",
+            )
+        self._look_back(where)
+        return result
+
+    def _fail(self, what, where, mend):
+        self.report.error(what, where, mend)
+        raise Failed
+
+    # What is returned
+
+    def _look_at(self, observation, where):
+        if isinstance(observation, np.ndarray):
+            kept = self._watched[-(REMEMBERED - 1) :]
+            self._watched = [*kept, (where, observation, observation.copy())]
+        if self._codec is None:
+            self._look_at_membership(observation, where)
+            return
+        array = np.asarray(observation) if _is_regular(observation) else None
+        if array is not None and array.dtype.kind == "f":
+            number = ~np.isfinite(array)
+            if number.any():
+                self.report.error(
+                    f"the observation holds {array[number][0]}",
+                    where,
+                    "find the division by zero or overflow; training stops with a "
+                    "`NonFiniteError` there",
+                    kind="finite observation",
+                )
+                return
+        try:
+            with np.errstate(over="ignore"):
+                self._codec.put(self._codec.empty(1), 0, observation)
+        except Exception as error:
+            self._fail(
+                f"the observation does not fit its space. {described_fit(error)}",
+                where,
+                "return what `observation_space` says, or declare the space that fits",
+            )
+        self._look_at_membership(observation, where)
+
+    def _look_at_membership(self, observation, where):
+        space = self.env.observation_space
+        try:
+            inside = space.contains(observation)
+        except Exception:
+            inside = False
+        if inside:
+            return
+        dtype = getattr(observation, "dtype", None)
+        shape = getattr(observation, "shape", None)
+        if shape == space.shape and dtype is not None and dtype != space.dtype:
+            self.report.warning(
+                f"observations have dtype {dtype}, their space has {space.dtype}",
+                where,
+                f"return `.astype({np.dtype(space.dtype).name!r})`; training converts",
+                kind="dtype",
+            )
+            if not _outside(space, observation):
+                return
+        self.report.warning(
+            f"the observation {_short(observation)} is not in {space}",
+            where,
+            "declare bounds that hold, or clip; training uses the value as it is",
+            kind="outside",
+        )
+
+    def _look_at_reward(self, reward, where):
+        try:
+            number = as_number(reward)
+        except Exception as error:
+            self._fail(described_fit(error), where, "return `float(reward)`")
+        mend = "find the division by zero or overflow"
+        if not np.isfinite(number):
+            self.report.error(
+                f"the reward is {number}", where, mend, kind="finite reward"
+            )
+        elif abs(number) > _FLOAT32_MAX:
+            self.report.error(
+                f"the reward {number:.3g} is infinite in float32",
+                where,
+                "scale or clip it: `gymnasium.wrappers.TransformReward`",
+                kind="finite reward",
+            )
+        elif abs(number) > HUGE:
+            self.report.warning(
+                f"the reward {number:.3g} is huge",
+                where,
+                "scale or clip it (`gymnasium.wrappers.TransformReward`), or train "
+                "with `normalize_rewards=True`; losses are squares and overflow",
+                kind="huge reward",
+            )
+
+    def _look_back(self, where):
+        """Whether arrays returned earlier, or the spaces, have changed."""
+        for earlier, array, held in self._watched:
+            if not np.array_equal(array, held, equal_nan=array.dtype.kind == "f"):
+                self.report.warning(
+                    f"the observation returned at {earlier} changes later",
+                    where,
+                    "return `observation.copy()`; training is safe, it copies at "
+                    "once, but your own loops are not",
+                    kind="reused",
+                )
+                self._watched = []
+                break
+        if self._current_spaces() != self._spaces:
+            self.report.error(
+                "the spaces change while the environment runs",
+                where,
+                "set them once, in the constructor, wide enough for all episodes",
+                kind="changing spaces",
+            )
+
+    def _current_spaces(self):
+        return [self.env.observation_space, self.env.action_space]
+
+    def _judge_lengths(self, lengths, steps):
+        if len(lengths) > 1 and set(lengths) == {1}:
+            self.report.warning(
+                "all episodes end on their first step",
+                "step 1",
+                "if that is not meant, look at how `terminated` is computed",
+            )
+        if not lengths and not _has_limit(self.env):
+            self.report.warning(
+                f"no episode ended within {steps} steps, and there is no time limit",
+                "",
+                "pass `max_episode_steps=...` to `gymnasium.register`, or wrap it: "
+                "`gymnasium.wrappers.TimeLimit(env, 1_000)`; without ends no return "
+                "is logged and an evaluation does not come back",
+            )
+
+
+def described_fit(error):
+    """A `MalformedError` by its text, others by type and text."""
+    return str(error) if isinstance(error, MalformedError) else described(error)
+
+
+def _is_regular(value):
+    """Whether `value` is an array or a nest of equal lists."""
+    try:
+        np.asarray(value)
+    except Exception:
+        return False
+    return True
+
+
+def _outside(space, observation):
+    """Whether an array of the right shape leaves the bounds of a `Box`."""
+    low, high = getattr(space, "low", -np.inf), getattr(space, "high", np.inf)
+    return bool(np.any(observation < low) or np.any(observation > high))
+
+
+def _short(value):
+    return np.array2string(np.asarray(value), threshold=8).replace("\n", "")
+
+
+def _has_limit(env):
+    """Whether a wrapper or the registration cuts episodes."""
+    while True:
+        if isinstance(getattr(env, "_max_episode_steps", None), int):
+            return True
+        if not hasattr(env, "env"):
+            return False
+        env = env.env

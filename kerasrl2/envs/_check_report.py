@@ -1,0 +1,65 @@
+"""What the checker of environments found."""
+
+from typing import NamedTuple
+
+SEVERITIES = "error", "warning", "note"
+
+
+class Finding(NamedTuple):
+    """A fault of an environment.
+
+    Attributes:
+        severity: `"error"`: training stops or learns nonsense; `"warning"`: training
+            runs, though likely not as meant; `"note"`: nothing to worry about.
+        what: String, what is wrong.
+        where: String, where it was seen first, such as `"step 3, action 1"`; empty if
+            it belongs to no step.
+        mend: String, what to do about it.
+    """
+
+    severity: str
+    what: str
+    where: str
+    mend: str
+
+
+class Report:
+    """Collects findings, each kind once."""
+
+    def __init__(self):
+        self._findings = {}
+
+    def error(self, what, where, mend, kind=None):
+        """Adds a fault; of those with one `kind` (None: `what`) only the first."""
+        self._add("error", what, where, mend, kind)
+
+    def warning(self, what, where, mend, kind=None):
+        """The same for what does not stop training."""
+        self._add("warning", what, where, mend, kind)
+
+    def note(self, what, where, mend, kind=None):
+        """The same for what is only good to know."""
+        self._add("note", what, where, mend, kind)
+
+    def has_errors(self):
+        """Whether there is a fault that stops training."""
+        return any(found.severity == "error" for found in self._findings.values())
+
+    def sorted(self):
+        """List of `Finding`, errors first, otherwise as found."""
+        return sorted(
+            self._findings.values(), key=lambda x: SEVERITIES.index(x.severity)
+        )
+
+    def _add(self, severity, what, where, mend, kind):
+        finding = Finding(severity, what, where, mend)
+        self._findings.setdefault((severity, kind or what), finding)
+
+
+def described(error):
+    """An exception in one line; also one that cannot be turned into text."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception as second:
+        text = f"(its text raised {type(second).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,171 @@
+"""Plays an `Environment` at random, in its own compiled step, and looks at it."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+from gymnasium import spaces
+
+from kerasrl2.envs._check_play import HUGE, SLOW
+from kerasrl2.envs._check_report import described
+from kerasrl2.envs._spaces import codec
+
+_FIELDS = "observation", "next_observation", "reward", "terminated", "truncated"
+
+
+def play(env, steps, seed, report):
+    """Takes `steps` random steps in each copy of an `Environment`.
+
+    Args:
+        env: `Environment`; it is left in the middle of its episodes.
+        steps: Integer.
+        seed: Integer.
+        report: `Report`, which gets what is found.
+    """
+    reset, step = (
+        tf.function(method, jit_compile=env.in_graph, autograph=False)
+        for method in (env.reset, env.step)
+    )
+    actions = _actions(env, min(steps, 1_000), seed)
+    where = "reset"
+    try:
+        with env.errors():
+            state, first = reset(tf.constant([seed, 0]))
+        if not _fits(env, "the first observation", first, report):
+            return
+        lengths, length, seconds = [], np.zeros(env.num_envs, int), []
+        for number in range(1, steps + 1):
+            where = f"step {number}"
+            start = time.perf_counter()
+            with env.errors():
+                action = tf.constant(actions[number % len(actions)])
+                state, after = step(state, action, tf.constant([seed, number]))
+            seconds.append(time.perf_counter() - start)
+            if number == 1 and not _look_at_kinds(env, after, report):
+                return
+            _look_at(env, after, where, report)
+            length += 1
+            ended = after.terminated.numpy() | after.truncated.numpy()
+            lengths += length[ended].tolist()
+            length[ended] = 0
+        where = "reset"
+        with env.errors():
+            again = reset(tf.constant([seed, 0]))[1]
+    except Exception as error:
+        report.error(
+            f"it raised {described(error)}",
+            where,
+            "mend the environment; where XLA cannot compile it, use operations with "
+            "static shapes only",
+        )
+        return
+    if not np.array_equal(first, again):
+        report.warning(
+            "one seed gives different first observations",
+            "reset",
+            "draw with the stateless functions, `tf.random.stateless_uniform`, and "
+            "the given seed",
+        )
+    _judge(env, lengths, steps, np.median(seconds), report)
+
+
+def _actions(env, count, seed):
+    """`[count, N, ...]`, random."""
+    env.action_space.seed(seed)
+    sampled = [
+        [env.action_space.sample() for _ in range(env.num_envs)] for _ in range(count)
+    ]
+    discrete = isinstance(env.action_space, spaces.Discrete)
+    return np.array(sampled, np.int32 if discrete else np.float32)
+
+
+def _fits(env, name, value, report):
+    """Whether shape and dtype are those of the space."""
+    layout = codec(env.observation_space, "observation")
+    shape = (env.num_envs, *layout.shape)
+    if tuple(value.shape) == shape and value.dtype.as_numpy_dtype == layout.dtype:
+        return True
+    report.error(
+        f"{name} has shape {tuple(value.shape)} and dtype {value.dtype.name}; its "
+        f"space says {shape} and {layout.dtype}",
+        "",
+        "let `observe` return what `observation_space` says, for all copies at once",
+    )
+    return False
+
+
+def _look_at_kinds(env, after, report):
+    """Whether all fields of a `TimeStep` have the right shapes and dtypes."""
+    fits = True
+    for name in _FIELDS[:2]:
+        fits &= _fits(env, f"`{name}`", getattr(after, name), report)
+    for name in _FIELDS[2:]:
+        value = getattr(after, name)
+        dtype = tf.float32 if name == "reward" else tf.bool
+        if tuple(value.shape) != (env.num_envs,) or value.dtype != dtype:
+            fits = False
+            report.error(
+                f"`{name}` has shape {tuple(value.shape)} and dtype {value.dtype.name}",
+                "step 1",
+                f"return shape {(env.num_envs,)} and dtype {dtype.name}",
+            )
+    return fits
+
+
+def _look_at(env, after, where, report):
+    space = env.observation_space
+    for name in _FIELDS[:2]:
+        value = getattr(after, name).numpy()
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            report.error(
+                f"`{name}` holds {value[~np.isfinite(value)][0]}",
+                where,
+                "find the division by zero or overflow; `tf.where` does not stop the "
+                "branch that is not taken",
+                kind="finite observation",
+            )
+        elif not all(map(space.contains, value)):
+            report.warning(
+                f"`{name}` is not in {space}",
+                where,
+                "declare bounds that hold, or clip; training uses the value as it is",
+                kind="outside",
+            )
+    reward = after.reward.numpy()
+    if not np.isfinite(reward).all():
+        report.error(
+            f"the reward is {reward[~np.isfinite(reward)][0]}",
+            where,
+            "find the division by zero or overflow",
+            kind="finite reward",
+        )
+    elif np.abs(reward).max() > HUGE:
+        report.warning(
+            f"the reward {np.abs(reward).max():.3g} is huge",
+            where,
+            "scale or clip it, or train with `normalize_rewards=True`; losses are "
+            "squares and overflow",
+            kind="huge reward",
+        )
+
+
+def _judge(env, lengths, steps, seconds, report):
+    if len(lengths) > 1 and set(lengths) == {1}:
+        report.warning(
+            "all episodes end on their first step",
+            "step 1",
+            "if that is not meant, look at how `terminated` is computed",
+        )
+    if not lengths and getattr(env, "max_episode_steps", None) is None:
+        report.warning(
+            f"no episode ended within {steps} steps, and there is no time limit",
+            "",
+            "give it `max_episode_steps`; without ends no return is logged and an "
+            "evaluation does not come back",
+        )
+    if seconds > SLOW:
+        report.note(
+            f"a step takes {1e3 * seconds:.0f} ms (median)",
+            "",
+            "look for operations that the number of copies does not need",
+        )

@@ -1,0 +1,209 @@
+"""Gymnasium environments in processes of their own: they may hang or die."""
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from pathlib import Path
+
+import gymnasium
+from gymnasium.vector.utils import CloudpickleWrapper
+
+from kerasrl2.envs._lockstep import Lockstep
+from kerasrl2.envs._spaces import check_equal_spaces
+
+_PROGRAM = Path(__file__).with_name("_worker.py")
+_PATIENCE = 5.0  # seconds for `close`
+
+
+class LostError(RuntimeError):
+    """A process that did not answer in time, or ended."""
+
+
+class RemoteError(Exception):
+    """The traceback of an exception in another process, as its `__cause__`."""
+
+
+class RemoteEnv:
+    """One `gymnasium.Env` in a process of its own.
+
+    What takes time is asked for in one call and fetched in another, so that several
+    environments work side by side.
+
+    Args:
+        factory: Callable without arguments that returns a new `gymnasium.Env`.
+        time_limit: Float, seconds for an answer, or None.
+    """
+
+    def __init__(self, factory, time_limit):
+        self.time_limit, self._asked, self._deadline = time_limit, 0, None
+        self._restarted = None  # what the `reset` after the last `step` returned
+        self._connection, other = multiprocessing.Pipe()
+        with other:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", _PROGRAM, str(other.fileno()), str(os.getpid())],
+                pass_fds=[other.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for this process alone
+            )
+        self.kill = weakref.finalize(self, _kill, self.process, self._connection)
+        self._send(sys.path)
+        self._send(CloudpickleWrapper(factory))
+        self._asked = 1
+
+    def meet(self):
+        """Waits, without a limit, until the environment is made; fetches its spaces."""
+        self.observation_space, self.action_space, self.name = self._answer()
+
+    def ask(self, command, *arguments):
+        """Begins `"reset"` or `"step"`."""
+        self._deadline = None
+        if self.time_limit is not None:
+            self._deadline = time.monotonic() + self.time_limit
+        self._send((command, *arguments))
+        self._asked, self._restarted = self._asked + 1, None
+
+    def step(self, action):
+        """What `step` returned, which was asked for."""
+        result, self._restarted = self._answer()
+        return result
+
+    def reset(self, *, seed=None):
+        """What `reset` returned: asked for, or made with the last step."""
+        if self._restarted is None:
+            return self._answer()
+        (good, value), self._restarted = self._restarted, None
+        return value if good else _raise(*value)
+
+    def close(self):
+        """Closes the environment and ends its process, whatever it does."""
+        try:
+            if self.process.poll() is None and self.kill.alive:
+                self.time_limit = min(self.time_limit or _PATIENCE, _PATIENCE)
+                self.ask("close")
+                self._answer()
+        except LostError:
+            pass
+        finally:
+            self.kill()
+
+    def _send(self, message):
+        """Sends it; if the process has ended, who fetches the answer hears of it."""
+        try:
+            with contextlib.suppress(OSError):
+                self._connection.send(message)
+        except BaseException:  # perhaps half sent
+            self.kill()
+            raise
+
+    def _answer(self):
+        """The latest answer; those that nobody fetched after a failure are dropped."""
+        while self._asked:
+            good, value = self._receive()
+            self._asked -= 1
+        return value if good else _raise(*value)
+
+    def _receive(self):
+        left = None
+        if self._deadline is not None:
+            left = max(0.0, self._deadline - time.monotonic())
+        try:
+            if self._connection.poll(left):
+                return self._connection.recv()
+        except (EOFError, OSError):
+            raise LostError(
+                f"Expected an answer. Received: the end of its process "
+                f"({_manner(self.process)}). Look for what crashes it: native code, "
+                "memory, `os._exit`."
+            ) from None
+        except BaseException:  # an interrupt; perhaps half received
+            self.kill()
+            raise
+        raise LostError(
+            f"Expected an answer within time_limit={self.time_limit} seconds. "
+            "Received: none. All processes were ended. Mend what hangs, or give a "
+            "larger `time_limit`."
+        )
+
+
+class ProcessLockstep(Lockstep):
+    """`Lockstep` of environments that live in processes of their own, side by side.
+
+    A process that hangs or ends takes the others with it: all are ended, and only
+    `close` may follow.
+
+    Args:
+        env: String or callable, as for `GymnasiumEnvironment`.
+        num_envs: Integer, `N`.
+        time_limit: Float, seconds a step or a reset of all may take, or None.
+        kwargs: Dictionary, keywords for making an environment.
+    """
+
+    def __init__(self, env, num_envs, time_limit, kwargs):
+        if os.name != "posix":
+            raise ValueError(
+                "Expected Linux or macOS for `subprocess=True`. "
+                f"Received: {sys.platform}. Leave it out."
+            )
+        remote, factory = [], _factory(env, kwargs)
+        try:
+            remote += [RemoteEnv(factory, time_limit) for _ in range(num_envs)]
+            for one in remote:
+                one.meet()
+            check_equal_spaces(remote)
+        except BaseException:
+            for one in remote:
+                one.kill()
+            raise
+        super().__init__(env if isinstance(env, str) else remote[0].name, remote)
+
+    def _begin_reset(self, env, seed, action_seed):
+        super()._begin_reset(env, seed, action_seed)
+        env.ask("reset", seed, action_seed)
+
+    def _begin_steps(self, actions):
+        for env, action in zip(self.envs, actions, strict=True):
+            env.ask("step", action)
+
+    def _what(self, error):
+        if not isinstance(error, LostError):
+            return super()._what(error)
+        for env in self.envs:
+            env.kill()
+        self.closed = True
+        return f"was lost: {error}"
+
+
+def _factory(env, kwargs):
+    """Callable that makes an environment, also where `env` is not registered."""
+    if not isinstance(env, str):
+        return functools.partial(env, **kwargs)
+    kwargs = {"disable_env_checker": True, **kwargs}
+    return functools.partial(gymnasium.make, gymnasium.registry.get(env, env), **kwargs)
+
+
+def _raise(error, text):
+    raise error from RemoteError(f"\n{text}")
+
+
+def _kill(process, connection):
+    connection.close()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)  # with what it has started itself
+    process.wait()
+
+
+def _manner(process):
+    """How a process ended, in words."""
+    try:
+        code = process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        return "still ending"
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"

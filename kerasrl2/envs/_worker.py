@@ -1,0 +1,127 @@
+"""Program of a process that runs one Gymnasium environment; imports no TensorFlow.
+
+Started as a file by `_subprocess`, with the number of an inherited socket and that of
+the parent process. First it gets the parent's module path and a callable that makes
+the environment, then commands. Each gets one answer: `(True, value)` or
+`(False, (exception, traceback as text))`.
+"""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+
+import gymnasium
+import numpy as np
+
+
+def serve(connection):
+    """Carries out commands until it is told to close or the parent is gone."""
+    try:
+        sys.path[:] = connection.recv()
+        env = _make(connection)
+        while env is not None:
+            command, *arguments = connection.recv()
+            _answer(connection, COMMANDS[command], env, *arguments)
+            if command == "close":
+                return
+    except (EOFError, OSError):  # the parent has ended
+        os._exit(1)
+
+
+def _make(connection):
+    """The environment, or None if it could not be made."""
+    factory, made = connection.recv_bytes(), []
+
+    def make():
+        env = ForkingPickler.loads(factory)()
+        if not isinstance(env, gymnasium.Env):
+            raise ValueError(f"Expected a `gymnasium.Env`. Received: {env!r}")
+        made.append(env)
+        return env.observation_space, env.action_space, _name(env)
+
+    good = _answer(connection, make)
+    return made[0] if good else None
+
+
+def _answer(connection, function, *arguments):
+    """Sends what `function` returns or raises; returns whether it returned."""
+    try:
+        good, answer = True, ForkingPickler.dumps((True, function(*arguments)))
+    except BaseException as error:
+        good, answer = False, ForkingPickler.dumps((False, _portable(error)))
+    connection.send_bytes(answer)
+    return good
+
+
+def _name(env):
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
+def _reset(env, seed, action_seed):
+    env.action_space.seed(action_seed)
+    return _without_info(env.reset(seed=seed))
+
+
+def _step(env, action):
+    """`(result of step, result of reset or None)`, as an exception where one raised."""
+    result = _without_info(env.step(action))
+    if not (isinstance(result, tuple) and len(result) == 5 and _ends(*result[2:4])):
+        return result, None
+    try:
+        return result, (True, _without_info(env.reset(seed=None)))
+    except Exception as error:
+        return result, (False, _portable(error))
+
+
+def _ends(*flags):
+    """Whether a flag is true; what is no flag is for the parent to refuse."""
+    arrays = [np.asarray(flag) for flag in flags]
+    fit = all(array.shape == () and array.dtype.kind == "b" for array in arrays)
+    return fit and any(arrays)
+
+
+def _without_info(result):
+    """`info` is not used, and need not be fit to travel."""
+    if isinstance(result, tuple) and len(result) in (2, 5):
+        return (*result[:-1], {})
+    return result
+
+
+def _close(env):
+    env.close()
+
+
+COMMANDS = {"reset": _reset, "step": _step, "close": _close}
+
+
+def _portable(error):
+    """An exception that can travel, and its traceback."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        if not isinstance(error, Exception):  # such as `SystemExit`: not the parent's
+            raise TypeError
+        ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:
+        try:
+            message = f"{type(error).__name__}: {error}"
+        except Exception:
+            message = type(error).__name__
+        error = RuntimeError(message)
+    return error, text
+
+
+def _end_with_the_parent(parent):
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    descriptor, parent = map(int, sys.argv[1:])
+    watch = threading.Thread(target=_end_with_the_parent, args=[parent], daemon=True)
+    watch.start()
+    serve(Connection(descriptor))

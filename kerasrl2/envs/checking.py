@@ -1,0 +1,238 @@
+"""Looks for faults of environments before an agent is trained on them."""
+
+import warnings
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
+
+from kerasrl2._checks import check_positive_integer
+from kerasrl2.envs import _check_tensors
+from kerasrl2.envs._check_play import Player
+from kerasrl2.envs._check_report import Finding, Report, described
+from kerasrl2.envs._spaces import CODECS
+from kerasrl2.envs.core import Environment
+from kerasrl2.envs.registry import ids, make, make_single
+
+__all__ = ["Finding", "check"]
+
+_GYMNASIUM = "Gymnasium's checker: "
+# Parts of what Gymnasium's checker refuses though training works, and its advice.
+_NO_OBSTACLE = {
+    "share an object": "training copies what it gets; return `copy()`s for others",
+    "determinis": "let all chance come from `self.np_random`",
+    "not equivalent": "let all chance come from `self.np_random`",
+    "random": "begin `reset` with `super().reset(seed=seed)`",
+    "seed": "begin `reset` with `super().reset(seed=seed)`",
+    "`options`": "give `reset` the keyword `options=None`",
+    "truncates after 1 step": "look at the time limit",
+}
+_ADVICE = "see https://gymnasium.farama.org/introduction/create_custom_env/"
+
+
+def check(env, steps=1_000, seed=0):
+    """Faults of an environment, found by Gymnasium's checker and by random play.
+
+    Looks for: exceptions; observations outside of their space, of another shape or
+    dtype, NaN or infinite; rewards that are no numbers, not finite or huge; end flags
+    that are no Booleans; spaces that change or that no agent can use; returned arrays
+    that change later; episodes that end at once or never; chance that no seed governs;
+    slow steps. An environment that hangs hangs the check as well: Ctrl-C shows where,
+    and `make(..., subprocess=True, time_limit=30.0)` guards training against it.
+
+    Args:
+        env: As for `make`: an id, a callable that returns a new `gymnasium.Env`, one
+            `gymnasium.Env`, or an `Environment`. One `gymnasium.Env` is left in the
+            middle of an episode; others are made here and closed.
+        steps: Integer >= 1, steps of random play.
+        seed: Integer, of environment and actions.
+
+    Returns:
+        List of `Finding`, errors first. Empty if nothing was found.
+
+    Raises:
+        ValueError: There is no such environment.
+
+    Example:
+    >>> check("CartPole-v1", steps=100)
+    []
+    >>> class Silent(gymnasium.Env):
+    ...     observation_space = spaces.Box(0.0, 1.0, [1], np.float32)
+    ...     action_space = spaces.Discrete(2)
+    ...
+    ...     def reset(self, seed=None, options=None):
+    ...         super().reset(seed=seed)
+    ...         return np.zeros(1, np.float32), {}
+    ...
+    ...     def step(self, action):
+    ...         return np.zeros(1, np.float32), float("nan"), False, False, {}
+    >>> finding = check(Silent, steps=10)[0]
+    >>> finding.severity, finding.what
+    ('error', 'the reward is nan')
+    """
+    check_positive_integer("steps", steps)
+    report = Report()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if isinstance(env, Environment) or (
+            isinstance(env, str) and (env in ids() or env.startswith("ALE/"))
+        ):
+            _check_tensors.play(make(env), steps, seed, report)
+        else:
+            _check_gymnasium(env, steps, seed, report)
+    for warning in caught:  # Gymnasium's wrappers warn through this as well
+        text = str(warning.message)
+        if "WARN: " in text:
+            _take_warning(text.split("WARN: ")[1].removesuffix("\x1b[0m"), report)
+    return report.sorted()
+
+
+def _check_gymnasium(env, steps, seed, report):
+    given = isinstance(env, gymnasium.Env)
+    try:
+        first = make_single(env)
+        second = first if given else make_single(env)
+    except Exception as error:
+        known = ValueError, ImportError, gymnasium.error.Error
+        if not callable(env) and isinstance(error, known):
+            raise  # no such environment
+        report.error(f"making it raised {described(error)}", "", "mend its constructor")
+        return
+    try:
+        if not given and first is second:
+            report.error(
+                "the callable returns the same environment twice",
+                "",
+                "return a new environment at each call; each copy needs its own",
+            )
+        _check_spaces(first, second, report)
+        Player(first, report).play(steps, seed)
+        if not report.has_errors():
+            _compare_runs(first, second, seed, report)
+        _run_gymnasiums_checker(second, report)
+    finally:
+        if not given:
+            _close(first, report)
+            _close(second, report)
+
+
+def _check_spaces(first, second, report):
+    for name in ("observation_space", "action_space"):
+        space = getattr(first, name)
+        if space != getattr(second, name):
+            report.error(
+                f"two copies have different `{name}`s: {space} and "
+                f"{getattr(second, name)}",
+                "",
+                "give all copies one space; a wrapper can pad what differs",
+            )
+        if not isinstance(space, tuple(CODECS)):
+            report.error(
+                f"no agent knows the `{name}` {space}", "", _wrapper(name, space)
+            )
+    action = first.action_space
+    if isinstance(action, spaces.Box):
+        if not np.issubdtype(action.dtype, np.floating):
+            report.error(
+                f"no agent knows the integer `action_space` {action}",
+                "",
+                "declare a `Discrete` or a floating-point `Box` space of actions",
+            )
+        elif not action.is_bounded():
+            report.warning(
+                f"the `action_space` {action} has no bounds",
+                "",
+                'give it finite ones, or choose `distribution="gaussian"`',
+            )
+
+
+def _wrapper(name, space):
+    """What to do about a space of an unsupported type."""
+    if name == "observation_space":
+        return "wrap it: `gymnasium.wrappers.FlattenObservation(env)` gives a `Box`"
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        return (
+            "number all combinations: `gymnasium.wrappers.TransformAction` with a "
+            "`Discrete` space and, for instance, `numpy.unravel_index`"
+        )
+    return "wrap it: `gymnasium.wrappers.TransformAction` to a `Box` or `Discrete`"
+
+
+def _compare_runs(first, second, seed, report):
+    """Whether one seed gives one run, in the same copy and in another."""
+    actions = [_sample(first.action_space, seed + i) for i in range(10)]
+    runs = [_run(env, seed, actions) for env in (first, second)]
+    starts = [run[0] for run in runs]
+    if not np.array_equal(*starts, equal_nan=starts[0].dtype.kind in "fc"):
+        report.warning(
+            f"`reset(seed={seed})` gives different first observations",
+            "reset",
+            "begin `reset` with `super().reset(seed=seed)` and let all chance come "
+            "from `self.np_random`; until then no run can be repeated",
+        )
+        return
+    lengths = {len(run) for run in runs}
+    if len(lengths) > 1 or not all(map(np.array_equal, *runs)):
+        report.warning(
+            "the same seed and actions give different steps",
+            "",
+            "let all chance come from `self.np_random`; until then no run can be "
+            "repeated",
+        )
+
+
+def _sample(space, seed):
+    space.seed(seed)
+    return space.sample()
+
+
+def _run(env, seed, actions):
+    """Observations and rewards of one episode, at most as long as `actions`."""
+    observation, _ = env.reset(seed=seed)
+    values = [np.array(observation)]
+    for action in actions:
+        observation, reward, terminated, truncated, _ = env.step(action)
+        values += [np.array(observation), np.array(reward)]
+        if terminated or truncated:
+            break
+    return values
+
+
+def _run_gymnasiums_checker(env, report):
+    try:
+        check_env(env, skip_render_check=True, skip_close_check=True)
+    except (AssertionError, gymnasium.error.Error) as error:
+        text = " ".join(str(error).split())
+        for part, advice in _NO_OBSTACLE.items():
+            if part in text:
+                report.warning(_GYMNASIUM + text, "", advice)
+                return
+        report.error(_GYMNASIUM + text, "", _ADVICE)
+    except Exception as error:
+        if not report.has_errors():  # else it is likely the same again
+            report.error(_GYMNASIUM + described(error), "", "see the traceback")
+
+
+def _take_warning(text, report):
+    """What Gymnasium warns of as a finding, but for what has no effect on training."""
+    text = " ".join(text.split())
+    if "different from the unwrapped version" in text:
+        return
+    if "observation space" in text and "infinity" in text:
+        return  # observations are scaled by what is seen, not by the bounds
+    advice = _ADVICE
+    if "symmetric and normalized" in text:
+        advice = "agents rescale to the bounds: nothing to do"
+        report.note(_GYMNASIUM + text, "", advice)
+        return
+    report.warning(_GYMNASIUM + text, "", advice)
+
+
+def _close(env, report):
+    try:
+        env.close()
+    except Exception as error:
+        report.error(
+            f"`close` raised {described(error)}", "close", "let `close` pass twice"
+        )

@@ -1,0 +1,186 @@
+"""Checkpoints of whole runs, and going on from them."""
+
+import importlib.metadata
+import json
+import time
+import warnings
+
+import keras
+
+from kerasrl2._checks import check_positive_integer
+from kerasrl2.errors import CheckpointError
+from kerasrl2.training.checkpoints import CheckpointStore
+
+_PACKAGES = "kerasrl2", "tensorflow", "keras", "gymnasium", "numpy"
+
+
+class TrainingCheckpoint(keras.callbacks.Callback):
+    """Keeps checkpoints from which `fit(..., resume=True)` continues exactly.
+
+    A checkpoint holds everything a run is made of: weights, target networks, all
+    optimizer state, the replay buffer with its priorities and schedules, running
+    statistics, random seeds and counters, environments written in TensorFlow with their
+    unfinished episodes, and the history. A run that was killed and resumed ends with
+    the same bits as one that was not.
+
+    - Environments in Python (Gymnasium) cannot be stored: they begin new episodes.
+    - Callbacks of yours begin anew, unless they have `get_state()`, which returns what
+      JSON can hold, and `set_state(state)`, called after `on_train_begin`.
+    - With Ctrl-C or SIGTERM one more checkpoint is written first.
+
+    Args:
+        directory: String or path, of one run.
+        every: Integer or None, env steps between checkpoints; None writes one at the
+            end of each epoch. They are written at the next end of a block, about twice
+            a second at most.
+        keep: Integer >= 1, how many of the newest to keep.
+        buffer: Boolean, also the replay buffer. Without it checkpoints are small, but a
+            resumed run is another one: it fills the buffer anew with its own policy
+            before it learns on.
+
+    Attributes:
+        store: The `CheckpointStore`; its `reports` give bytes and seconds.
+
+    Example:
+    >>> import tempfile
+    >>> import kerasrl2 as krl
+    >>> directory = tempfile.mkdtemp()
+    >>> def train(steps):
+    ...     agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    ...     agent.fit(
+    ...         "CartPole-v1", steps=steps, epochs=2, verbose=0,
+    ...         checkpoint_dir=directory, resume=True,
+    ...     )
+    ...     return agent
+    >>> int(train(400).env_steps), int(train(800).env_steps)
+    (400, 800)
+    """
+
+    def __init__(self, directory, every=None, keep=3, buffer=True):
+        super().__init__()
+        if every is not None:
+            check_positive_integer("every", every)
+        self.every, self.buffer = every, buffer
+        self.store = CheckpointStore(directory, keep)
+        self._written = 0  # env steps at the latest one
+
+    def find(self, resume):
+        """The `Checkpoint` to resume from or None; there must be none otherwise."""
+        if resume:
+            return self.store.find()
+        if self.store.paths():
+            raise ValueError(
+                f"Expected `checkpoint_dir` without checkpoints, or `resume=True` to "
+                f"go on from them. Received: {self.store.directory} with "
+                f"{len(self.store.paths())} checkpoints."
+            )
+        return None
+
+    def save_if_due(self, loop, progress, epoch_ended):
+        """Writes a checkpoint if it is the time."""
+        due = epoch_ended
+        if self.every is not None:
+            due = int(loop.agent.env_steps) - self._written >= self.every
+        if due or progress.begin == progress.iterations:
+            self.save(loop, progress)
+
+    def save(self, loop, progress):
+        """Writes a checkpoint."""
+        env_steps = int(loop.agent.env_steps)
+        manifest = {
+            "algorithm": type(loop.agent).__name__,
+            "environment": loop.env.id,
+            "num_envs": loop.env.num_envs,
+            "seed": loop.agent.seed,
+            "settings": _settings(loop.agent),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "progress": progress.state(),
+        }
+        self.store.write(env_steps, self._variables(loop), manifest)
+        self._written = env_steps
+
+    def restore(self, checkpoint, loop, progress):
+        """Puts a run where a checkpoint stands."""
+        manifest = checkpoint.manifest
+        for name, present in [
+            ("algorithm", type(loop.agent).__name__),
+            ("environment", loop.env.id),
+            ("num_envs", loop.env.num_envs),
+        ]:
+            if manifest[name] != present:
+                raise CheckpointError(
+                    f"Expected to resume {checkpoint.path} with {name} "
+                    f"{manifest[name]!r}. Received: {present!r}."
+                )
+        optional = ["buffer", "plan"] if hasattr(loop.agent, "buffer") else []
+        self.store.restore(checkpoint, self._variables(loop, True), optional)
+        if not loop.env.in_graph:
+            loop.restart_episodes()
+        progress.set_state(manifest["progress"])
+        self._written = manifest["env_steps"]
+        _warn_of_changes(checkpoint, _settings(loop.agent))
+
+    def _variables(self, loop, buffer=False):
+        variables = loop.checkpoint_variables()
+        stored = getattr(loop.agent, "buffer", None)
+        if stored is None:
+            return variables
+        if not (self.buffer or buffer):
+            rooms = {name: name.partition("/")[0] for name in variables}
+            return {n: v for n, v in variables.items() if rooms[n] != "plan"}
+        named = {f"buffer/{i}/rows": v for i, v in enumerate(stored.variables)}
+        return {**variables, **named}
+
+
+def checkpoint_of(callbacks, directory, every, resume):
+    """The `TrainingCheckpoint` of a call of `fit` and what it resumes from.
+
+    Args:
+        callbacks: List of callbacks or None; may hold the `TrainingCheckpoint`.
+        directory: String, path or None.
+        every: Integer or None, with `directory`.
+        resume: Boolean.
+
+    Returns:
+        `(TrainingCheckpoint, Checkpoint)`, each may be None.
+    """
+    given = [c for c in callbacks or [] if isinstance(c, TrainingCheckpoint)]
+    if len(given) + (directory is not None) > 1:
+        raise ValueError(
+            "Expected one `TrainingCheckpoint`, or `checkpoint_dir` instead. "
+            f"Received: {len(given)} and checkpoint_dir={directory!r}"
+        )
+    if not given and directory is None:
+        if resume or every is not None:
+            raise ValueError(
+                "Expected `checkpoint_dir` with `resume` and `checkpoint_every`. "
+                f"Received: resume={resume}, checkpoint_every={every}"
+            )
+        return None, None
+    checkpoint = given[0] if given else TrainingCheckpoint(directory, every)
+    return checkpoint, checkpoint.find(resume)
+
+
+def _settings(agent):
+    """The agent's plain settings, as JSON gives them back."""
+    plain = {
+        name: value
+        for name, value in agent.get_config().items()
+        if isinstance(value, bool | int | float | str | None) and name != "name"
+    }
+    return json.loads(json.dumps(plain))
+
+
+def _warn_of_changes(checkpoint, settings):
+    stored = checkpoint.manifest["settings"]
+    changed = [
+        f"{name}={settings[name]!r} (was {stored[name]!r})"
+        for name in sorted(set(stored) & set(settings))
+        if stored[name] != settings[name]
+    ]
+    if changed:
+        warnings.warn(
+            f"Resuming {checkpoint.path} with other settings: {', '.join(changed)}.",
+            stacklevel=4,
+        )

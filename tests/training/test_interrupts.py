@@ -1,0 +1,112 @@
+"""Ctrl-C and SIGTERM, and processes that are killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from kerasrl2.training.interrupts import SIGNALS, Interrupts
+from tests.training.runs import digest, make, state_of, train
+
+
+class Signal(keras.callbacks.Callback):
+    """Sends this process a signal after some steps."""
+
+    def __init__(self, number, steps=80):
+        super().__init__()
+        self.number, self.steps = number, steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        if logs["env_steps"] >= self.steps:
+            self.steps = float("inf")
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+)
+def test_a_checkpoint_is_written_first(number, error, tmp_path):
+    before = [signal.getsignal(n) for n in SIGNALS]
+    whole = make("a2c", "CartPole-v1", xla=False)
+    history = train(whole, "CartPole-v1", 200)
+    stopped = make("a2c", "CartPole-v1", xla=False)
+    with pytest.raises(error) as caught:
+        train(stopped, "CartPole-v1", 200, tmp_path, 10**9, callbacks=[Signal(number)])
+    if error is SystemExit:
+        assert caught.value.code == 143
+    assert [signal.getsignal(n) for n in SIGNALS] == before
+    steps = int(stopped.env_steps)
+    assert 80 <= steps < 200
+    assert [p.name for p in tmp_path.iterdir()] == [f"checkpoint-{steps:012d}"]
+    resumed = make("a2c", "CartPole-v1", xla=False)
+    np.testing.assert_equal(train(resumed, "CartPole-v1", 200, tmp_path), history)
+    for a, b in zip(state_of(whole).values(), state_of(resumed).values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_without_checkpoints_it_interrupts_all_the_same():
+    agent = make("a2c", "CartPole-v1", xla=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(agent, "CartPole-v1", 200, callbacks=[Signal(signal.SIGINT)])
+    assert 80 <= int(agent.env_steps) < 200
+    train(agent, "CartPole-v1", 40)
+
+
+def test_a_second_signal_is_not_held_back():
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_other_threads_have_no_handlers():
+    agent, failures = make("a2c", "CartPole-v1", xla=False), []
+
+    def fit():
+        try:
+            train(agent, "CartPole-v1", 40)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    thread.join()
+    assert not failures
+    assert int(agent.env_steps) == 40
+
+
+def run(directory, steps, *options):
+    """Starts `tests.training.runs` and waits until it has imported everything."""
+    command = [sys.executable, "-m", "tests.training.runs", "a2c", "CartPole-v1"]
+    command += [str(directory), str(steps), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n", process.stderr.read().decode()
+    return process
+
+
+def test_a_killed_process_loses_nothing_but_time(tmp_path):
+    """SIGKILL at random moments, also while a checkpoint is written."""
+    steps, moments = 6_000, random.Random(0)
+    whole = make("a2c", "CartPole-v1")
+    history = train(whole, "CartPole-v1", steps)
+    for _ in range(3):
+        process = run(tmp_path, steps, "--every", "50")
+        time.sleep(moments.uniform(0.5, 4.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = run(tmp_path, steps, "--every", "50")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    result = json.loads((tmp_path / "result.json").read_text())
+    np.testing.assert_equal(result["history"], history)
+    assert result["digest"] == digest(whole)

@@ -1,0 +1,263 @@
+"""Runs that go on from checkpoints end like those that were never stopped."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from kerasrl2 import agents, envs
+from kerasrl2.callbacks import RecordEpisodes, TrainingCheckpoint
+from kerasrl2.errors import CheckpointError
+from tests.training.runs import EPOCHS, fitting, make, state_of, train
+
+STEPS = {"ppo": 1024, "a2c": 320, "dqn": 320, "rainbow": 320}
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends a run in the middle of things, as an exception of the user's would."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        if logs["env_steps"] >= self.steps:
+            raise KeyError("stopped")
+
+
+def interrupted(algorithm, env_id, directory, steps, stop, every, **knobs):
+    """A run stopped at `stop` steps, and its history when it was resumed by another."""
+    first = make(algorithm, env_id, **knobs)
+    with pytest.raises(KeyError, match="stopped"):
+        train(first, env_id, steps, directory, every, callbacks=[StopAt(stop)])
+    assert int(first.env_steps) < steps
+    resumed = make(algorithm, env_id, **{"seed": 99, **knobs})
+    history = train(resumed, env_id, steps, directory, every)
+    return resumed, history
+
+
+def assert_same(agent, history, other, other_history):
+    for (name, a), b in zip(
+        state_of(agent).items(), state_of(other).values(), strict=True
+    ):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    np.testing.assert_equal(history, other_history)
+
+
+@pytest.mark.parametrize("algorithm", sorted(agents.ALGORITHMS))
+def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
+    """Another seed is given to the second agent: it takes over the first one's."""
+    steps = STEPS[algorithm]
+    whole = make(algorithm, "CartPole-v1")
+    history = train(whole, "CartPole-v1", steps)
+    resumed, again = interrupted(
+        algorithm, "CartPole-v1", tmp_path, steps, steps * 0.6, every=steps // 10
+    )
+    assert int(resumed.env_steps) == steps
+    assert len(again["return"]) == EPOCHS
+    assert_same(whole, history, resumed, again)
+
+
+@pytest.mark.parametrize("env_id", envs.ids())
+def test_every_environment_goes_on_bit_for_bit(env_id, tmp_path):
+    """In the middle of an epoch and of episodes."""
+    knobs = {"xla": False, "normalize_observations": "Grid" not in env_id}
+    whole = make("a2c", env_id, **knobs)
+    history = train(whole, env_id, 200)
+    resumed, again = interrupted("a2c", env_id, tmp_path, 200, 90, every=10, **knobs)
+    assert_same(whole, history, resumed, again)
+
+
+def test_the_harness_sees_what_a_checkpoint_lacks(tmp_path, monkeypatch):
+    """Without the environments' state the same comparison fails."""
+    from kerasrl2.training.loop import CompiledLoop
+
+    complete = CompiledLoop.checkpoint_variables
+
+    def incomplete(self):
+        return {
+            name: variable
+            for name, variable in complete(self).items()
+            if not name.startswith("loop/") or variable.shape.rank == 0
+        }
+
+    whole = make("a2c", "CartPole-v1", xla=False)
+    history = train(whole, "CartPole-v1", 200)
+    monkeypatch.setattr(CompiledLoop, "checkpoint_variables", incomplete)
+    resumed, again = interrupted(
+        "a2c", "CartPole-v1", tmp_path, 200, 90, every=10, xla=False
+    )
+    with pytest.raises(AssertionError):
+        assert_same(whole, history, resumed, again)
+
+
+def test_a_prioritized_buffer_goes_on_with_its_schedule(tmp_path):
+    knobs = {"prioritized": True, "n_step": 3, "xla": False}
+    whole = make("dqn", "CartPole-v1", **knobs)
+    history = train(whole, "CartPole-v1", 240)
+    assert history["beta"][0] < history["beta"][-1] == 1.0
+    resumed, again = interrupted(
+        "dqn", "CartPole-v1", tmp_path, 240, 150, every=30, **knobs
+    )
+    assert_same(whole, history, resumed, again)
+
+
+def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(tmp_path):
+    whole = make("a2c", "CartPole-v1", xla=False)
+    train(whole, "CartPole-v1", 200, epochs=4)
+    train(make("a2c", "CartPole-v1", xla=False), "CartPole-v1", 100, tmp_path, epochs=2)
+    longer = make("a2c", "CartPole-v1", xla=False)
+    history = train(longer, "CartPole-v1", 200, tmp_path, epochs=4)
+    for a, b in zip(whole.weights, longer.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert history["env_steps"] == [50, 100, 150, 200]
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    first = make("a2c", "CartPole-v1", xla=False)
+    history = train(first, "CartPole-v1", 80, tmp_path)
+    second = make("a2c", "CartPole-v1", xla=False)
+    assert_same(first, history, second, train(second, "CartPole-v1", 80, tmp_path))
+
+
+def test_a_gymnasium_run_begins_new_episodes_and_says_so(tmp_path, capsys):
+    def run(steps, **options):
+        agent = make("dqn", "CartPole-v1", xla=False)
+        train(agent, "CartPole-v1", steps, tmp_path, 20, "gymnasium", **options)
+        return agent
+
+    run(100, epochs=2)
+    agent = run(200, verbose=2)
+    told = capsys.readouterr().out
+    assert "resumed at 100 steps" in told
+    assert "CartPole-v1 begins new episodes" in told
+    assert int(agent.env_steps) == 200
+    assert int(agent.buffer.added()) == 200
+    assert int(agent.optimizer.iterations) == 200 - 64
+
+
+def test_a_resumed_gymnasium_run_does_not_repeat_its_episodes(tmp_path):
+    agent = make("a2c", "CartPole-v1", xla=False)
+    env = envs.make("CartPole-v1", num_envs=2, backend="gymnasium")
+    loop = agent.prepare(env)
+    first = loop.state.observation.numpy()
+    loop.run(3)
+    loop.restart_episodes()
+    assert int(loop.state.iteration) == 3
+    assert (loop.state.observation.numpy() != first).any()
+    loop.run(1)
+
+
+def test_without_the_buffer_it_is_filled_anew(tmp_path):
+    def run(steps):
+        agent = make("dqn", "CartPole-v1", xla=False)
+        agent.fit(
+            "CartPole-v1", steps=steps, epochs=2, verbose=0, resume=True,
+            callbacks=[TrainingCheckpoint(tmp_path, buffer=False)],
+        )  # fmt: skip
+        return agent
+
+    size = run(128).buffer.added()
+    assert int(size) == 128
+    agent = run(256)
+    assert int(agent.buffer.added()) == 128
+    assert int(agent.optimizer.iterations) == 2 * 128 - 2 * 64
+
+
+def test_callbacks_with_a_state_go_on(tmp_path):
+    class Counter(keras.callbacks.Callback):
+        blocks = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.blocks += 1
+
+        def get_state(self):
+            return {"blocks": self.blocks}
+
+        def set_state(self, state):
+            self.blocks = state["blocks"]
+
+    def run(steps, epochs):
+        counter = Counter()
+        agent = make("a2c", "CartPole-v1", xla=False)
+        options = {"epochs": epochs, "callbacks": [counter]}
+        train(agent, "CartPole-v1", steps, tmp_path, **options)
+        return counter.blocks
+
+    before = run(100, 2)
+    assert before >= 2
+    assert run(200, 4) >= before + 2
+
+
+def test_recordings_go_on_counting(tmp_path):
+    recording = RecordEpisodes("CartPole-v1", tmp_path, every_episodes=5)
+    recording._record = lambda: recordings.append(recording._episodes)
+    recordings = []
+    for episodes in (3, 4, 7):  # of one epoch so far
+        recording.on_train_batch_end(0, {"episodes": episodes})
+    state = recording.get_state()
+    other = RecordEpisodes("CartPole-v1", tmp_path, every_episodes=5)
+    other._record = lambda: recordings.append(other._episodes)
+    other.set_state(json.loads(json.dumps(state)))
+    other.on_train_batch_end(0, {"episodes": 9})
+    recording.every_epochs = None
+    other.on_epoch_end(0)
+    other.on_train_batch_end(0, {"episodes": 1})
+    assert recordings == [7, 10]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": (16,)}, r"agent/\d+/.*kernel: float32\[4, 8\] in the checkpoint, "),
+        ({"num_envs": 4}, "num_envs 2. Received: 4"),
+    ],
+)
+def test_another_network_or_number_of_environments_is_refused(
+    change, message, tmp_path
+):
+    train(make("a2c", "CartPole-v1", xla=False), "CartPole-v1", 80, tmp_path)
+    other = make("a2c", "CartPole-v1", xla=False, **change)
+    before = state_of(other)
+    with pytest.raises(CheckpointError, match=message):
+        train(other, "CartPole-v1", 160, tmp_path)
+    for name, array in state_of(other).items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+def test_another_capacity_algorithm_or_environment_is_refused(tmp_path):
+    train(make("dqn", "CartPole-v1", xla=False), "CartPole-v1", 80, tmp_path)
+    other = make("dqn", "CartPole-v1", xla=False, buffer_size=256)
+    with pytest.raises(CheckpointError, match=r"buffer/\d+/.*513.*257"):
+        train(other, "CartPole-v1", 160, tmp_path)
+    other = make("a2c", "CartPole-v1", xla=False, num_envs=1)
+    with pytest.raises(CheckpointError, match="algorithm 'DQN'"):
+        train(other, "CartPole-v1", 160, tmp_path)
+    other = make("dqn", "CartPole-v0", xla=False)
+    with pytest.raises(CheckpointError, match="environment 'CartPole-v1'"):
+        train(other, "CartPole-v0", 160, tmp_path)
+
+
+def test_other_settings_are_told(tmp_path):
+    train(make("a2c", "CartPole-v1", xla=False), "CartPole-v1", 80, tmp_path)
+    other = make("a2c", "CartPole-v1", xla=False, gamma=0.9)
+    with pytest.warns(UserWarning, match=r"gamma=0.9 \(was 0.99\)"):
+        train(other, "CartPole-v1", 160, tmp_path)
+
+
+def test_checkpoints_are_not_written_over_unasked(tmp_path):
+    agent = make("a2c", "CartPole-v1", xla=False)
+    options = {"steps": 80, "epochs": 1, "verbose": 0, "checkpoint_dir": tmp_path}
+    agent.fit("CartPole-v1", **options)
+    with pytest.raises(ValueError, match="without checkpoints, or `resume=True`"):
+        agent.fit("CartPole-v1", **options)
+    with pytest.raises(ValueError, match="Expected `checkpoint_dir` with `resume`"):
+        agent.fit("CartPole-v1", steps=80, epochs=1, resume=True)
+    with pytest.raises(ValueError, match="Expected one `TrainingCheckpoint`"):
+        agent.fit("CartPole-v1", callbacks=[TrainingCheckpoint(tmp_path)], **options)
+
+
+def test_what_fits():
+    assert not fitting("dqn", "Pendulum-v1")
+    assert fitting("ppo", "Pendulum-v1")
