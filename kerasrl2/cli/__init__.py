@@ -1,4 +1,4 @@
-"""The command line: `kerasrl2 train`, `evaluate`, `plot`, `list`."""
+"""The command line: `kerasrl2 train`, `resume`, `evaluate`, `plot`, `check`, `list`."""
 
 from kerasrl2.cli.app import app, main
 

@@ -57,7 +57,7 @@ class RunningNormalization(keras.layers.Layer):
         return keras.KerasTensor(observation.shape, dtype=dtype)
 
     def update(self, observation, mask=None):
-        """Counts observations in.
+        """Counts observations in, unless their squares overflow.
 
         Args:
             observation: `[..., *features]`, for instance `[T, N, F]`.
@@ -128,7 +128,7 @@ class RewardScaling(keras.layers.Layer):
         return keras.KerasTensor(reward.shape, dtype=self.compute_dtype)
 
     def update(self, reward, ended, accumulator, valid=None):
-        """Counts the returns of a rollout in.
+        """Counts the returns of a rollout in, unless their squares overflow.
 
         Args:
             reward: `[T, N]` float or int, unscaled.
@@ -184,8 +184,10 @@ def _check_built(layer):
 
 
 def _count_in(layer, batch):
-    old = (layer.count, layer.mean, layer.variance)
-    count, mean, variance = merge_moments(*map(ops.convert_to_tensor, old), *batch)
-    layer.count.assign(count)
-    layer.mean.assign(mean)
-    layer.variance.assign(variance)
+    """Merges the moments of a batch, unless the squares of its numbers overflow."""
+    weights = (layer.count, layer.mean, layer.variance)
+    old = [ops.convert_to_tensor(weight) for weight in weights]
+    new = merge_moments(*old, *batch)
+    finite = ops.all(ops.isfinite(new[2]))
+    for weight, before, after in zip(weights, old, new, strict=True):
+        weight.assign(ops.where(finite, after, before))

@@ -318,10 +318,9 @@ def test_a_nan_at_a_gradient_step(bench, part):
     assert_last_good(bench)
 
 
-@pytest.mark.xfail(reason="statistics take in a reward whose square overflows")
 def test_a_huge_reward_leaves_the_statistics_of_rewards_finite():
+    """Scaled by them it is clipped like any other."""
     settings = {"rollout_length": ROLLOUT, "normalize_rewards": True}
     bench = Bench(agents.A2C, False, **settings)
-    with pytest.raises(NonFiniteError):
-        bench.run(12, with_part(1, 1e30))
+    bench.run(12, with_part(1, 1e30))
     assert all(np.isfinite(weight).all() for weight in bench.weights())

@@ -117,7 +117,7 @@ def test_knows_where_it_is():
 # Environments
 
 
-def play(env, jit_compile, steps=150):
+def play(env, jit_compile, steps=40):
     """Rewards, observations and flags of a run, as NumPy arrays."""
 
     @tf.function(jit_compile=jit_compile)

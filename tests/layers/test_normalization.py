@@ -147,3 +147,13 @@ def test_bad_input():
                 cls(**arguments)
     with pytest.raises(ValueError, match="gamma"):
         RewardScaling(gamma=1.1)
+
+
+def test_numbers_whose_squares_overflow_are_left_out():
+    layer = RunningNormalization()
+    layer.build((None, 2))
+    layer.update(np.array([[1.0, 2.0], [3.0, 2.0]], np.float32))
+    before = [weight.numpy() for weight in layer.weights]
+    layer.update(np.array([[1e30, 2.0], [-1e30, 2.0]], np.float32))
+    for weight, value in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)

@@ -10,6 +10,7 @@ import pytest
 from kerasrl2 import agents
 from tests.training.runs import digest, make, train
 
+pytestmark = pytest.mark.long
 STEPS = {"ppo": 256, "a2c": 120, "dqn": 120, "rainbow": 120}
 
 

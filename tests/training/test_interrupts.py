@@ -94,6 +94,7 @@ def run(directory, steps, *options):
     return process
 
 
+@pytest.mark.long
 def test_a_killed_process_loses_nothing_but_time(tmp_path):
     """SIGKILL at random moments, also while a checkpoint is written."""
     steps, moments = 6_000, random.Random(0)

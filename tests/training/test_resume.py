@@ -45,6 +45,7 @@ def assert_same(agent, history, other, other_history):
     np.testing.assert_equal(history, other_history)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("algorithm", sorted(agents.ALGORITHMS))
 def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
     """Another seed is given to the second agent: it takes over the first one's."""
