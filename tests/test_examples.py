@@ -8,9 +8,12 @@ import pytest
 
 from tests.test_documentation import without_xla  # noqa: F401  (a fixture)
 
-pytestmark = pytest.mark.filterwarnings(  # Keras 3.15 with NumPy 2, when it saves
-    "ignore:__array__ implementation:DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings(  # Keras 3.15 with NumPy 2, when it saves
+        "ignore:__array__ implementation:DeprecationWarning"
+    ),
+]
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 IN_XLA = {"tensorflow_environment"}  # what it is about
 

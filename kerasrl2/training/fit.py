@@ -43,11 +43,10 @@ class Progress:
     def state(self):
         """What JSON can hold."""
         history = self._history()
-        states = {
-            type(callback).__name__: callback.get_state()
-            for callback in self.callbacks.callbacks
-            if hasattr(callback, "get_state")
-        }
+        states = [
+            [type(callback).__name__, callback.get_state()]
+            for callback in self._callbacks_with_state()
+        ]
         return {
             "begin": self.begin,
             "iterations": self.iterations,
@@ -71,10 +70,15 @@ class Progress:
         history.history = self._restored["history"]
         history.epoch = self._restored["epoch_numbers"]
         states = self._restored["callbacks"]
-        for callback in self.callbacks.callbacks:
+        for callback in self._callbacks_with_state():
             name = type(callback).__name__
-            if name in states and hasattr(callback, "set_state"):
-                callback.set_state(states[name])
+            found = next((state for state in states if state[0] == name), None)
+            if found is not None:  # several of a class get theirs in order
+                states.remove(found)
+                callback.set_state(found[1])
+
+    def _callbacks_with_state(self):
+        return [c for c in self.callbacks.callbacks if hasattr(c, "get_state")]
 
     def _history(self):
         return next(

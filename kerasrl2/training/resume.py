@@ -81,7 +81,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         due = epoch_ended
         if self.every is not None:
             due = int(loop.agent.env_steps) - self._written >= self.every
-        if due or progress.begin == progress.iterations:
+        if due or progress.begin == progress.iterations or loop.agent.stop_training:
             self.save(loop, progress)
 
     def save(self, loop, progress):

@@ -24,7 +24,10 @@ from tests.agents.hostile import (
 )  # fmt: skip
 
 __all__ = ["honest", "refused"]  # fixtures
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning"),
+]
 
 # HDF5
 

@@ -13,6 +13,8 @@ from kerasrl2.buffers import (
 )
 from tests.buffers.naive import Feeder, NaiveReplay, columns_of
 
+pytestmark = pytest.mark.long
+
 EPSILON, BETA = 0.01, 0.4
 
 

@@ -14,6 +14,8 @@ from gymnasium import spaces
 from kerasrl2 import agents, envs
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
 
+pytestmark = pytest.mark.long
+
 AT, N, ROLLOUT = 6, 2, 4  # the episode of step 6 ends with it
 FLOAT = np.float32
 

@@ -20,6 +20,8 @@ from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._spaces import MalformedError, codec
 from kerasrl2.errors import EnvironmentFailure
 
+pytestmark = pytest.mark.long
+
 FLOAT = np.float32
 SPACES = [
     spaces.Box(-1.0, 1.0, [2], FLOAT),

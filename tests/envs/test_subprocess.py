@@ -18,7 +18,10 @@ from kerasrl2.errors import EnvironmentFailure
 from tests.envs import remote_worlds as worlds
 from tests.envs.worlds import SEED, play
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="Linux and macOS only")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.name != "posix", reason="Linux and macOS only"),
+]
 ACTIONS = np.random.default_rng(0).integers(2, size=[60, 2]).astype(np.int32)
 
 

@@ -60,7 +60,11 @@ def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
     assert_same(whole, history, resumed, again)
 
 
-@pytest.mark.parametrize("env_id", envs.ids())
+QUICK = "CartPole-v1", "GridBreakout-v0"
+LONG = [pytest.param(i, marks=pytest.mark.long) for i in envs.ids() if i not in QUICK]
+
+
+@pytest.mark.parametrize("env_id", [*QUICK, *LONG])
 def test_every_environment_goes_on_bit_for_bit(env_id, tmp_path):
     """In the middle of an epoch and of episodes."""
     knobs = {"xla": False, "normalize_observations": "Grid" not in env_id}
@@ -179,16 +183,31 @@ def test_callbacks_with_a_state_go_on(tmp_path):
         def set_state(self, state):
             self.blocks = state["blocks"]
 
-    def run(steps, epochs):
-        counter = Counter()
+    def run(steps, epochs, first=0):
+        counters = Counter(), Counter()
+        counters[0].blocks = first
         agent = make("a2c", "CartPole-v1", xla=False)
-        options = {"epochs": epochs, "callbacks": [counter]}
+        options = {"epochs": epochs, "callbacks": list(counters)}
         train(agent, "CartPole-v1", steps, tmp_path, **options)
-        return counter.blocks
+        return [counter.blocks for counter in counters]
 
-    before = run(100, 2)
-    assert before >= 2
-    assert run(200, 4) >= before + 2
+    before = run(100, 2, first=1_000)
+    assert before[1] >= 2
+    after = run(200, 4)
+    assert after[0] == after[1] + 1_000
+    assert after[1] >= before[1] + 2
+
+
+def test_a_run_that_was_stopped_early_is_kept(tmp_path):
+    """At its last step, though no checkpoint was due there."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    agent = make("a2c", "CartPole-v1", xla=False)
+    train(agent, "CartPole-v1", 200, tmp_path, every=10**6, callbacks=[Stop()])
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-000000000100"]
 
 
 def test_recordings_go_on_counting(tmp_path):
