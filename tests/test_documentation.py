@@ -25,9 +25,12 @@ ROOMS = sorted(
     {"plotting"} | {n for n in dir(krl) if inspect.ismodule(getattr(krl, n))}
 )
 
-pytestmark = pytest.mark.filterwarnings(  # Keras 3.15 with NumPy 2, when it saves
-    "ignore:__array__ implementation:DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings(  # Keras 3.15 with NumPy 2, when it saves
+        "ignore:__array__ implementation:DeprecationWarning"
+    ),
+]
 
 
 def blocks(page, language):

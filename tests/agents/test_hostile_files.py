@@ -32,7 +32,10 @@ from tests.agents.hostile import (
 from tests.agents.test_networks import Subclassed
 
 __all__ = ["honest", "refused"]  # fixtures
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning"),
+]
 
 # Code
 
