@@ -183,7 +183,11 @@ class Agent(keras.Model):
         with tf.GradientTape() as tape:
             loss, metrics = self.compute_loss(batch)
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
-        norm = self._runtime.step(self, self._take_step)(loss, gradients)
+        take_step = self._take_step
+        if self.xla is not False and tf.inside_function():
+            # Op by op an optimizer is slow, whatever compiles the rest of the update.
+            take_step = tf.function(take_step, jit_compile=True, autograph=False)
+        norm = take_step(loss, gradients)
         return {**metrics, "loss": loss, "gradient_norm": norm}
 
     def _take_step(self, loss, gradients):

@@ -80,7 +80,7 @@ class Runtime:
         self._policy_network = None
         self._loop = self._loop_key = None
         self._evaluators = {}
-        self._numpy_rng = self._step = None
+        self._numpy_rng = None
 
     def policy_network(self, network):
         """The part of a functional network that leads to its first output."""
@@ -119,17 +119,6 @@ class Runtime:
             call(*example[: len(signature)])
         self.functions[act, training, single] = call
         return call
-
-    def step(self, agent, take_step):
-        """`take_step` of an agent, compiled: op by op an optimizer is slow.
-
-        XLA goes once over the weights, however it is with the rest of the update.
-        """
-        if agent.xla is False:
-            return take_step
-        if self._step is None:
-            self._step = tf.function(take_step, jit_compile=True, autograph=False)
-        return self._step
 
     def next_seed(self, agent):
         """`[2]` int32 NumPy seed of the next eager sampling call."""

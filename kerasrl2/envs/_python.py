@@ -30,7 +30,7 @@ class PythonEnvironment(Environment):
     def __init__(self, id, num_envs, observation_space, action_space, world):
         super().__init__(id, num_envs, observation_space, action_space)
         self._world = world
-        self._host_function = None
+        self._host_functions = {}
 
     @property
     def compilable(self):
@@ -111,7 +111,8 @@ class PythonEnvironment(Environment):
                 self.failure = self.failure or error
                 return one, *failed
 
-        if self._host_function is None:
-            specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
-            self._host_function = HostFunction(step, specs, [_TICK, *outputs])
-        return self._host_function(*inputs)
+        specs = tuple(tf.TensorSpec(x.shape, x.dtype) for x in inputs)
+        if specs not in self._host_functions:
+            function = HostFunction(step, specs, [_TICK, *outputs])
+            self._host_functions[specs] = function
+        return self._host_functions[specs](*inputs)

@@ -67,13 +67,26 @@ class CheckpointStore:
         Args:
             env_steps: Integer, names the checkpoint.
             variables: Dictionary of names to `tf.Variable`.
-            manifest: Dictionary that JSON can hold.
+            manifest: Dictionary that JSON can hold, arrays and NumPy numbers included.
 
         Raises:
+            TypeError: JSON cannot hold the manifest.
             CheckpointError: This one could not be begun, or the one before could not
                 be finished. What was on disk before is intact.
         """
         started = time.perf_counter()
+        text = json.dumps(  # now: training goes on and changes what is in it
+            {
+                "format": _FORMAT,
+                **manifest,
+                "env_steps": env_steps,
+                "variables": {
+                    name: [variable.shape.as_list(), variable.dtype.name]
+                    for name, variable in variables.items()
+                },
+            },
+            default=_plain,
+        )
         self.wait()
         final = self.directory / f"{_PREFIX}{env_steps:012d}"
         aside = self.directory / f"{_WRITING}{final.name}"
@@ -87,22 +100,13 @@ class CheckpointStore:
             # TensorFlow copies what changes before it is written.
             options = tf.train.CheckpointOptions(enable_async=True)
             saver.write(str(aside / _TABLE), options=options)
-        manifest = {
-            "format": _FORMAT,
-            **manifest,
-            "env_steps": env_steps,
-            "variables": {
-                name: [variable.shape.as_list(), variable.dtype.name]
-                for name, variable in variables.items()
-            },
-        }
         report = {"path": final, "blocked": time.perf_counter() - started}
 
         def finish():
             try:
                 with self._explained(final):
                     saver.sync()
-                    report["bytes"] = _seal(aside, manifest)
+                    report["bytes"] = _seal(aside, text)
                     _put(aside, final)
                     self._prune()
             except CheckpointError as error:
@@ -217,7 +221,17 @@ def _check_room(directory, variables):
         raise OSError(f"{needed:,} bytes are needed, {free:,} are free")
 
 
-def _seal(directory, manifest):
+def _plain(value):
+    """A NumPy number or array as JSON holds it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(
+        "Expected what JSON can hold in logs and in the states of callbacks. "
+        f"Received: {value!r}"
+    )
+
+
+def _seal(directory, text):
     """Adds digests and the manifest, sees all of it to the disk; returns bytes."""
     files = {}
     for path in sorted(directory.iterdir()):
@@ -225,7 +239,7 @@ def _seal(directory, manifest):
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         files[path.name] = [path.stat().st_size, digest]
         _sync(path)
-    text = json.dumps({**manifest, "files": files})
+    text = json.dumps({**json.loads(text), "files": files})
     digest = hashlib.sha256(text.encode()).hexdigest()
     (directory / _MANIFEST).write_text(f"{digest}\n{text}\n")
     _sync(directory / _MANIFEST)

@@ -182,12 +182,8 @@ def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
             logs = _logs(report, agent)
             callbacks.on_train_batch_end(blocks, logs)
             blocks += 1
-            if checkpoint is not None and progress.begin < end:
-                checkpoint.save_if_due(loop, progress, epoch_ended=False)
-            if interrupts.received is not None and progress.begin < end:
-                if checkpoint is not None:
-                    checkpoint.save(loop, progress)
-                interrupts.raise_received()
+            if progress.begin < end and not agent.stop_training:
+                _pause(loop, progress, checkpoint, interrupts, epoch_ended=False)
         made = progress.begin - (progress.end_of(epoch - 1) if epoch else 0)
         logs = _logs(loop.report(), agent, made * loop.steps_per_iteration, progress)
         if validation is not None:
@@ -197,12 +193,16 @@ def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
         callbacks.on_epoch_end(number, logs)
         loop.new_report()
         progress.seconds = 0.0
-        if checkpoint is not None:
-            checkpoint.save_if_due(loop, progress, epoch_ended=True)
-        if interrupts.received is not None:
-            if checkpoint is not None:
-                checkpoint.save(loop, progress)
-            interrupts.raise_received()
+        _pause(loop, progress, checkpoint, interrupts, epoch_ended=True)
+
+
+def _pause(loop, progress, checkpoint, interrupts, epoch_ended):
+    """Writes a checkpoint if one is due; lets an interrupt through after one."""
+    interrupted = interrupts.received is not None
+    if checkpoint is not None:
+        checkpoint.save_if_due(loop, progress, epoch_ended, interrupted)
+    if interrupted:
+        interrupts.raise_received()
 
 
 def _logs(report, agent, steps=None, progress=None):

@@ -35,9 +35,8 @@ class Interrupts:
         self.received = number
 
     def raise_received(self):
-        """Raises `KeyboardInterrupt`, or `SystemExit` for SIGTERM, if held back."""
-        if self.received is not None:
-            _raise(self.received)
+        """Raises what was held back: `KeyboardInterrupt`, for SIGTERM `SystemExit`."""
+        _raise(self.received)
 
 
 def _raise(number):

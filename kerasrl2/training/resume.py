@@ -76,16 +76,16 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             )
         return None
 
-    def save_if_due(self, loop, progress, epoch_ended):
-        """Writes a checkpoint if it is the time."""
+    def save_if_due(self, loop, progress, epoch_ended, interrupted):
+        """Writes a checkpoint if it is the time, or the run ends here."""
         due = epoch_ended
         if self.every is not None:
             due = int(loop.agent.env_steps) - self._written >= self.every
-        if due or progress.begin == progress.iterations or loop.agent.stop_training:
-            self.save(loop, progress)
+        ends = progress.begin == progress.iterations or loop.agent.stop_training
+        if due or ends or interrupted:
+            self._save(loop, progress)
 
-    def save(self, loop, progress):
-        """Writes a checkpoint."""
+    def _save(self, loop, progress):
         env_steps = int(loop.agent.env_steps)
         manifest = {
             "algorithm": type(loop.agent).__name__,

@@ -1,5 +1,7 @@
 """Every agent, on every kind of action space, is put through `check_agent`."""
 
+import keras
+import numpy as np
 import pytest
 
 from kerasrl2.agents import A2C, DQN, PPO, Rainbow
@@ -56,3 +58,17 @@ def test_value_based_agent(name, tmp_path):
         return agent_class.for_env("CartPole-v1", **REPLAY, **knobs, **settings)
 
     check_agent(make_agent, "CartPole-v1", tmp_path)
+
+
+@pytest.mark.parametrize("xla", [True, False])
+def test_a_new_optimizer_is_the_one_that_learns(xla):
+    """One that was compiled for an earlier `fit` has no part in the next."""
+    agent = A2C.for_env("CartPole-v1", hidden=(4,), seed=0, xla=xla)
+    agent.fit("CartPole-v1", steps=80, epochs=1, verbose=0)
+    before = agent.network.get_weights()
+    agent.compile(optimizer=keras.optimizers.SGD(0.0))
+    agent.optimizer.build(agent.trainable_variables)
+    agent.fit("CartPole-v1", steps=80, epochs=1, verbose=0)
+    assert int(agent.optimizer.iterations) > 0
+    for a, b in zip(agent.network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -145,6 +145,22 @@ def test_an_environment_is_the_same_in_a_program_as_in_a_graph(num_envs):
     assert runs[0][2][2].any()
 
 
+@pytest.mark.parametrize("dtype", [tf.int32, tf.int64])
+def test_actions_of_any_integer_dtype(dtype):
+    """In one environment, one program after the other."""
+    env = GymnasiumEnvironment("CartPole-v1")
+    for kind in (tf.int32, dtype, tf.int64):
+        state, _ = env.reset(tf.constant([3, 4]))
+
+        @tf.function(jit_compile=True)
+        def step(state, action):
+            return env.step(state, action, tf.constant([0, 0]))[1].observation
+
+        with env.errors():
+            seen = step(state, tf.constant([1], kind)).numpy()
+        assert seen[0, 3] < 0, "pushed to the right, the pole falls to the left"
+
+
 class Trouble(Exception):
     pass
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -90,6 +91,33 @@ def test_variables_may_change_while_they_are_written(tmp_path):
     store.restore(store.find(), large)
     for variable in large.values():
         assert np.unique(variable).tolist() == [1.0]
+
+
+def test_the_manifest_may_change_while_it_is_written(tmp_path, monkeypatch):
+    """Training goes on and appends to the history that was handed over."""
+    seal, go_on = checkpoints._seal, threading.Event()
+
+    def late(*arguments):
+        assert go_on.wait(60)
+        return seal(*arguments)
+
+    monkeypatch.setattr(checkpoints, "_seal", late)
+    store, history = CheckpointStore(tmp_path), {"return": [1.0]}
+    store.write(1, variables(), {"history": history})
+    history["return"].append(2.0)
+    go_on.set()
+    store.wait()
+    assert store.find().manifest["history"] == {"return": [1.0]}
+
+
+def test_numbers_of_numpy_are_held_and_other_objects_refused(tmp_path):
+    store = CheckpointStore(tmp_path)
+    store.write(1, variables(), {"a": np.float32(0.5), "b": np.arange(2)})
+    store.wait()
+    assert store.find().manifest["a"] == 0.5
+    assert store.find().manifest["b"] == [0, 1]
+    with pytest.raises(TypeError, match="Expected what JSON can hold"):
+        store.write(2, variables(), {"a": object()})
 
 
 # Damage
