@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kerasrl2.buffers import (
@@ -12,20 +12,11 @@ from kerasrl2.buffers import (
     ReplayBuffer,
 )
 from tests.buffers.naive import Feeder, NaiveReplay, columns_of
+from tests.fuzzing import fuzz
 
 pytestmark = pytest.mark.long
 
 EPSILON, BETA = 0.01, 0.4
-
-
-def fuzz(examples):
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 class Pair:

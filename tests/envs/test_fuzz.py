@@ -12,13 +12,14 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._spaces import MalformedError, codec
 from kerasrl2.errors import EnvironmentFailure
+from tests.fuzzing import fuzz
 
 pytestmark = pytest.mark.long
 
@@ -32,16 +33,6 @@ SPACES = [
     spaces.Discrete(4, start=-2),
 ]
 BAD = object()  # stands for: must be refused
-
-
-def fuzz(examples):
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 class Result(NamedTuple):
