@@ -316,3 +316,18 @@ def test_a_fault_is_found_at_any_step_of_an_iteration(step):
     with pytest.raises(NonFiniteError, match=message):
         agent.fit(env, steps=60, epochs=1, verbose=0)
     assert int(agent.buffer.added()) == 2 * (step - 1)
+
+
+def test_where_xla_cannot_call_back_the_loop_is_a_graph(monkeypatch):
+    """As on a GPU: parts are compiled, and the run is the same up to rounding."""
+    agents = []
+    for available in (True, False):
+        monkeypatch.setattr("kerasrl2.envs._python.available", lambda x=available: x)
+        env = envs.make(lambda: gymnasium.wrappers.TimeLimit(Chain5(), 9), num_envs=2)
+        agent = make_dqn(env, train_frequency=2, prioritized=True, xla=True)
+        assert agent.prepare(env).whole == available
+        agent.fit(env, steps=160, epochs=2, verbose=0)
+        agents.append(agent)
+    assert int(agents[0].optimizer.iterations) > 20
+    for a, b in zip(agents[0].variables, agents[1].variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=a.path)
