@@ -183,16 +183,17 @@ class Agent(keras.Model):
         with tf.GradientTape() as tape:
             loss, metrics = self.compute_loss(batch)
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
+        norm = tf.linalg.global_norm(gradients)
         take_step = self._take_step
         if self.xla is not False and tf.inside_function():
             # Op by op an optimizer is slow, whatever compiles the rest of the update.
+            # The norm is not part of it: XLA's sums over big tensors take two passes.
             take_step = tf.function(take_step, jit_compile=True, autograph=False)
-        norm = take_step(loss, gradients)
+        take_step(loss, norm, gradients)
         return {**metrics, "loss": loss, "gradient_norm": norm}
 
-    def _take_step(self, loss, gradients):
-        """Clips and applies gradients that are finite; returns their global norm."""
-        norm = tf.linalg.global_norm(gradients)
+    def _take_step(self, loss, norm, gradients):
+        """Clips and applies gradients, unless something is not finite."""
         if self.max_gradient_norm is not None:
             scale = tf.minimum(1.0, self.max_gradient_norm / (norm + 1e-6))
             gradients = [gradient * scale for gradient in gradients]
@@ -200,7 +201,6 @@ class Agent(keras.Model):
         run_if(
             finite, lambda: self.optimizer.apply(gradients, self.trainable_variables)
         )
-        return norm
 
     def progress_logs(self):
         """What else callbacks and the history are told at an epoch's end, floats."""

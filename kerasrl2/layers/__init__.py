@@ -6,6 +6,7 @@ from kerasrl2.layers.encoders import actor_critic, grid_cnn, mlp, nature_cnn
 from kerasrl2.layers.heads import StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
 from kerasrl2.layers.normalization import RewardScaling, RunningNormalization
+from kerasrl2.layers.pixels import PixelConv2D
 from kerasrl2.layers.q_networks import q_network
 from kerasrl2.layers.seeding import seed_weights
 from kerasrl2.layers.targets import frozen_copy, update_target
@@ -15,6 +16,7 @@ __all__ = [
     "DuelingHead",
     "FractionEmbedding",
     "NoisyDense",
+    "PixelConv2D",
     "RewardScaling",
     "RunningNormalization",
     "StateIndependentLogStd",

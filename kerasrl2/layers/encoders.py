@@ -8,6 +8,7 @@ from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer
 from kerasrl2.layers.heads import StateIndependentLogStd
+from kerasrl2.layers.pixels import PixelConv2D
 
 POLICY_GAIN, VALUE_GAIN = 0.01, 1.0
 ENCODERS = "auto", "mlp", "nature_cnn", "grid_cnn"
@@ -44,7 +45,8 @@ def nature_cnn(input_shape=(84, 84, 4), units=512, name="nature_cnn"):
 
     Mnih et al. (2015), https://doi.org/10.1038/nature14236, methods: 32 filters of 8x8
     with stride 4, 64 of 4x4 with stride 2, 64 of 3x3 with stride 1, then a dense layer,
-    all ReLU. Pixels are divided by 255 inside. Kernels are orthogonal, gain sqrt(2).
+    all ReLU. The first is a `PixelConv2D`: pixels are divided by 255 inside. Kernels are
+    orthogonal, gain sqrt(2).
 
     Args:
         input_shape: Tuple `(H, W, C)`, channels last, at least 36 x 36.
@@ -61,8 +63,8 @@ def nature_cnn(input_shape=(84, 84, 4), units=512, name="nature_cnn"):
     """
     layout = [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
     inputs = _image_input(input_shape, 36)
-    x = layers.Rescaling(1.0 / 255.0)(inputs)
-    return keras.Model(inputs, _convolutions(x, layout, units), name=name)
+    outputs = _convolutions(inputs, layout, units, first=PixelConv2D)
+    return keras.Model(inputs, outputs, name=name)
 
 
 def grid_cnn(input_shape=(10, 10, 4), filters=16, units=128, name="grid_cnn"):
@@ -210,11 +212,12 @@ def _image_input(shape, side):
     return keras.Input(tuple(shape))
 
 
-def _convolutions(x, layout, units):
+def _convolutions(x, layout, units, first=layers.Conv2D):
     """ReLU convolutions (filters, size, stride), flattened; then `units`, if given."""
-    for filters, size, stride in layout:
+    for i, (filters, size, stride) in enumerate(layout):
         kernel = keras.initializers.Orthogonal(math.sqrt(2.0))
-        x = layers.Conv2D(
+        convolution = first if i == 0 else layers.Conv2D
+        x = convolution(
             filters, size, stride, activation="relu", kernel_initializer=kernel
         )(x)
     x = layers.Flatten()(x)

@@ -36,6 +36,9 @@ CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of
     ("dqn", "MountainCar-v0", 120_000, -115.0, 4),
     ("dqn", "GridBreakout-v0", 150_000, 0.4, 3),  # more than random
     ("rainbow", "GridBreakout-v0", 150_000, 0.4, 3),  # more than dqn
+    ("dqn", "GridSpaceInvaders-v0", 150_000, 4.1, 3),  # more than random
+    ("rainbow", "GridSpaceInvaders-v0", 150_000, 4.1, 3),  # more than dqn
+    ("dqn", "LunarLander-v3", 100_000, 200.0, 3),
 ]
 VARIANTS = {"dqn double": ("dqn", {"double": True})}
 
