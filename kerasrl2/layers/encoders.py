@@ -45,8 +45,8 @@ def nature_cnn(input_shape=(84, 84, 4), units=512, name="nature_cnn"):
 
     Mnih et al. (2015), https://doi.org/10.1038/nature14236, methods: 32 filters of 8x8
     with stride 4, 64 of 4x4 with stride 2, 64 of 3x3 with stride 1, then a dense layer,
-    all ReLU. The first is a `PixelConv2D`: pixels are divided by 255 inside. Kernels are
-    orthogonal, gain sqrt(2).
+    all ReLU. The first is a `PixelConv2D`: pixels are divided by 255 inside. Kernels
+    are orthogonal, gain sqrt(2).
 
     Args:
         input_shape: Tuple `(H, W, C)`, channels last, at least 36 x 36.
