@@ -1,6 +1,14 @@
 """Control flow of compiled programs."""
 
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+
+def in_xla():
+    """Whether the graph that is being built will be compiled by XLA."""
+    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    )
 
 
 def run_if(condition, function):

@@ -4,9 +4,13 @@ import kerasrl2._startup  # noqa: F401
 
 from typing import Any, NamedTuple
 
+import tensorflow as tf
 from keras import ops
 
 from kerasrl2._checks import check_same_shape
+from kerasrl2._control import in_xla
+
+_FOLDS = 16
 
 
 class Moments(NamedTuple):
@@ -172,3 +176,35 @@ def _check_mask(mask, shape):
     )
     if not known:
         raise ValueError(f"Expected `mask` of shape {shape}. Received: {received}")
+
+
+def global_norm(tensors):
+    """Euclidean norm of all numbers in a list of tensors taken together.
+
+    As `tf.linalg.global_norm`, but fast in programs of XLA too, which on CPU adds the
+    numbers of a tensor one after the other. There tensors are folded, a sixteenth of
+    each onto the others, until little is left to add.
+
+    Args:
+        tensors: List of float tensors of static shapes.
+
+    Returns:
+        Scalar; NaN or infinite if one of the numbers is.
+
+    Example:
+    >>> float(global_norm([tf.constant([3.0, 0.0]), tf.constant([[4.0]])]))
+    5.0
+    """
+    if not in_xla():
+        return tf.linalg.global_norm(tensors)
+    return tf.sqrt(tf.add_n([_folded_sum(tf.square(tensor)) for tensor in tensors]))
+
+
+def _folded_sum(tensor):
+    """Sum over a tensor of static shape."""
+    tensor = tf.reshape(tensor, [-1])
+    while (rows := tensor.shape[0] // _FOLDS) > 1:
+        rest = tensor[rows * _FOLDS :]
+        parts = tf.unstack(tf.reshape(tensor[: rows * _FOLDS], [_FOLDS, rows]))
+        tensor = tf.concat([tf.add_n(parts), rest], axis=0)
+    return tf.reduce_sum(tensor)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kerasrl2.statistics import (
     explained_variance,
+    global_norm,
     masked_mean,
     masked_moments,
     merge_moments,
@@ -123,3 +124,24 @@ def test_bad_input():
         explained_variance([1.0, 2.0], [[1.0], [2.0]])
     with pytest.raises(ValueError, match="one shape"):
         merge_moments(1.0, [0.0], [1.0], 1.0, 0.0, 1.0)
+
+
+SHAPES = [[()], [(1,)], [(31,), (32,)], [(33, 7), (), (5,)], [(257, 129), (129,)]]
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_global_norm(compiled, shapes):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape).astype("f4") for shape in shapes]
+    norm = compiled(global_norm)([tf.constant(array) for array in arrays])
+    by_hand = np.sqrt(sum(np.sum(array.astype("f8") ** 2) for array in arrays))
+    np.testing.assert_allclose(norm, by_hand, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 512, 1023, 1024, 1030])
+def test_global_norm_shows_what_is_not_finite(compiled, bad, place):
+    """Also in what folding leaves over."""
+    array = np.ones(1031, "f4")
+    array[place] = bad
+    assert not np.isfinite(compiled(global_norm)([tf.constant(array)]))

@@ -18,6 +18,7 @@ from kerasrl2._control import run_if
 from kerasrl2.agents.compiled import Runtime, compiled_when_eager, is_recipe
 from kerasrl2.agents.specs import ObservationSpec, check_spaces
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
+from kerasrl2.statistics import global_norm
 from kerasrl2.training.fit import fit_loop
 from kerasrl2.training.resume import checkpoint_of
 
@@ -183,11 +184,10 @@ class Agent(keras.Model):
         with tf.GradientTape() as tape:
             loss, metrics = self.compute_loss(batch)
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
-        norm = tf.linalg.global_norm(gradients)
+        norm = global_norm(gradients)
         take_step = self._take_step
         if self.xla is not False and tf.inside_function():
             # Op by op an optimizer is slow, whatever compiles the rest of the update.
-            # The norm is not part of it: XLA's sums over big tensors take two passes.
             take_step = tf.function(take_step, jit_compile=True, autograph=False)
         take_step(loss, norm, gradients)
         return {**metrics, "loss": loss, "gradient_norm": norm}

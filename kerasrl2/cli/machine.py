@@ -43,7 +43,10 @@ def set_threads(threads):
 
 
 def threads_for(settings):
-    """One thread for small dense networks, all processors for wide ones and images.
+    """One thread for small dense networks, all processors for large ones and images.
+
+    Measured: a second thread gains from products of 128 x 256 and 256 x 256 matrices
+    on (minibatch rows times units squared: 2**23).
 
     Args:
         settings: Dictionary of the agent's keywords.
@@ -51,8 +54,8 @@ def threads_for(settings):
     hidden = settings.get("hidden", (64, 64))
     hidden = hidden if isinstance(hidden, list | tuple) else ()
     widest = max((units for units in hidden if isinstance(units, int)), default=0)
-    rows = settings.get("batch_size") or 0
-    small = widest <= 128 and rows < 1024 and "encoder" not in settings
+    rows = settings.get("batch_size") or 256
+    small = rows * widest**2 < 2**23 and rows < 1024 and "encoder" not in settings
     return 1 if small else os.cpu_count() or 1
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 _NAME, _PLATFORM = b"kerasrl2_host_call", b"Host"
 _METADATA, _INTERNAL = 1, 13  # of XLA_FFI_Extension_Type, XLA_FFI_Error_Code
@@ -70,13 +69,6 @@ class HostFunction:
         outputs = self.function(*inputs)
         for value, *pair in zip(outputs, results, self._outputs, strict=True):
             _array(*pair)[...] = value
-
-
-def in_xla():
-    """Whether the graph that is being built will be compiled by XLA."""
-    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
-    )
 
 
 @functools.cache

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2.envs._host_call import HostFunction, available, in_xla
+from kerasrl2._control import in_xla
+from kerasrl2.envs._host_call import HostFunction, available
 from kerasrl2.envs.core import Environment
 from kerasrl2.types import TimeStep
 

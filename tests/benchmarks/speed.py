@@ -53,7 +53,9 @@ DQN = {
 ENVS = dict.fromkeys(["ppo-atari", "dqn-atari"], "ALE/SpaceInvaders-v5")
 IN_TENSORFLOW = ("dqn-tensorflow", "dqn-tensorflow-8")
 WORKLOADS = [*PPO, "ppo-zoo-gymnasium", *DQN, "act", "scaling", "memory"]
-ONE_THREAD = {"ppo-zoo", "act", "memory", "dqn-each-step", *IN_TENSORFLOW}
+ONE_THREAD = {
+    "ppo-zoo", "act", "memory", "dqn-each-step", "dqn-zoo", *IN_TENSORFLOW,
+}  # fmt: skip
 
 
 def main():

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2.envs import GymnasiumEnvironment, _host_call
-from kerasrl2.envs._host_call import HostFunction, available, in_xla
+from kerasrl2._control import in_xla
+from kerasrl2.envs._host_call import HostFunction, available
 from kerasrl2.errors import EnvironmentFailure
 
 DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16"
