@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2.envs import GymnasiumEnvironment, _host_call
 from kerasrl2._control import in_xla
+from kerasrl2.envs import GymnasiumEnvironment, _host_call
 from kerasrl2.envs._host_call import HostFunction, available
 from kerasrl2.errors import EnvironmentFailure
 
