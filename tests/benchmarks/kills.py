@@ -1,14 +1,17 @@
 """Kills a training process at random moments until it has ended all the same.
 
     python -m tests.benchmarks.kills [--kills 100] [--algorithm a2c] [--env CartPole-v1]
+    python -m tests.benchmarks.kills --all
 
 A run in a process of its own keeps a checkpoint every `--every` env steps. It gets
 SIGKILL after random times, starts again with `resume=True`, and so on; then it may end.
 Its weights, optimizer state, buffer and history must be those of a run that was left in
-peace. Prints one JSON line; `docs/results/resume.jsonl` keeps those of past runs.
+peace. With `--all` every algorithm is killed once in every environment written in
+TensorFlow. Prints JSON lines; `docs/results/resume.jsonl` keeps those of past runs.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -26,52 +29,115 @@ def main():
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--algorithm", default="a2c")
     parser.add_argument("--env", default="CartPole-v1")
-    parser.add_argument("--steps", type=int, default=200_000)
+    parser.add_argument("--steps", type=int, default=1_500_000)
     parser.add_argument("--every", type=int, default=500)
     parser.add_argument("--longest", type=float, default=4.0, help="seconds of a life")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--output", type=Path, default=None)
     arguments = parser.parse_args()
+    lines = each_pair(arguments) if arguments.all else [many_kills(arguments)]
+    failed = False
+    for line in lines:
+        line["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+        print(json.dumps(line), flush=True)
+        if arguments.output is not None:
+            with arguments.output.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        failed |= not line["identical"]
+    sys.exit(int(failed))
+
+
+def many_kills(arguments):
+    """Kills one run again and again, at any moment."""
     moments, started = random.Random(arguments.seed), time.perf_counter()
+    run = arguments.algorithm, arguments.env, arguments.steps, arguments.every
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
-        expected = finish(start(arguments, place / "in-peace"), place / "in-peace")
+        expected = finish(start(*run, place / "in-peace"), place / "in-peace")
         directory, kills, while_writing, reached = place / "killed", 0, 0, []
         while kills < arguments.kills:
-            process = start(arguments, directory)
+            process = start(*run, directory)
             try:
                 process.wait(moments.uniform(0.0, arguments.longest))
                 break  # it was done before it could be killed
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.communicate()
+                kill(process)
             kills += 1
-            checkpoints = directory / "checkpoints"
-            while_writing += bool(list(checkpoints.glob(".writing*")))
-            whole = sorted(checkpoints.glob("checkpoint-*"))
-            reached.append(int(whole[-1].name.partition("-")[2]) if whole else 0)
-        result = finish(start(arguments, directory), directory)
-    print(
-        json.dumps(
-            {
-                "kills": kills,
-                "while_writing": while_writing,
-                "never_went_back": reached == sorted(reached),
-                "identical": result == expected,
-                **{k: v for k, v in vars(arguments).items() if k != "kills"},
-                "seconds": round(time.perf_counter() - started, 1),
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            }
-        )
-    )
-    sys.exit(0 if result == expected else 1)
+            while_writing += bool(list((directory / "checkpoints").glob(".writing*")))
+            reached.append(newest(directory))
+        result = finish(start(*run, directory), directory)
+    return {
+        "algorithm": arguments.algorithm,
+        "env": arguments.env,
+        "steps": arguments.steps,
+        "every": arguments.every,
+        "kills": kills,
+        "while_writing": while_writing,
+        "never_went_back": reached == sorted(reached),
+        "identical": result == expected,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
 
 
-def start(arguments, directory):
+def each_pair(arguments):
+    """One kill for every algorithm in every environment in TensorFlow."""
+    from kerasrl2 import agents, envs
+    from tests.training.runs import fitting
+
+    moments = random.Random(arguments.seed)
+    for algorithm in sorted(agents.ALGORITHMS):
+        for env_id in envs.ids():
+            if fitting(algorithm, env_id):
+                yield one_kill(algorithm, env_id, moments)
+
+
+def one_kill(algorithm, env_id, moments, steps=300):
+    """Kills a run up to a second after its first checkpoint.
+
+    A run that has made its last step by then is repeated with ten times the steps.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        place = Path(place)
+        while True:
+            run, directory = (algorithm, env_id, steps, 1), place / f"killed-{steps}"
+            process = start(*run, directory)
+            while process.poll() is None and not newest(directory):
+                time.sleep(0.01)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(moments.uniform(0.0, 1.0))
+            kill(process)
+            if (killed_after := newest(directory)) < steps:
+                break
+            steps *= 10
+        result = finish(start(*run, directory), directory)
+        expected = finish(start(*run, place / "in-peace"), place / "in-peace")
+    return {
+        "algorithm": algorithm,
+        "env": env_id,
+        "steps": steps,
+        "kills": 1,
+        "resumed_at": killed_after,
+        "identical": result == expected,
+    }
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def newest(directory):
+    """Env steps at the newest checkpoint of a run, 0 if there is none."""
+    whole = sorted((directory / "checkpoints").glob("checkpoint-*"))
+    return int(whole[-1].name.partition("-")[2]) if whole else 0
+
+
+def start(algorithm, env_id, steps, every, directory):
     """Starts or resumes the run; returns once Python has imported everything."""
     directory.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "tests.training.runs", arguments.algorithm]
-    command += [arguments.env, str(directory), str(arguments.steps)]
-    command += ["--every", str(arguments.every)]
+    command = [sys.executable, "-m", "tests.training.runs", algorithm, env_id]
+    command += [str(directory), str(steps), "--every", str(every)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     process.stdout.readline()
     return process
