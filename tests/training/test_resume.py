@@ -11,6 +11,7 @@ from kerasrl2.callbacks import RecordEpisodes, TrainingCheckpoint
 from kerasrl2.errors import CheckpointError
 from tests.training.runs import EPOCHS, fitting, make, state_of, train
 
+QUICK = "CartPole-v1", "GridBreakout-v0"
 STEPS = {"ppo": 1024, "a2c": 320, "dqn": 320, "rainbow": 320}
 
 
@@ -60,17 +61,28 @@ def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
     assert_same(whole, history, resumed, again)
 
 
-QUICK = "CartPole-v1", "GridBreakout-v0"
-LONG = [pytest.param(i, marks=pytest.mark.long) for i in envs.ids() if i not in QUICK]
+PAIRS = [
+    pytest.param(
+        algorithm,
+        env_id,
+        marks=[] if algorithm == "a2c" and env_id in QUICK else pytest.mark.long,
+    )
+    for algorithm in sorted(agents.ALGORITHMS)
+    for env_id in envs.ids()
+    if fitting(algorithm, env_id)
+]
 
 
-@pytest.mark.parametrize("env_id", [*QUICK, *LONG])
-def test_every_environment_goes_on_bit_for_bit(env_id, tmp_path):
+@pytest.mark.parametrize(("algorithm", "env_id"), PAIRS)
+def test_every_algorithm_in_every_environment_goes_on(algorithm, env_id, tmp_path):
     """In the middle of an epoch and of episodes."""
     knobs = {"xla": False, "normalize_observations": "Grid" not in env_id}
-    whole = make("a2c", env_id, **knobs)
-    history = train(whole, env_id, 200)
-    resumed, again = interrupted("a2c", env_id, tmp_path, 200, 90, every=10, **knobs)
+    steps = 512 if algorithm == "ppo" else 200
+    whole = make(algorithm, env_id, **knobs)
+    history = train(whole, env_id, steps)
+    resumed, again = interrupted(
+        algorithm, env_id, tmp_path, steps, steps * 0.45, every=steps // 20, **knobs
+    )
     assert_same(whole, history, resumed, again)
 
 
