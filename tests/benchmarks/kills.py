@@ -4,8 +4,8 @@
     python -m tests.benchmarks.kills --all
 
 A run in a process of its own keeps a checkpoint every `--every` env steps. It gets
-SIGKILL after random times, starts again with `resume=True`, and so on; then it may end.
-Its weights, optimizer state, buffer and history must be those of a run that was left in
+SIGKILL after random times, every other time as it begins to write a checkpoint, starts
+again with `resume=True`, and so on; then it may end. Its weights, optimizer state, buffer and history must be those of a run that was left in
 peace. With `--all` every algorithm is killed once in every environment written in
 TensorFlow. Prints JSON lines; `docs/results/resume.jsonl` keeps those of past runs.
 """
@@ -49,7 +49,7 @@ def main():
 
 
 def many_kills(arguments):
-    """Kills one run again and again, at any moment."""
+    """Kills one run again and again: at any moment, and as it writes, in turn."""
     moments, started = random.Random(arguments.seed), time.perf_counter()
     run = arguments.algorithm, arguments.env, arguments.steps, arguments.every
     with tempfile.TemporaryDirectory() as place:
@@ -58,13 +58,16 @@ def many_kills(arguments):
         directory, kills, while_writing, reached = place / "killed", 0, 0, []
         while kills < arguments.kills:
             process = start(*run, directory)
+            if kills % 2 and not wait_for_writing(process, directory):
+                break
+            longest = 0.02 if kills % 2 else arguments.longest
             try:
-                process.wait(moments.uniform(0.0, arguments.longest))
+                process.wait(moments.uniform(0.0, longest))
                 break  # it was done before it could be killed
             except subprocess.TimeoutExpired:
                 kill(process)
             kills += 1
-            while_writing += bool(list((directory / "checkpoints").glob(".writing*")))
+            while_writing += bool(writing(directory))
             reached.append(newest(directory))
         result = finish(start(*run, directory), directory)
     return {
@@ -120,6 +123,20 @@ def one_kill(algorithm, env_id, moments, steps=300):
         "resumed_at": killed_after,
         "identical": result == expected,
     }
+
+
+def wait_for_writing(process, directory):
+    """Waits until a checkpoint is being written; False if the run ended before."""
+    left = writing(directory)  # by the process before
+    while process.poll() is None:
+        if set(writing(directory)) - set(left):
+            return True
+        time.sleep(0.0005)
+    return False
+
+
+def writing(directory):
+    return list((directory / "checkpoints").glob(".writing*"))
 
 
 def kill(process):
