@@ -5,9 +5,10 @@
 
 A run in a process of its own keeps a checkpoint every `--every` env steps. It gets
 SIGKILL after random times, every other time as it begins to write a checkpoint, starts
-again with `resume=True`, and so on; then it may end. Its weights, optimizer state, buffer and history must be those of a run that was left in
-peace. With `--all` every algorithm is killed once in every environment written in
-TensorFlow. Prints JSON lines; `docs/results/resume.jsonl` keeps those of past runs.
+again with `resume=True`, and so on; then it may end. Its weights, optimizer state,
+buffer and history must be those of a run that was left in peace. With `--all` every
+algorithm is killed once in every environment written in TensorFlow. Prints JSON lines;
+`docs/results/resume.jsonl` keeps those of past runs.
 """
 
 import argparse
