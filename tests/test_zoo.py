@@ -17,8 +17,6 @@ def test_lists_what_there_is():
 
 @pytest.mark.parametrize(("algorithm", "env_id"), ENTRIES)
 def test_settings_make_an_agent(algorithm, env_id):
-    if env_id.startswith("LunarLander"):
-        pytest.importorskip("Box2D")  # not among what the tests install
     settings = zoo.settings(algorithm, env_id)
     agent_class = agents.ALGORITHMS[algorithm]
     assert settings.pop("steps") > 0

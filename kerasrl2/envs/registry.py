@@ -44,7 +44,7 @@ _INSTALL = {
     "ALE/": "kerasrl2[atari]",
     "NoFrameskip": "kerasrl2[atari]",
     "mujoco": "kerasrl2[mujoco]",
-    "box2d": "gymnasium[box2d]",
+    "box2d": "kerasrl2[box2d]",
     "toy_text": "gymnasium[toy-text]",
     "phys2d": "gymnasium[jax]",
     "tabular": "gymnasium[jax]",

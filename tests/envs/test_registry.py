@@ -95,7 +95,7 @@ def test_a_missing_package_gives_the_command():
         "ALE/Pong-v5": "kerasrl2[atari]",
         "PongNoFrameskip-v4": "kerasrl2[atari]",
         "Ant-v5": "kerasrl2[mujoco]",
-        "LunarLander-v3": "gymnasium[box2d]",
+        "LunarLander-v3": "kerasrl2[box2d]",
     }
     code = f"""
 import sys
