@@ -49,6 +49,13 @@ class EvaluateReturn(keras.callbacks.Callback):
             for name in ("return", "return_std", "episode_length"):
                 logs[f"{self.prefix}_{name}"] = self._scores[name]
 
+    def get_state(self):
+        """Of checkpoints of a run; see `TrainingCheckpoint`."""
+        return {"scores": self._scores}
+
+    def set_state(self, state):
+        self._scores = state["scores"]
+
 
 class StopAtReturn(keras.callbacks.Callback):
     """Stops training once a return is reached.

@@ -4,6 +4,7 @@ import time
 
 import keras
 
+from kerasrl2.training.callback_states import restore_states, states_of
 from kerasrl2.training.episodes import mean_return_and_length
 from kerasrl2.training.interrupts import Interrupts
 from kerasrl2.training.progress import ProgressBar, announce, progress_callback
@@ -43,10 +44,6 @@ class Progress:
     def state(self):
         """What JSON can hold."""
         history = self._history()
-        states = [
-            [type(callback).__name__, callback.get_state()]
-            for callback in self._callbacks_with_state()
-        ]
         return {
             "begin": self.begin,
             "iterations": self.iterations,
@@ -54,7 +51,7 @@ class Progress:
             "seconds": self.seconds,
             "history": history.history,
             "epoch_numbers": history.epoch,
-            "callbacks": states,
+            "callbacks": states_of(self.callbacks.callbacks),
         }
 
     def set_state(self, state):
@@ -69,16 +66,7 @@ class Progress:
         history = self._history()
         history.history = self._restored["history"]
         history.epoch = self._restored["epoch_numbers"]
-        states = self._restored["callbacks"]
-        for callback in self._callbacks_with_state():
-            name = type(callback).__name__
-            found = next((state for state in states if state[0] == name), None)
-            if found is not None:  # several of a class get theirs in order
-                states.remove(found)
-                callback.set_state(found[1])
-
-    def _callbacks_with_state(self):
-        return [c for c in self.callbacks.callbacks if hasattr(c, "get_state")]
+        restore_states(self.callbacks.callbacks, self._restored["callbacks"])
 
     def _history(self):
         return next(

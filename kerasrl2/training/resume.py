@@ -24,8 +24,9 @@ class TrainingCheckpoint(keras.callbacks.Callback):
     the same bits as one that was not.
 
     - Environments in Python (Gymnasium) cannot be stored: they begin new episodes.
-    - Callbacks of yours begin anew, unless they have `get_state()`, which returns what
-      JSON can hold, and `set_state(state)`, called after `on_train_begin`.
+    - Keras' `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` know the best
+      value so far. Callbacks of yours begin anew, unless they have `get_state()`, which
+      returns what JSON can hold, and `set_state(state)`, called after `on_train_begin`.
     - With Ctrl-C or SIGTERM one more checkpoint is written first.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kerasrl2 import agents, envs
-from kerasrl2.callbacks import RecordEpisodes, TrainingCheckpoint
+from kerasrl2.callbacks import EvaluateReturn, RecordEpisodes, TrainingCheckpoint
 from kerasrl2.errors import CheckpointError
 from tests.training.runs import EPOCHS, fitting, make, state_of, train
 
@@ -208,6 +208,72 @@ def test_callbacks_with_a_state_go_on(tmp_path):
     after = run(200, 4)
     assert after[0] == after[1] + 1_000
     assert after[1] >= before[1] + 2
+
+
+def watchers():
+    """Callbacks that remember, all there are but those with their own tests."""
+    rises = {"monitor": "eval_return", "mode": "max"}
+    plateau = keras.callbacks.ReduceLROnPlateau(**rises, patience=1, factor=0.5)
+    return [
+        EvaluateReturn("CartPole-v1", episodes=2, every=3),
+        plateau,
+        keras.callbacks.EarlyStopping(**rises, patience=9),
+    ]
+
+
+def test_what_watches_the_best_value_goes_on(tmp_path):
+    """The learning rate falls, and evaluations come, as in a run that never stopped."""
+    options = {"epochs": 8}
+    whole, watching = make("a2c", "CartPole-v1", xla=False), watchers()
+    history = train(whole, "CartPole-v1", 320, callbacks=watching, **options)
+    assert len(set(history["learning_rate"])) > 2
+    first = make("a2c", "CartPole-v1", xla=False)
+    stop = StopAt(140)
+    with pytest.raises(KeyError, match="stopped"):
+        train(
+            first, "CartPole-v1", 320, tmp_path,
+            callbacks=[*watchers(), stop], **options,
+        )  # fmt: skip
+    resumed, again = make("a2c", "CartPole-v1", xla=False), watchers()
+    history_again = train(
+        resumed, "CartPole-v1", 320, tmp_path, callbacks=again, **options
+    )
+    assert_same(whole, history, resumed, history_again)
+    for name in ("best", "wait", "best_epoch"):
+        assert getattr(watching[2], name) == getattr(again[2], name)
+
+
+def test_the_best_agent_on_disk_is_not_replaced_by_a_worse_one(tmp_path):
+    def run(steps, epochs):
+        agent = make("a2c", "CartPole-v1", xla=False)
+        best = keras.callbacks.ModelCheckpoint(
+            tmp_path / "best.keras", monitor="score", mode="max", save_best_only=True
+        )
+        given = [Scores(), best]
+        options = {"epochs": epochs, "callbacks": given}
+        train(agent, "CartPole-v1", steps, tmp_path / "run", **options)
+
+    class Scores(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["score"] = [1.0, 5.0, 2.0, 3.0][epoch]
+
+    run(80, 2)
+    written = (tmp_path / "best.keras").read_bytes()
+    run(160, 4)
+    assert (tmp_path / "best.keras").read_bytes() == written
+
+
+def test_best_weights_in_memory_are_missed_aloud(tmp_path):
+    def run(steps):
+        stopping = keras.callbacks.EarlyStopping(
+            monitor="loss", patience=9, restore_best_weights=True
+        )
+        agent = make("a2c", "CartPole-v1", xla=False)
+        train(agent, "CartPole-v1", steps, tmp_path, epochs=2, callbacks=[stopping])
+
+    run(80)
+    with pytest.warns(UserWarning, match="best weights .* are not in checkpoints"):
+        run(160)
 
 
 def test_a_run_that_was_stopped_early_is_kept(tmp_path):
