@@ -228,7 +228,7 @@ def test_what_watches_the_best_value_goes_on(tmp_path):
     history = train(whole, "CartPole-v1", 320, callbacks=watching, **options)
     assert len(set(history["learning_rate"])) > 2
     first = make("a2c", "CartPole-v1", xla=False)
-    stop = StopAt(140)
+    stop = StopAt(100)  # between two evaluations
     with pytest.raises(KeyError, match="stopped"):
         train(
             first, "CartPole-v1", 320, tmp_path,
