@@ -58,8 +58,9 @@ def many_kills(arguments):
         expected = finish(start(*run, place / "in-peace"), place / "in-peace")
         directory, kills, while_writing, reached = place / "killed", 0, 0, []
         while kills < arguments.kills:
+            left = writing(directory)  # by the process before
             process = start(*run, directory)
-            if kills % 2 and not wait_for_writing(process, directory):
+            if kills % 2 and not wait_for_writing(process, directory, left):
                 break
             longest = 0.02 if kills % 2 else arguments.longest
             try:
@@ -68,7 +69,7 @@ def many_kills(arguments):
             except subprocess.TimeoutExpired:
                 kill(process)
             kills += 1
-            while_writing += bool(writing(directory))
+            while_writing += bool(writing(directory) - left)
             reached.append(newest(directory))
         result = finish(start(*run, directory), directory)
     return {
@@ -126,18 +127,18 @@ def one_kill(algorithm, env_id, moments, steps=300):
     }
 
 
-def wait_for_writing(process, directory):
+def wait_for_writing(process, directory, left):
     """Waits until a checkpoint is being written; False if the run ended before."""
-    left = writing(directory)  # by the process before
     while process.poll() is None:
-        if set(writing(directory)) - set(left):
+        if writing(directory) - left:
             return True
         time.sleep(0.0005)
     return False
 
 
 def writing(directory):
-    return list((directory / "checkpoints").glob(".writing*"))
+    """Set of what is being written, or was when a process was killed."""
+    return set((directory / "checkpoints").glob(".writing*"))
 
 
 def kill(process):
