@@ -21,12 +21,17 @@ SPACES = {
                                  "standard_deviation": "dependent"}),
     "beta": ("Pendulum-v1", {"distribution": "beta"}),
 }  # fmt: skip
+RARE = "squashed", "beta"
 COMMON = {"hidden": (8,), "num_envs": 2, "learning_rate": 0.01}
 COMMON |= {"normalize_observations": True, "normalize_rewards": True}
 COMMON |= {"entropy_coefficient": 0.01}  # so that the Gaussian's deviation moves too
 
 
-@pytest.mark.parametrize("space", SPACES)
+LONG = pytest.mark.long
+KINDS = [pytest.param(s, marks=LONG if s in RARE else []) for s in SPACES]
+
+
+@pytest.mark.parametrize("space", KINDS)
 @pytest.mark.parametrize("name", AGENTS)
 def test_agent(name, space, tmp_path):
     agent_class, knobs = AGENTS[name]
@@ -50,7 +55,9 @@ VALUE_BASED = {
 }
 
 
-@pytest.mark.parametrize("name", VALUE_BASED)
+@pytest.mark.parametrize(
+    "name", ["dqn", "boltzmann", pytest.param("rainbow", marks=LONG)]
+)
 def test_value_based_agent(name, tmp_path):
     agent_class, knobs = VALUE_BASED[name]
 

@@ -89,6 +89,7 @@ def test_wrong_arguments(whole, tmp_path):
     assert "an earlier version made" in fail("resume", tmp_path)
 
 
+@pytest.mark.long
 def test_sigterm_and_going_on(whole, tmp_path):
     """A real process, ended as a batch system ends one."""
     directory = tmp_path / "run"

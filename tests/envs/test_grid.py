@@ -32,6 +32,7 @@ def stuck(seed, n, probability):
     return bits.numpy().astype(np.float64) / 2**32 + 0.5 < probability
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("id", IDS)
 def test_agrees_with_the_naive_game_over_10_000_steps(id, compiled):
     env, rng = make(id, num_envs=N, max_episode_steps=300), np.random.default_rng(0)

@@ -70,8 +70,13 @@ def naive_loop(agent, env, seed, steps):
         env_action, action = agent.explore(observation, seeds[1], now)
 
 
+LONG = pytest.mark.long
+XLA_OR_NOT = [False, pytest.param(True, marks=LONG)]
+
+
 @pytest.mark.parametrize(
-    ("xla", "prioritized"), [(False, False), (False, True), (True, True)]
+    ("xla", "prioritized"),
+    [(False, False), (False, True), pytest.param(True, True, marks=LONG)],
 )
 def test_is_the_naive_loop(xla, prioritized):
     knobs = {"prioritized": prioritized, "n_step": 2, "clip_rewards": 1.5, "seed": 3}
@@ -88,7 +93,7 @@ def test_is_the_naive_loop(xla, prioritized):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", XLA_OR_NOT)
 def test_a_tensorflow_and_a_gymnasium_environment_teach_the_same(xla):
     """`Chain-5` has no random numbers: the actions decide everything."""
     in_graph = envs.make("Chain-5", num_envs=2, max_episode_steps=9)
@@ -105,7 +110,7 @@ def test_a_tensorflow_and_a_gymnasium_environment_teach_the_same(xla):
         assert histories[0][name] == histories[1][name]
 
 
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", XLA_OR_NOT)
 def test_blocks_make_no_difference(xla):
     """Bit for bit: how long a block is depends on the clock."""
     env = Scripted([2, 5, 3], 2)
@@ -318,6 +323,7 @@ def test_a_fault_is_found_at_any_step_of_an_iteration(step):
     assert int(agent.buffer.added()) == 2 * (step - 1)
 
 
+@LONG
 def test_where_xla_cannot_call_back_the_loop_is_a_graph(monkeypatch):
     """As on a GPU: parts are compiled, and the run is the same up to rounding."""
     agents = []

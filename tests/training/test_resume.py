@@ -221,6 +221,7 @@ def watchers():
     ]
 
 
+@pytest.mark.long
 def test_what_watches_the_best_value_goes_on(tmp_path):
     """The learning rate falls, and evaluations come, as in a run that never stopped."""
     options = {"epochs": 8}
