@@ -37,14 +37,16 @@ def test_a_gymnasium_environment_in_a_program_of_xla():
     assert runs[0][0] == runs[1][0] != runs[2][0]
 
 
-def test_two_processes_give_equal_runs(tmp_path):
+@pytest.mark.parametrize("algorithm", sorted(agents.ALGORITHMS))
+def test_two_processes_give_equal_runs(algorithm, tmp_path):
     """Under XLA, with threads as TensorFlow chooses them."""
-    results = []
-    for name in ("first", "second"):
-        directory = tmp_path / name
+    directories = [tmp_path / name for name in ("first", "second")]
+    processes = []
+    for directory in directories:
         directory.mkdir()
-        arguments = ["dqn", "CartPole-v1", str(directory), "200"]
+        arguments = [algorithm, "CartPole-v1", str(directory), str(STEPS[algorithm])]
         command = [sys.executable, "-m", "tests.training.runs", *arguments]
-        subprocess.run(command, check=True, capture_output=True)
-        results.append(json.loads((directory / "result.json").read_text()))
+        processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+    assert [process.wait() for process in processes] == [0, 0]
+    results = [json.loads((d / "result.json").read_text()) for d in directories]
     np.testing.assert_equal(*results)
