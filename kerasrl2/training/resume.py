@@ -2,10 +2,12 @@
 
 import importlib.metadata
 import json
+import os
 import time
 import warnings
 
 import keras
+import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2.errors import CheckpointError
@@ -95,7 +97,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             "seed": loop.agent.seed,
             "settings": _settings(loop.agent),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "versions": _versions(),
+            "threads": _threads(),
             "progress": progress.state(),
         }
         self.store.write(env_steps, self._variables(loop), manifest)
@@ -121,6 +124,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         progress.set_state(manifest["progress"])
         self._written = manifest["env_steps"]
         _warn_of_changes(checkpoint, _settings(loop.agent))
+        _warn_of_circumstances(checkpoint)
 
     def _variables(self, loop, buffer=False):
         variables = loop.checkpoint_variables()
@@ -183,5 +187,36 @@ def _warn_of_changes(checkpoint, settings):
     if changed:
         warnings.warn(
             f"Resuming {checkpoint.path} with other settings: {', '.join(changed)}.",
+            stacklevel=4,
+        )
+
+
+def _versions():
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _threads():
+    """Processor threads that share an operation: sums are made in another order."""
+    chosen = tf.config.threading.get_intra_op_parallelism_threads()
+    if chosen == 0 and hasattr(os, "sched_getaffinity"):  # TensorFlow chooses so
+        return len(os.sched_getaffinity(0))
+    return chosen or os.cpu_count()
+
+
+def _warn_of_circumstances(checkpoint):
+    """Warns if a run will not go on to the bit."""
+    manifest = checkpoint.manifest
+    stored = {**manifest["versions"], "threads": manifest.get("threads", _threads())}
+    present = {**_versions(), "threads": _threads()}
+    changed = [
+        f"{name} {present[name]} (was {stored[name]})"
+        for name in sorted(set(stored) & set(present))
+        if stored[name] != present[name]
+    ]
+    if changed:
+        warnings.warn(
+            f"Resuming {checkpoint.path} with {', '.join(changed)}: everything goes "
+            "on, but numbers may differ in their last bits from those of a run that "
+            "was never stopped.",
             stacklevel=4,
         )

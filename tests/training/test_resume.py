@@ -9,6 +9,7 @@ import pytest
 from kerasrl2 import agents, envs
 from kerasrl2.callbacks import EvaluateReturn, RecordEpisodes, TrainingCheckpoint
 from kerasrl2.errors import CheckpointError
+from kerasrl2.training import resume
 from tests.training.runs import EPOCHS, fitting, make, state_of, train
 
 QUICK = "CartPole-v1", "GridBreakout-v0"
@@ -343,6 +344,24 @@ def test_other_settings_are_told(tmp_path):
     other = make("a2c", "CartPole-v1", xla=False, gamma=0.9)
     with pytest.warns(UserWarning, match=r"gamma=0.9 \(was 0.99\)"):
         train(other, "CartPole-v1", 160, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "message"),
+    [
+        ("_threads", lambda: 64, "with threads 64 .was "),
+        ("_versions", lambda: {"numpy": "0.1"}, "with numpy 0.1 .was "),
+    ],
+)
+def test_what_changes_the_last_bits_is_told(
+    name, there, message, tmp_path, monkeypatch
+):
+    train(make("a2c", "CartPole-v1", xla=False), "CartPole-v1", 80, tmp_path)
+    monkeypatch.setattr(resume, name, there)
+    other = make("a2c", "CartPole-v1", xla=False)
+    with pytest.warns(UserWarning, match=message):
+        train(other, "CartPole-v1", 160, tmp_path)
+    assert int(other.env_steps) == 160
 
 
 def test_checkpoints_are_not_written_over_unasked(tmp_path):
