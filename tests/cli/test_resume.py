@@ -90,6 +90,7 @@ def test_wrong_arguments(whole, tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:Resuming .* with threads")  # as many as tests have
 def test_sigterm_and_going_on(whole, tmp_path):
     """A real process, ended as a batch system ends one."""
     directory = tmp_path / "run"
