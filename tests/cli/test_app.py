@@ -332,6 +332,7 @@ class TestThisProcess:
         ("settings", "small"),
         [({}, True), ({"hidden": [64, 64]}, True), ({"hidden": [256]}, False),
          ({"hidden": [256, 256], "batch_size": 64}, True),
+         ({"hidden": [128], "batch_size": 512}, True),
          ({"batch_size": 2048}, False), ({"encoder": "nature_cnn"}, False)],
     )  # fmt: skip
     def test_threads_by_size(self, settings, small):
