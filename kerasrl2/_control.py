@@ -11,15 +11,22 @@ def in_xla():
     )
 
 
-def run_if(condition, function):
+def run_if(condition, function, *inputs):
     """Runs `function`, which writes variables and returns nothing, if `condition`.
 
     A loop of at most one turn. XLA turns a `tf.cond` with branches this cheap into
     running both and selecting, which touches all weights each time.
+
+    Args:
+        condition: Scalar bool.
+        function: Callable that takes `inputs`.
+        *inputs: Tensors. What is computed from them stays within the loop, where it is
+            fused with what uses it; what is computed from other tensors only, XLA moves
+            in front of the loop and keeps in memory of its own.
     """
 
-    def turn(i):
-        function()
-        return (i + 1,)
+    def turn(i, *inputs):
+        function(*inputs)
+        return i + 1, *(tf.zeros_like(value) for value in inputs)  # others each turn
 
-    tf.while_loop(lambda i: condition & (i < 1), turn, (0,))
+    tf.while_loop(lambda i, *_: condition & (i < 1), turn, (0, *inputs))

@@ -194,13 +194,16 @@ class Agent(keras.Model):
 
     def _take_step(self, loss, norm, gradients):
         """Clips and applies gradients, unless something is not finite."""
-        if self.max_gradient_norm is not None:
-            scale = tf.minimum(1.0, self.max_gradient_norm / (norm + 1e-6))
-            gradients = [gradient * scale for gradient in gradients]
-        finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
-        run_if(
-            finite, lambda: self.optimizer.apply(gradients, self.trainable_variables)
-        )
+        limit = self.max_gradient_norm
+        scale = tf.ones_like(norm)
+        if limit is not None:
+            scale = tf.minimum(scale, limit / (norm + 1e-6))
+
+        def apply(scale):
+            scaled = [gradient * scale for gradient in gradients]
+            self.optimizer.apply(scaled, self.trainable_variables)
+
+        run_if(tf.math.is_finite(norm) & tf.math.is_finite(loss), apply, scale)
 
     def progress_logs(self):
         """What else callbacks and the history are told at an epoch's end, floats."""
