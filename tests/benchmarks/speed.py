@@ -1,11 +1,17 @@
 """Training speed on the standard workloads, one JSON line each.
 
     python -m tests.benchmarks.speed ppo-zoo [--backend gymnasium] [--seconds 10]
-    python -m tests.benchmarks.speed all --peers DIR
+    python -m tests.benchmarks.speed all --peers DIR [--repeats 3]
 
 `--peers DIR` runs Stable-Baselines3 and SBX on the same work right after, with the
-interpreter `DIR/torch/bin/python` that has them (see `peers.py`). Start-up, tracing and
-compilation are outside the clock and are printed beside the speed.
+interpreter `DIR/torch/bin/python` that has them (see `peers.py`); with `--repeats` all
+of them take turns, and a line for each gives the median of its runs. Start-up, tracing
+and compilation are outside the clock and are printed beside the speed.
+
+The speed of `dqn-...` is that of the peers' run: as many steps from an empty buffer,
+those before the first update included. `learning` is the median of five blocks after
+that, between `slowest` and `fastest`. The speed of `ppo-...`, where each step is
+learned from, is the median of five blocks.
 """
 
 import argparse
@@ -35,6 +41,7 @@ PPO = {
     },
 }  # fmt: skip
 EACH_STEP = {"hidden": (64, 64), "learning_starts": 1000, "target_update_interval": 500}
+DQN_STEPS = {"dqn-each-step": 10_000, "dqn-zoo": 50_000, "dqn-atari": 4_000}
 DQN = {
     "dqn-each-step": EACH_STEP,
     "dqn-zoo": {
@@ -65,25 +72,52 @@ def main():
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--peers", type=Path, default=None)
+    parser.add_argument("--repeats", type=int, default=1)
     arguments = parser.parse_args()
-    if arguments.workload == "all" or arguments.peers:
+    if arguments.workload == "all" or arguments.peers or arguments.repeats > 1:
         run_side_by_side(arguments)
         return
     measure(arguments)
 
 
 def run_side_by_side(arguments):
-    """Each workload in a process of its own, followed by the peers'."""
+    """Each workload in a process of its own, taking turns with the peers'."""
     names = WORKLOADS if arguments.workload == "all" else [arguments.workload]
+    script = str(Path(__file__).with_name("peers.py"))
     for name in names:
-        seconds = str(arguments.seconds)
         command = [sys.executable, "-m", "tests.benchmarks.speed", name]
-        subprocess.run([*command, "--seconds", seconds], check=True)
+        command += ["--seconds", str(arguments.seconds)]
+        if arguments.threads:
+            command += ["--threads", str(arguments.threads)]
+        commands = [[*command, "--backend", arguments.backend]]
         if arguments.peers and name in {**PPO, **DQN} and name not in IN_TENSORFLOW:
-            python = arguments.peers / "torch" / "bin" / "python"
-            script = Path(__file__).with_name("peers.py")
-            for library in ("sb3", "sbx"):
-                subprocess.run([python, script, library, name], check=True)
+            python = str(arguments.peers / "torch" / "bin" / "python")
+            libraries = ["sb3"] if name in ENVS else ["sb3", "sbx"]  # SBX: minutes
+            commands += [[python, script, library, name] for library in libraries]
+        turns = commands * arguments.repeats
+        lines = [line for command in turns for line in run(command)]
+        if arguments.repeats > 1:
+            print_medians(lines)
+
+
+def run(command):
+    """Runs a command, shows what it prints, and returns its JSON lines."""
+    made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    lines = [line for line in made.stdout.splitlines() if line.startswith("{")]
+    print(*lines, sep="\n", flush=True)
+    return [json.loads(line) for line in lines]
+
+
+def print_medians(lines):
+    for library in dict.fromkeys(line["library"] for line in lines):
+        own = [line for line in lines if line["library"] == library]
+        summary = {"library": library, "workload": own[0]["workload"]}
+        for name in ("value", "learning"):
+            if name in own[0]:
+                values = [line[name] for line in own]
+                summary[f"median_{name}"] = round(statistics.median(values), 1)
+                summary[f"all_{name}"] = [round(value, 1) for value in values]
+        print(json.dumps(summary), flush=True)
 
 
 def measure(arguments):
@@ -116,8 +150,14 @@ def measure(arguments):
         env_id = ENVS.get(name, "CartPole-v1")
         if algorithm == "DQN" and name not in {*IN_TENSORFLOW, *ENVS}:
             backend = "gymnasium"
-        made = make(algorithm, {**PPO, **DQN}[name], backend, env_id)
-        speed, details = loop_speed(*made, arguments.seconds)
+        knobs = {**PPO, **DQN}[name]
+        speed, details = loop_speed(
+            *make(algorithm, knobs, backend, env_id), arguments.seconds
+        )
+        if name in DQN_STEPS:
+            details["learning"] = round(speed, 1)
+            agent, env = make(algorithm, knobs, backend, env_id)
+            speed = run_speed(agent, env, DQN_STEPS[name])
         report(base | details, "env_steps/s", speed)
 
 
@@ -157,6 +197,16 @@ def loop_speed(agent, env, seconds):
         "fastest": round(max(speeds), 1),
     }
     return statistics.median(speeds), details
+
+
+def run_speed(agent, env, steps):
+    """Speed of a run of so many steps from its beginning, after compilation."""
+    loop = agent.loop(env)
+    loop.compile()
+    started = time.perf_counter()
+    loop.run(steps // loop.steps_per_iteration)
+    made = steps // loop.steps_per_iteration * loop.steps_per_iteration
+    return made / (time.perf_counter() - started)
 
 
 def act_seconds():
