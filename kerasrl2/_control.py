@@ -30,3 +30,18 @@ def run_if(condition, function, *inputs):
         return i + 1, *(tf.zeros_like(value) for value in inputs)  # others each turn
 
     tf.while_loop(lambda i, *_: condition & (i < 1), turn, (0, *inputs))
+
+
+def call_if(condition, function):
+    """`function()` if `condition`; else zeros in its place (None, outside a graph)."""
+    if tf.executing_eagerly():
+        return function() if condition else None
+    traced = tf.function(function, autograph=False).get_concrete_function()
+
+    def zeros():
+        return tf.nest.map_structure(
+            lambda tensor: tf.zeros(tensor.shape, tensor.dtype),
+            traced.structured_outputs,
+        )
+
+    return tf.cond(condition, traced, zeros)

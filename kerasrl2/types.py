@@ -91,3 +91,19 @@ class Transition(NamedTuple):
     discount: Any
     next_observation: Any
     weight: Any
+
+
+class Gradients(NamedTuple):
+    """What a loss says of a batch.
+
+    Attributes:
+        loss: Scalar float32.
+        norm: Scalar float32, of all gradients together, before clipping.
+        values: List of tensors, as `trainable_variables`.
+        metrics: Dictionary, what `compute_loss` returned beside the loss.
+    """
+
+    loss: Any
+    norm: Any
+    values: Any
+    metrics: Any

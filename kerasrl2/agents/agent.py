@@ -14,11 +14,14 @@ from kerasrl2._checks import (
     check_positive_integer,
     check_range,
 )
-from kerasrl2._control import run_if
+from kerasrl2.agents._gradients import (
+    differentiate,
+    refuse_loss_scaling,
+    take_step,
+)
 from kerasrl2.agents.compiled import Runtime, compiled_when_eager, is_recipe
 from kerasrl2.agents.specs import ObservationSpec, check_spaces
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
-from kerasrl2.statistics import global_norm
 from kerasrl2.training.fit import fit_loop
 from kerasrl2.training.resume import checkpoint_of
 
@@ -173,37 +176,23 @@ class Agent(keras.Model):
         """`(loss, metrics)` of a batch: a scalar and a dictionary of scalars."""
         raise TypeError(f"{type(self).__name__} does not define `compute_loss`.")
 
-    def update(self, batch):
-        """Takes one gradient step, in a graph; returns a dictionary of scalars.
+    def compute_gradients(self, batch):
+        """`types.Gradients` of the loss; reads weights and writes none."""
+        return differentiate(self, batch)
+
+    def apply_gradients(self, gradients):
+        """Takes one gradient step; returns a dictionary of scalars.
 
         A step with a NaN or infinite loss or gradient is not taken; the loop sees it in
         the returned `loss` and `gradient_norm` and stops the run.
         """
-        variables = self.trainable_variables
-        values = [variable.value for variable in variables]
-        with tf.GradientTape() as tape:
-            loss, metrics = self.compute_loss(batch)
-        gradients = tape.gradient(loss, values, unconnected_gradients="zero")
-        norm = global_norm(gradients)
-        take_step = self._take_step
-        if self.xla is not False and tf.inside_function():
-            # Op by op an optimizer is slow, whatever compiles the rest of the update.
-            take_step = tf.function(take_step, jit_compile=True, autograph=False)
-        take_step(loss, norm, gradients)
-        return {**metrics, "loss": loss, "gradient_norm": norm}
+        take_step(self, gradients)
+        own = {"loss": gradients.loss, "gradient_norm": gradients.norm}
+        return {**gradients.metrics, **own}
 
-    def _take_step(self, loss, norm, gradients):
-        """Clips and applies gradients, unless something is not finite."""
-        limit = self.max_gradient_norm
-        scale = tf.ones_like(norm)
-        if limit is not None:
-            scale = tf.minimum(scale, limit / (norm + 1e-6))
-
-        def apply(scale):
-            scaled = [gradient * scale for gradient in gradients]
-            self.optimizer.apply(scaled, self.trainable_variables)
-
-        run_if(tf.math.is_finite(norm) & tf.math.is_finite(loss), apply, scale)
+    def update(self, batch):
+        """One gradient step, in a graph: `compute_gradients`, `apply_gradients`."""
+        return self.apply_gradients(self.compute_gradients(batch))
 
     def progress_logs(self):
         """What else callbacks and the history are told at an epoch's end, floats."""
@@ -387,12 +376,3 @@ class Agent(keras.Model):
                 f"{self.head.num_parameters}], the parameters of "
                 f"{type(self.head).__name__}. Received: {shape}"
             )
-
-
-def refuse_loss_scaling(optimizer):
-    """Raises on loss-scaling optimizers: `update` clips unscaled gradients."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        raise ValueError(
-            "Expected an optimizer without loss scaling: gradients are clipped before "
-            "it. Received: LossScaleOptimizer. Use the 'mixed_bfloat16' policy instead."
-        )

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._checks import check_choice, check_positive_integer, check_range
 from kerasrl2._control import run_if
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
@@ -14,6 +14,7 @@ from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import EpsilonGreedy
 from kerasrl2.layers import NoisyDense, frozen_copy, seed_noise, update_target
 from kerasrl2.losses import munchausen_reward, scaled_log_policy, take_action
+from kerasrl2.training.loop import has_convolutions
 from kerasrl2.training.off_policy import OffPolicyLoop
 
 
@@ -60,6 +61,10 @@ class DQN(QLearningBuilder, Agent):
         train_frequency: Integer, steps of each environment between updates.
         gradient_steps: Integer, how many updates are then made.
         learning_starts: Integer, transitions in the buffer before the first update.
+        overlap: Boolean, whether the batch of an update is drawn before the steps that
+            lead to it, and its gradients are computed while these are made; they are
+            applied after them. Or `"auto"`: with convolutions, `train_frequency` above
+            1, one gradient step and no `update` of one's own.
         num_envs: Integer, copies `fit` makes of an environment given by id or callable.
         observation_normalizer: `layers.RunningNormalization` or None.
         seed: Integer or None, of all random numbers.
@@ -100,6 +105,7 @@ class DQN(QLearningBuilder, Agent):
         train_frequency=1,
         gradient_steps=1,
         learning_starts=1000,
+        overlap="auto",
         num_envs=1,
         observation_normalizer=None,
         seed=None,
@@ -131,6 +137,12 @@ class DQN(QLearningBuilder, Agent):
             ("num_envs", num_envs),
         ]:
             check_positive_integer(name, value)
+        check_choice("overlap", overlap, ("auto", True, False))
+        if overlap is True and gradient_steps > 1:
+            raise ValueError(
+                "Expected one gradient step with `overlap=True`: a second one needs "
+                f"what the first learned. Received: gradient_steps={gradient_steps}"
+            )
         self.action_values = action_values or ScalarValues()
         super().__init__(
             q_network,
@@ -153,7 +165,7 @@ class DQN(QLearningBuilder, Agent):
         self.clip_rewards = clip_rewards
         self.batch_size, self.num_envs = batch_size, num_envs
         self.train_frequency, self.gradient_steps = train_frequency, gradient_steps
-        self.learning_starts = learning_starts
+        self.learning_starts, self.overlap = learning_starts, overlap
         self.target_network = frozen_copy(q_network)
         layers = q_network._flatten_layers()
         self._noisy = any(isinstance(layer, NoisyDense) for layer in layers)
@@ -265,13 +277,13 @@ class DQN(QLearningBuilder, Agent):
             "q_value": tf.reduce_mean(q_value),
         }
 
-    def update(self, batch):
+    def apply_gradients(self, gradients):
         """Takes one gradient step and moves the target network if it is due.
 
         Returns a dictionary of scalars, and `td_error` `[B]`.
         """
         before = tf.identity(self.optimizer.iterations)
-        metrics = super().update(batch)
+        metrics = super().apply_gradients(gradients)
         steps = tf.identity(self.optimizer.iterations)
 
         def move():
@@ -281,6 +293,15 @@ class DQN(QLearningBuilder, Agent):
         due = (steps > before) & tf.equal(steps % self.target_update_interval, 0)
         run_if(due, move)
         return metrics
+
+    @property
+    def overlaps(self):
+        """Whether gradients are computed while environments are stepped."""
+        if self.overlap != "auto":
+            return self.overlap
+        own_update = type(self).update is not Agent.update
+        alone = self.gradient_steps == 1 and self.train_frequency > 1
+        return alone and not own_update and has_convolutions(self.network)
 
     def progress_logs(self):
         logs = {**super().progress_logs(), **self.exploration.logs(self.env_steps)}

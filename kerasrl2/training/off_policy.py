@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2._control import call_if
 from kerasrl2.training.episodes import (
     RunningEpisodes,
     count_step,
@@ -44,6 +45,20 @@ class LoopState(NamedTuple):
     running: RunningEpisodes
 
 
+class Prepared(NamedTuple):
+    """An update whose gradients are known before it is made.
+
+    Attributes:
+        ready: Scalar bool, whether there was enough to learn from; else the rest is 0.
+        index: `[B]` int64, of the transitions in the buffer.
+        gradients: `types.Gradients`.
+    """
+
+    ready: Any
+    index: Any
+    gradients: Any
+
+
 class OffPolicyLoop(CompiledLoop):
     """Runs an agent with a replay buffer and its environments in one function.
 
@@ -55,10 +70,17 @@ class OffPolicyLoop(CompiledLoop):
     `gradient_steps * max(0, S // F - ceil((learning_starts + N) / F) + 1)` of them,
     where `F = train_frequency * N`.
 
+    An agent that `overlaps` draws the batch before the iteration's steps instead, so
+    that a graph can compute gradients while environments are stepped: neither needs
+    what the other writes. The weights, the steps' actions and the update are the same
+    but for the batch, which lacks the newest `F - N` transitions. It makes
+    `max(0, S // F - ceil(learning_starts / F))` updates.
+
     Args:
         agent: Off-policy `Agent`: `explore`, `random_action`, `stored_reward`,
-            `observe`, `update`, `buffer`, and the knobs `batch_size`,
-            `train_frequency`, `gradient_steps`, `learning_starts`.
+            `observe`, `update` (`compute_gradients` and `apply_gradients` if it
+            `overlaps`), `buffer`, and the knobs `batch_size`, `train_frequency`,
+            `gradient_steps`, `learning_starts`.
         env: `Environment` of `N` copies.
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
@@ -106,8 +128,10 @@ class OffPolicyLoop(CompiledLoop):
         if not self.plan_variables or bool(self.plan_variables[0]):
             return
         self.plan_variables[0].assign(True)
-        missing = agent.learning_starts + num_envs - int(agent.buffer.added())
-        warm_up = max(0, -(-missing // self.steps_per_iteration) - 1)
+        missing = agent.learning_starts - int(agent.buffer.added())
+        if not agent.overlaps:
+            missing += num_envs - self.steps_per_iteration
+        warm_up = max(0, -(-missing // self.steps_per_iteration))
         planned = max(1, num_iterations - warm_up) * agent.gradient_steps
         agent.buffer.set_training_length(planned)
 
@@ -128,6 +152,7 @@ class OffPolicyLoop(CompiledLoop):
         self._env_step = part(self.env.step, self.env.in_graph)
 
     def _iterate(self, carry):
+        prepared = self._prepare(carry.state) if self.agent.overlaps else None
         last = self.vector_steps - 1
         if last:
             _, carry = tf.while_loop(
@@ -137,9 +162,21 @@ class OffPolicyLoop(CompiledLoop):
                 parallel_iterations=1,
             )
         # After a problem the last step is made, but nothing of it counts.
-        return self._step(carry, tf.constant(last, tf.int64), learns=True)
+        return self._step(carry, tf.constant(last, tf.int64), True, prepared)
 
-    def _step(self, carry, t, learns=False):
+    def _prepare(self, state):
+        """Draws a batch, before what is stored next, and differentiates on it."""
+        agent = self.agent
+        ready = self._is_ready()
+        seed = self._seeds(state)[2]
+        index, batch = call_if(ready, lambda: self._sample(seed)) or (None, None)
+        gradients = call_if(ready, lambda: agent.compute_gradients(batch))
+        return Prepared(ready, index, gradients)
+
+    def _is_ready(self):
+        return self.agent.buffer.added() >= self.agent.learning_starts
+
+    def _step(self, carry, t, learns=False, prepared=None):
         """One step of every environment; then learns if it is time, stores and acts."""
         agent, state = self.agent, carry.state
         seeds = self._seeds(state)
@@ -149,7 +186,7 @@ class OffPolicyLoop(CompiledLoop):
             problem=tf.where(is_healthy(carry.problem), found, carry.problem)
         )
         if learns:
-            carry = self._learn(carry, seeds[2])
+            carry = self._learn(carry, seeds[2], prepared)
         valid = after.valid & finite & is_healthy(carry.problem)
         self._store(state.observation, state.action, after._replace(valid=valid))
         running, totals = count_step(
@@ -176,15 +213,19 @@ class OffPolicyLoop(CompiledLoop):
             [3, 2], tf.stack([self._seed, step]), None, None, tf.int32, alg="philox"
         )
 
-    def _learn(self, carry, seed):
+    def _learn(self, carry, seed, prepared):
         """`gradient_steps` updates, once there is enough to learn from."""
         agent, state = self.agent, carry.state
-        ready = agent.buffer.added() >= agent.learning_starts
+        ready = self._is_ready() if prepared is None else prepared.ready
         steps = tf.where(ready, agent.gradient_steps, 0)
 
         def learn(g, sums, problem):
-            index, batch = self._sample(seed + tf.stack([0, g]))
-            metrics = dict(agent.update(batch))
+            if prepared is None:
+                index, batch = self._sample(seed + tf.stack([0, g]))
+                metrics = dict(agent.update(batch))
+            else:
+                index = prepared.index
+                metrics = dict(agent.apply_gradients(prepared.gradients))
             check_metric_names(metrics, agent)
             td_error = metrics["td_error"]
             self._prioritize(index, td_error)
