@@ -67,7 +67,7 @@ def test_value_based_agent(name, tmp_path):
     check_agent(make_agent, "CartPole-v1", tmp_path)
 
 
-@pytest.mark.parametrize("xla", [True, False])
+@pytest.mark.parametrize("xla", [pytest.param(True, marks=LONG), False])
 def test_a_new_optimizer_is_the_one_that_learns(xla):
     """One that was compiled for an earlier `fit` has no part in the next."""
     agent = A2C.for_env("CartPole-v1", hidden=(4,), seed=0, xla=xla)

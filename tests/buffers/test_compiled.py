@@ -66,6 +66,7 @@ def loop_of(buffer, order, jit_compile):
     return loop
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "order"),
     [
@@ -86,6 +87,7 @@ def test_no_step_copies_the_buffer(kind, order):
     assert loop.experimental_get_tracing_count() == 1
 
 
+@pytest.mark.long
 def test_no_step_copies_a_tree():
     tree = SumTree(LARGE, track_minimum=True)
 
@@ -106,6 +108,7 @@ def test_no_step_copies_a_tree():
     assert max(copied(loop, tf.constant(3))) < LARGE / 10
 
 
+@pytest.mark.long
 def test_the_checks_above_see_a_copy(monkeypatch):
     """Without the fence XLA copies the whole tree in each step."""
     monkeypatch.setattr(ReadFence, "order", lambda self, index: index)

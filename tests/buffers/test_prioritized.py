@@ -206,6 +206,8 @@ def test_beta_over_the_training_length(make):
     fixed.set_training_length(10)
     assert float(buffer.beta()) == pytest.approx(0.46)
     assert float(fixed.beta()) == pytest.approx(0.52)
+    buffer.set_training_length(5)  # instead of 10
+    assert float(buffer.beta()) == pytest.approx(0.52)
     with pytest.raises(ValueError, match="num_samples"):
         buffer.set_training_length(0)
 

@@ -50,7 +50,7 @@ def test_an_episode_begins_where_any_part_jumps(make, episode_length):
     buffer = make(9, n_step=9, gamma=1.0, episode_length=episode_length)
 
     def part(t, jumps):
-        return {"a": np.array([[t + jumps[0]]]), "b": np.array([t + jumps[1]])}
+        return {"a": np.array([[t, t + jumps[0]]]), "b": np.array([t + jumps[1]])}
 
     jumps = [(0, 0), (0, 0), (0, 7), (0, 7), (9, 7)]
     for t, jump in enumerate(jumps):
@@ -80,6 +80,16 @@ def test_clear_of_a_ring_of_frames(make):
     add(18)
     # The first frame after it repeats, although the episode went on.
     np.testing.assert_array_equal(buffer.get([18]).observation, [[18.0, 18.0]])
+
+
+@pytest.mark.parametrize("make", BUFFERS)
+def test_episodes_as_short_as_promised_leave_room_for_the_capacity(make):
+    buffer = make(5, episode_length=2)
+    for t in range(1, 24):
+        ends = t % 2 == 0
+        now, then = np.array([[[t]], [[t + 1 - ends / 2]]], np.float32)
+        buffer.add(now, [t], [1.0], [ends], [False], then)
+        assert len(buffer) == min(t, 5)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

@@ -236,6 +236,7 @@ def test_ends_where_aliens_or_bombs_arrive(changes, terminated):
     assert not time_step.truncated[0]
 
 
+@pytest.mark.long
 def test_breaks_all_bricks_and_gets_new_ones():
     env = make("GridBreakout-v0", num_envs=8, sticky_actions=0.0)
     step, rng = tf.function(env.step, jit_compile=True), np.random.default_rng(0)
