@@ -39,6 +39,9 @@ class Rollout(NamedTuple):
         truncated: `[T, N]` bool.
         valid: `[T, N]` bool, False for rows that are not transitions.
         next_observation: `[T, N, ...]`, the true successor of the action.
+        parameters: `[T, N, P]` float32, of the policy that acted, or None where the
+            loop had rather compute those of all steps at once.
+        value: `[T, N]` float32, `V(observation)` from the same pass, or None.
     """
 
     observation: Any
@@ -48,6 +51,8 @@ class Rollout(NamedTuple):
     truncated: Any
     valid: Any
     next_observation: Any
+    parameters: Any = None
+    value: Any = None
 
 
 class OnPolicyBatch(NamedTuple):

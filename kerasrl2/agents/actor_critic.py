@@ -102,11 +102,26 @@ class ActorCriticMixin:
         return cls(network, head, spec, gamma=gamma, seed=seed, **knobs)
 
     def policy_and_value(self, observation, training=False):
-        """`[B, ...]` observations to parameters `[B, P]` and values `[B]`."""
+        """`[B, ...]` observations to float32 parameters `[B, P]` and values `[B]`."""
         parameters, value = self(observation, training=training)
         if len(value.shape) == 2:
             value = ops.squeeze(value, axis=-1)
-        return parameters, value
+        return ops.cast(parameters, "float32"), ops.cast(value, "float32")
+
+    def explore_with_value(self, observation, seed):
+        """What `explore` plays, and the network's outputs from the same pass.
+
+        Args:
+            observation: `[N, ...]`.
+            seed: `[2]` int32 stateless seed.
+
+        Returns:
+            `(env_action, action, parameters, value)`: as from `explore`, and as from
+            `policy_and_value`.
+        """
+        parameters, value = self.policy_and_value(observation)
+        with self._runtime.sharing(observation, parameters):
+            return *self.explore(observation, seed), parameters, value
 
     def advantages(self, rollout, value, next_value):
         """Advantages and value targets, both `[T, N]`.

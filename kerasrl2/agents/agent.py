@@ -114,6 +114,9 @@ class Agent(keras.Model):
 
         Computes no more of the network than the policy needs.
         """
+        shared = self._runtime.shared_parameters(observation)
+        if shared is not None:
+            return shared
         if self.observation_normalizer is not None:
             observation = self.observation_normalizer(observation)
         outputs = self._runtime.policy_network(self.network)(observation)

@@ -2,6 +2,7 @@
 
 from kerasrl2._startup import native_chatter_kept_back
 
+import contextlib
 import functools
 import json
 
@@ -81,6 +82,22 @@ class Runtime:
         self._loop = self._loop_key = None
         self._evaluators = {}
         self._numpy_rng = None
+        self._shared = None
+
+    @contextlib.contextmanager
+    def sharing(self, observation, parameters):
+        """Within it `shared_parameters` of this very tensor returns `parameters`."""
+        before, self._shared = self._shared, (observation, parameters)
+        try:
+            yield
+        finally:
+            self._shared = before
+
+    def shared_parameters(self, observation):
+        """Parameters from a pass that is shared, or None if there is none."""
+        if self._shared is None or self._shared[0] is not observation:
+            return None
+        return self._shared[1]
 
     def policy_network(self, network):
         """The part of a functional network that leads to its first output."""

@@ -31,19 +31,20 @@ def run_epochs(agent, batch, batch_size, problem, iteration, seed):
         sums, updates, _, _ = loop
         metrics = agent.update(minibatch)
         check_metric_names(metrics, agent)
-        sums = {name: sums[name] + metrics[name] for name in sums}
+        sums = {n: s + tf.cast(metrics[n], tf.float32) for n, s in sums.items()}
         found = find_in_metrics(metrics, iteration)
         return sums, updates + 1.0, found, agent.stops(metrics)
 
     def goes_on(loop):
         return is_healthy(loop[2]) & ~loop[3]
 
-    def minibatches(shuffled, loop):
+    def minibatches(order, loop):
         def step(start, loop):
-            rows_of = tf.nest.map_structure(
-                lambda tensor: take_rows(tensor, start, size), shuffled
+            chosen = tf.slice(order, [start], [size])
+            minibatch = tf.nest.map_structure(
+                lambda tensor: tf.gather(tensor, chosen), batch
             )
-            return start + size, learn(rows_of, loop)
+            return start + size, learn(minibatch, loop)
 
         return tf.while_loop(
             lambda start, loop: (start < rows) & goes_on(loop), step, (0, loop)
@@ -52,9 +53,7 @@ def run_epochs(agent, batch, batch_size, problem, iteration, seed):
     def epoch(e, loop):
         if size == rows:
             return e + 1, learn(batch, loop)
-        order = random_permutation(rows, seeds[e])
-        shuffled = tf.nest.map_structure(lambda tensor: tf.gather(tensor, order), batch)
-        return e + 1, minibatches(shuffled, loop)
+        return e + 1, minibatches(random_permutation(rows, seeds[e]), loop)
 
     sums = {name: tf.zeros([]) for name in agent.metric_names}
     _, (sums, updates, problem, _) = tf.while_loop(
@@ -64,12 +63,6 @@ def run_epochs(agent, batch, batch_size, problem, iteration, seed):
         parallel_iterations=1,
     )
     return dict(sums), updates, problem
-
-
-def take_rows(tensor, start, size):
-    """`tensor[start : start + size]` with a static number of rows."""
-    rest = [0] * (tensor.shape.rank - 1)
-    return tf.slice(tensor, [start, *rest], [size, *tensor.shape[1:]])
 
 
 def check_metric_names(metrics, agent):

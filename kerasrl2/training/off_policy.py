@@ -230,8 +230,8 @@ class OffPolicyLoop(CompiledLoop):
             td_error = metrics["td_error"]
             self._prioritize(index, td_error)
             metrics["td_error"] = tf.reduce_mean(tf.abs(td_error))
-            values = tf.stack([metrics[name] for name in self.metric_names])
-            sums += tf.cast(values, tf.float64)
+            values = [tf.cast(metrics[name], tf.float32) for name in self.metric_names]
+            sums += tf.cast(tf.stack(values), tf.float64)
             return g + 1, sums, find_in_metrics(metrics, state.iteration)
 
         made, sums, problem = tf.while_loop(

@@ -47,6 +47,11 @@ class OnPolicyLoop(CompiledLoop):
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
             graphs are faster on CPU), True or False.
+
+    Attributes:
+        keeps_outputs: Boolean, whether values and policies of a rollout are those of
+            the passes that chose its actions, as without XLA, for large networks, or
+            are computed at once afterwards.
     """
 
     def __init__(self, agent, env, seed, jit_compile="auto"):
@@ -55,6 +60,7 @@ class OnPolicyLoop(CompiledLoop):
         self.batch_size = agent.batch_size or self.steps_per_iteration
         self.metric_names = (*agent.metric_names, "explained_variance")
         self._check_batch_size()
+        self.keeps_outputs = not self.uses_xla
         self._learn = self._learn_from
         if self.uses_xla and not self.whole:
             self._learn = tf.function(
@@ -124,32 +130,25 @@ class OnPolicyLoop(CompiledLoop):
         seeds = tf.random.stateless_uniform(
             [num_steps, 2, 2], seed, None, None, tf.int32, alg="philox"
         )
-        head = self.agent.head
         # Few arrays, since each costs 10 us a step in a graph. Most environments have
         # no rows that are not transitions.
         flags = 3 if self.env.always_valid else 4
-        arrays = (
-            tf.TensorArray(
-                head.action_dtype,
-                num_steps,
-                element_shape=(num_envs, *head.action_shape),
-            ),
-            tf.TensorArray(tf.float32, num_steps, element_shape=(flags, num_envs)),
-            tf.TensorArray(
-                observation.dtype, num_steps, element_shape=(2, *observation.shape)
-            ),
+        arrays = tuple(
+            tf.TensorArray(dtype, num_steps, element_shape=shape)
+            for dtype, shape in [
+                (tf.float32, [flags, num_envs]),
+                (observation.dtype, observation.shape),
+                (observation.dtype, observation.shape),
+                *self._acted_specs(),
+            ]
         )
 
         def step(t, env_state, observation, arrays):
-            env_action, action = self.agent.explore(observation, seeds[t, 0])
+            env_action, *acted = self._act(observation, seeds[t, 0])
             env_state, after = self.env.step(env_state, env_action, seeds[t, 1])
             signals = [after.reward, after.terminated, after.truncated, after.valid]
             signals = [tf.cast(signal, tf.float32) for signal in signals[:flags]]
-            rows = (
-                action,
-                tf.stack(signals),
-                tf.stack([after.observation, after.next_observation]),
-            )
+            rows = (tf.stack(signals), observation, after.next_observation, *acted)
             arrays = tuple(a.write(t, row) for a, row in zip(arrays, rows, strict=True))
             return t + 1, env_state, after.observation, arrays
 
@@ -159,19 +158,36 @@ class OnPolicyLoop(CompiledLoop):
             (0, env_state, observation, arrays),
             parallel_iterations=1,
         )
-        actions, signals, observations = (array.stack() for array in arrays)
+        signals, observations, following, *acted = (a.stack() for a in arrays)
         rollout = Rollout(
-            observation=tf.concat([observation[None], observations[:-1, 0]], axis=0),
-            action=actions,
+            observations,
+            acted[0],
             reward=signals[:, 0],
             terminated=signals[:, 1] > 0.0,
             truncated=signals[:, 2] > 0.0,
             valid=signals[:, 3] > 0.0
             if flags == 4
             else tf.ones([num_steps, num_envs], tf.bool),
-            next_observation=observations[:, 1],
+            next_observation=following,
+            parameters=acted[1] if self.keeps_outputs else None,
+            value=acted[2] if self.keeps_outputs else None,
         )
         return env_state, last_observation, rollout
+
+    def _acted_specs(self):
+        """`(dtype, shape)` of all that `_act` returns but the environment's action."""
+        head, num_envs = self.agent.head, self.env.num_envs
+        specs = [(head.action_dtype, [num_envs, *head.action_shape])]
+        if self.keeps_outputs:
+            specs += [(tf.float32, [num_envs, head.num_parameters])]
+            specs += [(tf.float32, [num_envs])]
+        return specs
+
+    def _act(self, observation, seed):
+        """`(env_action, action)`, with `keeps_outputs` also `parameters, value`."""
+        if self.keeps_outputs:
+            return self.agent.explore_with_value(observation, seed)
+        return self.agent.explore(observation, seed)
 
     def _learn_from(
         self, rollout, last_observation, running, running_reward, iteration, seed
@@ -204,9 +220,12 @@ class OnPolicyLoop(CompiledLoop):
             return agent.policy_and_value(observation)[1]
 
         observation, action = flat(rollout.observation), flat(rollout.action)
-        parameters, value = agent.policy_and_value(observation)
+        if rollout.value is None:
+            parameters, value = agent.policy_and_value(observation)
+            value = tf.reshape(value, shape)
+        else:
+            parameters, value = flat(rollout.parameters), rollout.value
         log_prob = agent.head.log_prob(parameters, action)
-        value = tf.reshape(value, shape)
         last_value = tf.reshape(values(last_observation), [1, num_envs])
         following = tf.concat([value[1:], last_value], axis=0)
         # The successor is what was acted on next, unless the episode was cut there.

@@ -268,7 +268,14 @@ class TestAgainstTheLosses:
             np.testing.assert_array_equal(target, kernels[1])
 
 
-@pytest.mark.parametrize("name", FAMILY)
+QUICK = "dueling", "iqn"
+MEMBERS = [
+    pytest.param(name, marks=[] if name in QUICK else pytest.mark.long)
+    for name in FAMILY
+]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
 def test_every_member_learns_saves_and_loads(name, tmp_path):
     def make():
         return DQN.for_env(

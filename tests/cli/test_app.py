@@ -90,7 +90,9 @@ class TestTrain:
         )
         assert config["version"] == __version__
 
-    @pytest.mark.parametrize("algorithm", ["dqn", "rainbow"])
+    @pytest.mark.parametrize(
+        "algorithm", ["dqn", pytest.param("rainbow", marks=pytest.mark.long)]
+    )
     def test_value_based_algorithms(self, algorithm, tmp_path):
         succeed(
             "train", algorithm, "Chain-5", "--steps", 60, "--seed", 1, "--reports", 2,

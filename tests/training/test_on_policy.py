@@ -20,6 +20,12 @@ def make_ppo(env, agent_class=PPO, **knobs):
     return agent_class.for_env(env, **{**settings, **knobs})
 
 
+def first_rollout(loop):
+    """`(last_observation, rollout)` of a loop that has just been made."""
+    state = tf.nest.map_structure(lambda variable: variable.value(), loop.state)
+    return loop._collect(state.env_state, state.observation, [0, 1])[1:]
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["graph", "xla"])
 def trained(request):
     """A PPO after two fits of 3 and 2 epochs, its loop, and the histories."""
@@ -129,8 +135,7 @@ class TestRowsThatAreNoTransitions:
         knobs = {"hidden": (8,), "normalize_advantages": True, "xla": False}
         agents = [agent_class.for_env(env, seed=3, **knobs) for _ in range(2)]
         loop = OnPolicyLoop(agents[0], env, seed=0, jit_compile=False)
-        state = tf.nest.map_structure(lambda variable: variable.value(), loop.state)
-        _, last, rollout = loop._collect(state.env_state, state.observation, [0, 1])
+        last, rollout = first_rollout(loop)
         batch = loop._prepare(rollout, last)
         assert 0 < tf.reduce_sum(tf.cast(batch.valid, tf.int32)) < len(batch.valid)
         kept = tf.nest.map_structure(lambda x: tf.boolean_mask(x, batch.valid), batch)
@@ -227,3 +232,96 @@ def test_an_update_that_forgets_a_metric_is_told():
     agent = Forgetful.for_env("Chain-5", hidden=(), xla=False)
     with pytest.raises(ValueError, match=r"`update` of Forgetful .*'entropy'"):
         agent.fit("Chain-5", steps=40, epochs=1, verbose=0)
+
+
+class CountedDense(keras.layers.Dense):
+    """Counts how often it is called; the tests run it eagerly."""
+
+    calls = 0
+
+    def call(self, inputs):
+        CountedDense.calls += 1
+        return super().call(inputs)
+
+
+class Certain(PPO):
+    """Plays 1 whatever the network says."""
+
+    def policy_parameters(self, observation):
+        return tf.constant([[0.0, 100.0]]) + 0.0 * super().policy_parameters(
+            observation
+        )
+
+
+class Contrary(PPO):
+    """Plays what `explore` would not."""
+
+    def explore(self, observation, seed):
+        _, action = super().explore(observation, seed)
+        return self.head.to_env(1 - action), 1 - action
+
+
+class TestOutputsThatAreKept:
+    """Without XLA a rollout's values and policies are from the passes that acted."""
+
+    @staticmethod
+    def rollout(agent, env):
+        """A rollout, and the batches with what was kept and computed again."""
+        loop = OnPolicyLoop(agent, env, seed=0, jit_compile=False)
+        last, made = first_rollout(loop)
+        forgotten = made._replace(parameters=None, value=None)
+        return made, loop._prepare(made, last), loop._prepare(forgotten, last)
+
+    @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+    def test_are_what_would_be_computed_afterwards(self, env_id):
+        env = envs.make(env_id)
+        agent = make_ppo(env, rollout_length=16, normalize_observations=True)
+        agent.set_weights([10 * weight for weight in agent.get_weights()])
+        made, kept, again = self.rollout(agent, env)
+        assert made.value.shape == (16, 1)
+        for own, expected in zip(kept, again, strict=True):
+            np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-6)
+        for varied in (kept.value, kept.log_prob):
+            assert np.std(varied) > 1e-3
+
+    def test_cost_no_pass_of_their_own(self):
+        env = envs.make("CartPole-v1", num_envs=2)
+        inputs = keras.Input([4])
+        x = CountedDense(8)(inputs)
+        outputs = [keras.layers.Dense(2)(x), keras.layers.Dense(1)(x)]
+        agent = make_ppo(env, network=keras.Model(inputs, outputs))
+        loop = OnPolicyLoop(agent, env, seed=0, jit_compile=False)
+        CountedDense.calls = 0
+        last, made = first_rollout(loop)
+        assert CountedDense.calls == agent.rollout_length
+        loop._prepare(made, last)
+        assert CountedDense.calls == agent.rollout_length + 1  # the last observation
+
+    def test_with_xla_all_are_computed_at_once(self):
+        env = envs.make("CartPole-v1", num_envs=2)
+        _, made = first_rollout(OnPolicyLoop(make_ppo(env), env, 0, jit_compile=True))
+        assert made.value is made.parameters is None
+
+    def test_an_own_policy_plays_and_the_network_is_scored(self):
+        env = envs.make("CartPole-v1", num_envs=2)
+        made, kept, again = self.rollout(make_ppo(env, Certain), env)
+        assert np.all(made.action == 1)
+        np.testing.assert_allclose(kept.log_prob, again.log_prob, rtol=1e-5)
+        assert np.all(kept.log_prob < -0.1)
+
+    def test_an_own_exploration_plays(self):
+        env = envs.make("CartPole-v1", num_envs=2)
+        usual, contrary = (
+            self.rollout(make_ppo(env, agent_class), env)[0].action[0]
+            for agent_class in (PPO, Contrary)
+        )
+        np.testing.assert_array_equal(contrary, 1 - usual)
+
+    def test_the_pass_is_shared_for_that_observation_only(self):
+        agent = make_ppo("CartPole-v1")
+        observation, parameters = tf.ones([2, 4]), tf.constant([[1.0, 2.0]] * 2)
+        with agent._runtime.sharing(observation, parameters):
+            assert agent.policy_parameters(observation) is parameters
+            other = agent.policy_parameters(tf.ones([2, 4]))
+        np.testing.assert_allclose(agent.policy_parameters(observation), other)
+        assert not np.allclose(other, parameters)
