@@ -9,6 +9,7 @@ from kerasrl2 import envs
 from kerasrl2.agents import DQN
 from kerasrl2.errors import NonFiniteError
 from tests.agents.images import Images
+from tests.training.naive import naive_loop
 from tests.training.test_off_policy import XLA_OR_NOT, make_dqn
 from tests.training.worlds import Scripted
 
@@ -35,38 +36,6 @@ def test_makes_exactly_the_documented_updates(num_envs, frequency, starts):
     expected = max(0, 8 - -(-starts // (frequency * num_envs)))
     assert int(agent.optimizer.iterations) == expected
     assert int(agent.buffer.added()) == 8 * frequency * num_envs
-
-
-def naive_loop(agent, env, seed, iterations):
-    """Draws and differentiates, then steps, then applies before the last is stored."""
-    state, observation = env.reset(tf.constant([seed, -1]))
-    env_action, action = agent.random_action(env.num_envs, [seed, -2])
-    agent.buffer.build(
-        tf.TensorSpec(observation.shape[1:]), tf.TensorSpec([], action.dtype),
-        env.num_envs,
-    )  # fmt: skip
-    step, gradients = 0, None
-    for _ in range(iterations):
-        for t in range(agent.train_frequency):
-            seeds = tf.random.stateless_uniform(
-                [3, 2], [seed, step], None, None, tf.int32, alg="philox"
-            )
-            if t == 0:
-                ready = int(agent.buffer.added()) >= agent.learning_starts
-                if ready:
-                    index, batch = agent.buffer.sample(agent.batch_size, seeds[2])
-                    gradients = agent.compute_gradients(batch)
-            state, after = env.step(state, env_action, seeds[0])
-            if ready and t == agent.train_frequency - 1:
-                td_error = agent.apply_gradients(gradients)["td_error"]
-                agent.buffer.update_priorities(index, td_error)
-            agent.buffer.add(
-                observation, action, agent.stored_reward(after.reward),
-                after.terminated, after.truncated, after.next_observation, after.valid,
-            )  # fmt: skip
-            observation, step = after.observation, step + env.num_envs
-            now = tf.constant(step, tf.int64)
-            env_action, action = agent.explore(observation, seeds[1], now)
 
 
 @pytest.mark.parametrize("xla", XLA_OR_NOT)
