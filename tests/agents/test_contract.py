@@ -1,5 +1,7 @@
 """Every agent, on every kind of action space, is put through `check_agent`."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -21,18 +23,20 @@ SPACES = {
                                  "standard_deviation": "dependent"}),
     "beta": ("Pendulum-v1", {"distribution": "beta"}),
 }  # fmt: skip
-RARE = "squashed", "beta"
+QUICK = [("ppo", "gaussian"), ("a2c", "categorical")]
 COMMON = {"hidden": (8,), "num_envs": 2, "learning_rate": 0.01}
 COMMON |= {"normalize_observations": True, "normalize_rewards": True}
 COMMON |= {"entropy_coefficient": 0.01}  # so that the Gaussian's deviation moves too
 
 
 LONG = pytest.mark.long
-KINDS = [pytest.param(s, marks=LONG if s in RARE else []) for s in SPACES]
+CASES = [
+    pytest.param(*case, marks=[] if case in QUICK else LONG)
+    for case in itertools.product(AGENTS, SPACES)
+]
 
 
-@pytest.mark.parametrize("space", KINDS)
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize(("name", "space"), CASES)
 def test_agent(name, space, tmp_path):
     agent_class, knobs = AGENTS[name]
     env_id, head = SPACES[space]
@@ -56,7 +60,8 @@ VALUE_BASED = {
 
 
 @pytest.mark.parametrize(
-    "name", ["dqn", "boltzmann", pytest.param("rainbow", marks=LONG)]
+    "name",
+    ["dqn", *(pytest.param(n, marks=LONG) for n in ("boltzmann", "rainbow"))],
 )
 def test_value_based_agent(name, tmp_path):
     agent_class, knobs = VALUE_BASED[name]

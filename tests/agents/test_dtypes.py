@@ -15,7 +15,9 @@ LONG = pytest.mark.long
 
 
 @pytest.mark.parametrize("agent_class", list(KNOBS))
-@pytest.mark.parametrize("dtype", ["float64", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "dtype", ["float64", pytest.param("mixed_bfloat16", marks=LONG)]
+)
 @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=LONG)])
 def test_train_and_stay_as_they_are(agent_class, dtype, xla):
     inputs = keras.Input([4])

@@ -38,7 +38,8 @@ def stepped(env, actions):
     ("id", "steps", "ends", "cuts", "settings"),
     [
         (INVADERS, 700, 1, 0, {}),
-        (BREAKOUT, 500, 2, 2, {"max_episode_steps": 190}),
+        pytest.param(BREAKOUT, 500, 2, 2, {"max_episode_steps": 190},
+                     marks=pytest.mark.long),
         (BREAKOUT, 250, 0, 12, {"max_episode_steps": 40, "frame_skip": 3,
                                 "frame_stack": 2, "fire_on_reset": True}),
         (PONG, 60, 0, 0, {"max_episode_steps": None, "frame_skip": 1,

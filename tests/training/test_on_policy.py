@@ -1,5 +1,7 @@
 """Tests of `kerasrl2.training.on_policy`."""
 
+import functools
+
 import gymnasium
 import keras
 import numpy as np
@@ -94,7 +96,7 @@ def test_blocks_add_up_to_a_naive_recount():
 
 @pytest.fixture(scope="module")
 def trained_beside_junk():
-    """By `n_step`, two PPOs whose rows that do not count hold 0 and 50."""
+    """Trains, for an `n_step`, two PPOs whose rows that do not count hold 0 and 50."""
 
     def train(junk, n_step):
         env = Scripted([2, 5, 3], 3, cut=2, next_step_reset=True, junk=junk)
@@ -105,19 +107,19 @@ def trained_beside_junk():
         del history["steps_per_second"]
         return agent, history
 
-    return {n: [train(junk, n) for junk in (0.0, 50.0)] for n in (None, 3)}
+    return functools.cache(lambda n_step: [train(junk, n_step) for junk in (0.0, 50.0)])
 
 
 class TestRowsThatAreNoTransitions:
-    @pytest.mark.parametrize("n_step", [None, 3])
+    @pytest.mark.parametrize("n_step", [None, pytest.param(3, marks=pytest.mark.long)])
     def test_their_content_changes_nothing(self, trained_beside_junk, n_step):
-        (agent, history), (other, other_history) = trained_beside_junk[n_step]
+        (agent, history), (other, other_history) = trained_beside_junk(n_step)
         assert history == other_history
         for a, b in zip(agent.weights, other.weights, strict=True):
             np.testing.assert_array_equal(a, b)
 
     def test_statistics_count_the_others(self, trained_beside_junk):
-        agent, history = trained_beside_junk[None][1]
+        agent, history = trained_beside_junk(None)[1]
         env = Scripted([2, 5, 3], 3, cut=2, next_step_reset=True)
         assert sum(history["episodes"]) == len(naive_episodes(env, 32))
         state, _ = env.reset(tf.constant([0, 0]))
