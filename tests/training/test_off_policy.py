@@ -50,7 +50,11 @@ XLA_OR_NOT = [False, pytest.param(True, marks=LONG)]
 
 @pytest.mark.parametrize(
     ("xla", "prioritized", "frequency"),
-    [(False, False, 1), (False, True, 3), pytest.param(True, True, 1, marks=LONG)],
+    [
+        pytest.param(False, False, 1, marks=LONG),
+        (False, True, 3),
+        pytest.param(True, True, 1, marks=LONG),
+    ],
 )
 def test_is_the_naive_loop(xla, prioritized, frequency):
     knobs = {"prioritized": prioritized, "n_step": 2, "clip_rewards": 1.5, "seed": 3}

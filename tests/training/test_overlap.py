@@ -68,6 +68,7 @@ def test_with_one_step_an_iteration_it_changes_nothing(xla):
     assert_equal_weights(agents, rtol=1e-6 if xla else 0)
 
 
+@pytest.mark.long
 def test_blocks_make_no_difference():
     env = Scripted([2, 5, 3], 2)
     agents = [make_overlapping(env, noisy=True, prioritized=True) for _ in range(2)]
