@@ -41,8 +41,9 @@ class OnPolicyLoop(CompiledLoop):
     cannot compile the environment, what learns.
 
     Args:
-        agent: An on-policy `Agent`: `explore`, `policy_and_value`, `advantages`,
-            `update` and the knobs `rollout_length`, `epochs`, `batch_size`.
+        agent: An on-policy `Agent`: `explore`, `explore_with_value`,
+            `policy_and_value`, `advantages`, `update` and the knobs `rollout_length`,
+            `epochs`, `batch_size`.
         env: `Environment` of `N` copies.
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
@@ -50,8 +51,8 @@ class OnPolicyLoop(CompiledLoop):
 
     Attributes:
         keeps_outputs: Boolean, whether values and policies of a rollout are those of
-            the passes that chose its actions, as without XLA, for large networks, or
-            are computed at once afterwards.
+            the passes that chose its actions. True without XLA, where the networks are
+            large; in a program of XLA small ones are faster all steps at once.
     """
 
     def __init__(self, agent, env, seed, jit_compile="auto"):

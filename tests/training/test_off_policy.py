@@ -63,7 +63,8 @@ def test_is_the_naive_loop(xla, prioritized, frequency):
     naive_loop(agents[0], envs.make("CartPole-v1", num_envs=2), 3, 30 // frequency)
     loop = agents[1].prepare("CartPole-v1", num_envs=2)
     loop.run(30 // frequency)
-    assert int(agents[1].optimizer.iterations) >= 8
+    expected = documented_updates(60, 10, 2, frequency, 1)
+    assert int(agents[1].optimizer.iterations) == expected
     for a, b in zip(agents[0].variables, agents[1].variables, strict=True):
         if a is not agents[0].env_steps:  # `fit` counts them
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=a.path)
