@@ -29,7 +29,7 @@ def main():
         num_envs=8,
         rollout_length=32,
         batch_size=256,
-        epochs=20,
+        num_epochs=20,
         gamma=0.98,
         lambda_=0.8,
         learning_rate=1e-3,

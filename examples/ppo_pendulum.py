@@ -33,7 +33,7 @@ def main():
         num_envs=NUM_ENVS,
         rollout_length=ROLLOUT_LENGTH,
         batch_size=BATCH_SIZE,
-        epochs=PASSES,
+        num_epochs=PASSES,
         gamma=0.9,
         learning_rate=keras.optimizers.schedules.PolynomialDecay(
             1e-3, gradient_steps, end_learning_rate=0.0

@@ -168,8 +168,8 @@ def test_algorithm_has_a_page_with_knobs_and_metrics(algorithm):
         "observation_normalizer": "normalize_observations",
         "reward_scaling": "normalize_rewards",
     }
-    knobs = [through.get(name, name) for name in own if name not in built]
-    for name in [*knobs, *made.metric_names]:
+    hyperparameters = [through.get(name, name) for name in own if name not in built]
+    for name in [*hyperparameters, *made.metric_names]:
         assert f"`{name}`" in page, name
     assert "Deviations from the paper" in page
     assert f"docs/algorithms/{algorithm}.md" in README.read_text()

@@ -21,7 +21,10 @@ def test_settings_make_an_agent(algorithm, env_id):
     agent_class = agents.ALGORITHMS[algorithm]
     assert settings.pop("steps") > 0
     made = getattr(agent_class, "agent_class", agent_class)  # what a preset makes
-    known = {*inspect.signature(made.for_env).parameters, *agent_class.knobs()}
+    known = {
+        *inspect.signature(made.for_env).parameters,
+        *agent_class.hyperparameters(),
+    }
     assert set(settings) <= known
     agent = agent_class.for_env(env_id, **zoo.with_schedules(settings, 1000))
     loop = agent.loop_class(agent, envs.make(env_id, num_envs=agent.num_envs), 0, False)

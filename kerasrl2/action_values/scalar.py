@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_range
 from kerasrl2.action_values.base import ActionValues
-from kerasrl2.losses import huber, take_action, value_loss
+from kerasrl2.losses import huber, value_loss, value_of_action
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -41,7 +41,7 @@ class ScalarValues(ActionValues):
         return tf.stop_gradient(reward + discount * next_value)
 
     def loss(self, outputs, action, target):
-        taken = take_action(outputs, action)
+        taken = value_of_action(outputs, action)
         td_error = tf.stop_gradient(target) - taken
         if self.loss_name == "huber":
             return huber(td_error, self.delta), td_error

@@ -45,7 +45,7 @@ class A2C(ActorCriticMixin, Agent):
     """
 
     metric_names = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
-    epochs, batch_size = 1, None
+    num_epochs, batch_size = 1, None
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class ActorCriticMixin:
         normalize_rewards=False,
         gamma=0.99,
         seed=None,
-        **knobs,
+        **hyperparameters,
     ):
         """Makes an agent whose network and policy head fit an environment.
 
@@ -66,14 +66,19 @@ class ActorCriticMixin:
             normalize_rewards: Boolean, by the running deviation of returns.
             gamma: Float in [0, 1], discount per env step.
             seed: Integer or None, of weights, actions and environments.
-            **knobs: Keywords of the constructor.
+            **hyperparameters: Keywords of the constructor.
 
         Returns:
             An agent.
         """
         own = inspect.signature(cls.for_env).parameters
-        known = {*own, *cls.knobs()} - {"env", "knobs", "head", "observation_spec"}
-        check_keywords(f"{cls.__name__}.for_env", knobs, known)
+        known = {*own, *cls.hyperparameters()} - {
+            "env",
+            "hyperparameters",
+            "head",
+            "observation_spec",
+        }
+        check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         made = env if isinstance(env, envs.Environment) else envs.make(env)
         spec = ObservationSpec.of_space(made.observation_space)
@@ -96,10 +101,10 @@ class ActorCriticMixin:
             if seed is not None:
                 seed_weights(network, seed)
         if normalize_observations and spec.dtype == "float32":
-            knobs["observation_normalizer"] = RunningNormalization()
+            hyperparameters["observation_normalizer"] = RunningNormalization()
         if normalize_rewards:
-            knobs["reward_scaling"] = RewardScaling(gamma)
-        return cls(network, head, spec, gamma=gamma, seed=seed, **knobs)
+            hyperparameters["reward_scaling"] = RewardScaling(gamma)
+        return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)
 
     def policy_and_value(self, observation, training=False):
         """`[B, ...]` observations to float32 parameters `[B, P]` and values `[B]`."""
@@ -166,7 +171,7 @@ class ActorCriticMixin:
     def _check_rollout_knobs(self):
         if self.reward_scaling is not None and not self.reward_scaling.built:
             self.reward_scaling.build(())
-        for name in ("rollout_length", "epochs", "num_envs"):
+        for name in ("rollout_length", "num_epochs", "num_envs"):
             check_positive_integer(name, getattr(self, name))
         for name in ("batch_size", "n_step"):
             if getattr(self, name) is not None:

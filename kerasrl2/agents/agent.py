@@ -61,7 +61,7 @@ class Agent(keras.Model):
         xla="auto",
         **kwargs,
     ):
-        known = _KERAS_KEYWORDS | set(self.knobs())
+        known = _KERAS_KEYWORDS | set(self.hyperparameters())
         check_keywords(type(self).__name__, kwargs, known)
         super().__init__(**kwargs)
         check_choice("xla", xla, ("auto", True, False))
@@ -89,7 +89,7 @@ class Agent(keras.Model):
         self._runtime = Runtime()
 
     @classmethod
-    def knobs(cls):
+    def hyperparameters(cls):
         """Names of all keywords the constructor takes, those it passes on included."""
         names = {}
         for owner in cls.__mro__:
@@ -335,7 +335,7 @@ class Agent(keras.Model):
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         config = {"name": self.name}
-        for name in self.knobs():
+        for name in self.hyperparameters():
             if name != "learning_rate":  # part of the optimizer
                 value = getattr(self, name)
                 plain = isinstance(value, bool | int | float | str | None)

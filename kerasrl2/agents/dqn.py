@@ -13,7 +13,7 @@ from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import EpsilonGreedy
 from kerasrl2.layers import NoisyDense, frozen_copy, seed_noise, update_target
-from kerasrl2.losses import munchausen_reward, scaled_log_policy, take_action
+from kerasrl2.losses import munchausen_reward, scaled_log_policy, value_of_action
 from kerasrl2.training.loop import has_convolutions
 from kerasrl2.training.off_policy import OffPolicyLoop
 
@@ -171,8 +171,8 @@ class DQN(QLearningBuilder, Agent):
         self._noisy = any(isinstance(layer, NoisyDense) for layer in layers)
 
     @classmethod
-    def knobs(cls):
-        return [name for name in super().knobs() if name != "network"]
+    def hyperparameters(cls):
+        return [name for name in super().hyperparameters() if name != "network"]
 
     @property
     def q_network(self):
@@ -271,7 +271,7 @@ class DQN(QLearningBuilder, Agent):
             self.q_network, self._normalized(batch.observation), True, seeds[2]
         )
         loss, td_error = self.action_values.loss(outputs, batch.action, target)
-        q_value = take_action(self.action_values.expected(outputs), batch.action)
+        q_value = value_of_action(self.action_values.expected(outputs), batch.action)
         return tf.reduce_mean(batch.weight * loss), {
             "td_error": td_error,
             "q_value": tf.reduce_mean(q_value),

@@ -35,7 +35,7 @@ class PPO(ActorCriticMixin, Agent):
         gamma: Float in [0, 1], discount per env step.
         lambda_: Float in [0, 1], decay of generalized advantages.
         n_step: Integer or None, n-step advantages instead of generalized ones.
-        clip_ratio: Float in (0, 1) or Keras schedule over gradient steps, epsilon.
+        clip_range: Float in (0, 1) or Keras schedule over gradient steps, epsilon.
         value_clip: Float or None, how far the value may move from the old one.
         value_coefficient: Float, weight of the value loss, `c_v`.
         entropy_coefficient: Float, weight of the entropy, `c_h`.
@@ -43,7 +43,7 @@ class PPO(ActorCriticMixin, Agent):
             minibatch passes 1.5 times this, the remaining epochs are skipped.
         normalize_advantages: Boolean, in each minibatch.
         max_gradient_norm: Float or None, global norm gradients are clipped to.
-        epochs: Integer, passes over each rollout.
+        num_epochs: Integer, passes over each rollout.
         batch_size: Integer, rows of a minibatch; must divide the rollout. None takes
             the whole rollout.
         rollout_length: Integer, steps `T` of each environment per rollout.
@@ -84,14 +84,14 @@ class PPO(ActorCriticMixin, Agent):
         gamma=0.99,
         lambda_=0.95,
         n_step=None,
-        clip_ratio=0.2,
+        clip_range=0.2,
         value_clip=None,
         value_coefficient=0.5,
         entropy_coefficient=0.0,
         target_kl=None,
         normalize_advantages=True,
         max_gradient_norm=0.5,
-        epochs=10,
+        num_epochs=10,
         batch_size=128,
         rollout_length=128,
         num_envs=8,
@@ -102,7 +102,7 @@ class PPO(ActorCriticMixin, Agent):
         **kwargs,
     ):
         check_range("learning_rate", learning_rate, 0.0)
-        check_range("clip_ratio", clip_ratio, 0.0, 1.0, open_low=True, open_high=True)
+        check_range("clip_range", clip_range, 0.0, 1.0, open_low=True, open_high=True)
         if optimizer is None:
             optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-5)
         super().__init__(
@@ -119,11 +119,11 @@ class PPO(ActorCriticMixin, Agent):
         check_range("gamma", gamma, 0.0, 1.0)
         check_range("lambda_", lambda_, 0.0, 1.0)
         self.gamma, self.lambda_, self.n_step = gamma, lambda_, n_step
-        self.clip_ratio, self.value_clip = clip_ratio, value_clip
+        self.clip_range, self.value_clip = clip_range, value_clip
         self.value_coefficient = value_coefficient
         self.entropy_coefficient = entropy_coefficient
         self.target_kl, self.normalize_advantages = target_kl, normalize_advantages
-        self.epochs, self.batch_size = epochs, batch_size
+        self.num_epochs, self.batch_size = num_epochs, batch_size
         self.rollout_length, self.num_envs = rollout_length, num_envs
         self.reward_scaling = reward_scaling
         self._check_rollout_knobs()
@@ -135,8 +135,8 @@ class PPO(ActorCriticMixin, Agent):
         advantage = batch.advantage
         if self.normalize_advantages:
             advantage = self.normalized(advantage, batch.valid)
-        clip_ratio = value_at(self.clip_ratio, self.optimizer.iterations)
-        policy = clipped_surrogate_loss(log_prob, batch.log_prob, advantage, clip_ratio)
+        clip_range = value_at(self.clip_range, self.optimizer.iterations)
+        policy = clipped_surrogate_loss(log_prob, batch.log_prob, advantage, clip_range)
         if self.value_clip is None:
             error = value_loss(value, batch.target)
         else:
@@ -144,7 +144,7 @@ class PPO(ActorCriticMixin, Agent):
                 value, batch.value, batch.target, self.value_clip
             )
         change = ops.abs(ops.exp(log_prob - batch.log_prob) - 1.0)
-        clipped = ops.cast(change > clip_ratio, "float32")
+        clipped = ops.cast(change > clip_range, "float32")
         policy_loss = masked_mean(policy, batch.valid)
         critic_loss = masked_mean(error, batch.valid)
         entropy = masked_mean(self.head.entropy(parameters), batch.valid)

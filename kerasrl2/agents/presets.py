@@ -21,13 +21,13 @@ class Preset:
         self.agent_class, self.settings = agent_class, settings
         self.__name__, self.__doc__ = name, doc
 
-    def for_env(self, env, **knobs):
+    def for_env(self, env, **hyperparameters):
         """Makes an agent; see `for_env` of `agent_class`."""
-        return self.agent_class.for_env(env, **{**self.settings, **knobs})
+        return self.agent_class.for_env(env, **{**self.settings, **hyperparameters})
 
-    def knobs(self):
+    def hyperparameters(self):
         """Names of all keywords of the constructor."""
-        return self.agent_class.knobs()
+        return self.agent_class.hyperparameters()
 
     def __repr__(self):
         settings = ", ".join(f"{k}={v!r}" for k, v in self.settings.items())

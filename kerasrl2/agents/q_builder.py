@@ -53,7 +53,7 @@ class QLearningBuilder:
         boltzmann_temperature=1.0,
         normalize_observations=False,
         seed=None,
-        **knobs,
+        **hyperparameters,
     ):
         """Makes an agent whose network, head and buffer fit an environment.
 
@@ -88,15 +88,15 @@ class QLearningBuilder:
             boltzmann_temperature: Float, in units of return.
             normalize_observations: Boolean, by running mean and variance.
             seed: Integer or None, of weights, actions, draws and environments.
-            **knobs: Keywords of the constructor.
+            **hyperparameters: Keywords of the constructor.
 
         Returns:
             An agent.
         """
         own = inspect.signature(cls.for_env).parameters
-        taken = {"env", "knobs", "head", "observation_spec", "q_network"}
-        known = {*own, *cls.knobs()} - {*taken, "action_values"}
-        check_keywords(f"{cls.__name__}.for_env", knobs, known)
+        taken = {"env", "hyperparameters", "head", "observation_spec", "q_network"}
+        known = {*own, *cls.hyperparameters()} - {*taken, "action_values"}
+        check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
         made = env if isinstance(env, envs.Environment) else envs.make(env)
@@ -140,7 +140,7 @@ class QLearningBuilder:
             epsilon = initial_epsilon, final_epsilon, epsilon_steps
             exploration = _exploration(exploration, *epsilon, boltzmann_temperature)
         if normalize_observations and spec.dtype == "float32":
-            knobs["observation_normalizer"] = RunningNormalization()
+            hyperparameters["observation_normalizer"] = RunningNormalization()
         return cls(
             network,
             head,
@@ -149,7 +149,7 @@ class QLearningBuilder:
             buffer=buffer,
             exploration=exploration,
             seed=seed,
-            **knobs,
+            **hyperparameters,
         )
 
 

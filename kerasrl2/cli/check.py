@@ -23,7 +23,7 @@ def check(env, steps, seed):
     for finding in findings:
         place = f" ({finding.where})" if finding.where else ""
         typer.echo(f"{finding.severity}{place}: {finding.what}")
-        typer.echo(f"  -> {finding.mend}")
+        typer.echo(f"  -> {finding.remedy}")
     severities = {finding.severity for finding in findings}
     if not severities & {"error", "warning"}:
         typer.echo(f"no faults found in {env}, {steps} steps")

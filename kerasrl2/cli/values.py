@@ -8,7 +8,15 @@ import yaml
 from kerasrl2._checks import check_keywords
 
 # Keywords whose values are objects, and what has an option of its own.
-_INTERNAL = {"self", "kwargs", "knobs", "env", "network", "head", "observation_spec"}
+_INTERNAL = {
+    "self",
+    "kwargs",
+    "hyperparameters",
+    "env",
+    "network",
+    "head",
+    "observation_spec",
+}
 _INTERNAL |= {"observation_normalizer", "reward_scaling", "optimizer", "seed"}
 _INTERNAL |= {"q_network", "action_values", "buffer"}
 

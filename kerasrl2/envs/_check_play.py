@@ -113,8 +113,8 @@ class Player:
         self._look_back(where)
         return result
 
-    def _fail(self, what, where, mend):
-        self.report.error(what, where, mend)
+    def _fail(self, what, where, remedy):
+        self.report.error(what, where, remedy)
         raise Failed
 
     # What is returned
@@ -180,10 +180,10 @@ class Player:
             number = as_number(reward)
         except Exception as error:
             self._fail(described_fit(error), where, "return `float(reward)`")
-        mend = "find the division by zero or overflow"
+        remedy = "find the division by zero or overflow"
         if not np.isfinite(number):
             self.report.error(
-                f"the reward is {number}", where, mend, kind="finite reward"
+                f"the reward is {number}", where, remedy, kind="finite reward"
             )
         elif abs(number) > _FLOAT32_MAX:
             self.report.error(

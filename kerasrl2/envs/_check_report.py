@@ -14,13 +14,13 @@ class Finding(NamedTuple):
         what: String, what is wrong.
         where: String, where it was seen first, such as `"step 3, action 1"`; empty if
             it belongs to no step.
-        mend: String, what to do about it.
+        remedy: String, what to do about it.
     """
 
     severity: str
     what: str
     where: str
-    mend: str
+    remedy: str
 
 
 class Report:
@@ -29,17 +29,17 @@ class Report:
     def __init__(self):
         self._findings = {}
 
-    def error(self, what, where, mend, kind=None):
+    def error(self, what, where, remedy, kind=None):
         """Adds a fault; of those with one `kind` (None: `what`) only the first."""
-        self._add("error", what, where, mend, kind)
+        self._add("error", what, where, remedy, kind)
 
-    def warning(self, what, where, mend, kind=None):
+    def warning(self, what, where, remedy, kind=None):
         """The same for what does not stop training."""
-        self._add("warning", what, where, mend, kind)
+        self._add("warning", what, where, remedy, kind)
 
-    def note(self, what, where, mend, kind=None):
+    def note(self, what, where, remedy, kind=None):
         """The same for what is only good to know."""
-        self._add("note", what, where, mend, kind)
+        self._add("note", what, where, remedy, kind)
 
     def has_errors(self):
         """Whether there is a fault that stops training."""
@@ -51,8 +51,8 @@ class Report:
             self._findings.values(), key=lambda x: SEVERITIES.index(x.severity)
         )
 
-    def _add(self, severity, what, where, mend, kind):
-        finding = Finding(severity, what, where, mend)
+    def _add(self, severity, what, where, remedy, kind):
+        finding = Finding(severity, what, where, remedy)
         self._findings.setdefault((severity, kind or what), finding)
 
 

@@ -129,9 +129,9 @@ class TensorFlowEnvironment(Environment):
     """Base of environments written in TensorFlow, `N` copies in one set of operations.
 
     A subclass says how one world works: `initial`, `transition` and `observe`; and
-    `disturb`, if there is chance beyond the first states. This class counts steps, cuts
-    episodes at the time limit and starts new ones. At the limit `truncated` is True
-    whether or not the step also terminated, as with Gymnasium's `TimeLimit`.
+    `apply_chance`, if there is chance beyond the first states. This class counts
+    steps, cuts episodes at the time limit and starts new ones. At the limit `truncated`
+    is True whether or not the step also terminated, as with Gymnasium's `TimeLimit`.
 
     Args:
         id: String, the name in messages and logs.
@@ -189,7 +189,7 @@ class TensorFlowEnvironment(Environment):
         """
         raise NotImplementedError
 
-    def disturb(self, physics, action, seed):
+    def apply_chance(self, physics, action, seed):
         """What chance makes of a state and an action before `transition` takes over.
 
         All chance within an episode belongs here, so that `transition` stays a function
@@ -230,7 +230,7 @@ class TensorFlowEnvironment(Environment):
     def step(self, state, action, seed):
         action = self._checked_action(action)
         chance = tf.random.fold_in(seed, 1, alg="philox")
-        physics, action = self.disturb(state.physics, action, chance)
+        physics, action = self.apply_chance(state.physics, action, chance)
         physics, reward, terminated = self.transition(physics, action)
         elapsed = state.elapsed + 1
         if self.max_episode_steps is None:

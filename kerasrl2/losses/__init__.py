@@ -32,7 +32,7 @@ from kerasrl2.losses.temporal_difference import (
     double_q_td_error,
     importance_weighted_td_loss,
     q_learning_td_error,
-    take_action,
+    value_of_action,
 )
 from kerasrl2.losses.values import clipped_value_loss, huber, squared_error, value_loss
 
@@ -61,6 +61,6 @@ __all__ = [
     "scaled_log_policy",
     "soft_value",
     "squared_error",
-    "take_action",
     "value_loss",
+    "value_of_action",
 ]

@@ -10,7 +10,7 @@ from keras import ops
 
 from kerasrl2._checks import check_choice, check_range, check_same_shape
 from kerasrl2.losses.policy import categorical_entropy, categorical_log_prob
-from kerasrl2.losses.temporal_difference import take_action
+from kerasrl2.losses.temporal_difference import value_of_action
 from kerasrl2.losses.values import huber
 
 _REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
@@ -197,7 +197,7 @@ class ImportanceWeightedTDLoss(keras.losses.Loss):
             )
         check_same_shape(batch_of_y_true=y_true[:, 0], batch_of_y_pred=y_pred[:, 0])
         action = ops.cast(ops.round(y_true[:, 0]), "int32")
-        error = ops.stop_gradient(y_true[:, 1]) - take_action(y_pred, action)
+        error = ops.stop_gradient(y_true[:, 1]) - value_of_action(y_pred, action)
         return error**2 if self.loss == "squared" else huber(error, self.delta)
 
     def get_config(self):

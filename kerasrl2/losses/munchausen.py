@@ -3,7 +3,7 @@
 from keras import ops
 
 from kerasrl2._checks import check_range, check_same_shape
-from kerasrl2.losses.temporal_difference import take_action
+from kerasrl2.losses.temporal_difference import value_of_action
 
 
 def scaled_log_policy(q_values, temperature=0.03):
@@ -83,7 +83,7 @@ def munchausen_reward(q_values, action, temperature=0.03, scale=0.9, clip=-1.0):
     """
     check_range("scale", scale, 0.0, 1.0)
     check_range("clip", clip, None, 0.0)
-    taken = take_action(scaled_log_policy(q_values, temperature), action)
+    taken = value_of_action(scaled_log_policy(q_values, temperature), action)
     return ops.stop_gradient(scale * ops.clip(taken, clip, 0.0))
 
 
@@ -129,7 +129,7 @@ def munchausen_td_error(
         target_q_values=target_q_values,
         next_target_q_values=next_target_q_values,
     )
-    taken = take_action(q_values, action)
+    taken = value_of_action(q_values, action)
     check_same_shape(taken=taken, reward=reward, discount=discount)
     bonus = munchausen_reward(target_q_values, action, temperature, scale, clip)
     target = reward + bonus + discount * soft_value(next_target_q_values, temperature)

@@ -28,7 +28,7 @@ def policy_gradient_loss(log_prob, advantage):
     return -log_prob * ops.stop_gradient(advantage)
 
 
-def clipped_surrogate_loss(log_prob, old_log_prob, advantage, clip_ratio=0.2):
+def clipped_surrogate_loss(log_prob, old_log_prob, advantage, clip_range=0.2):
     """PPO's clipped surrogate objective, negated so that it is minimised.
 
     Equation (7) of Schulman et al. (2017), https://arxiv.org/abs/1707.06347:
@@ -40,7 +40,7 @@ def clipped_surrogate_loss(log_prob, old_log_prob, advantage, clip_ratio=0.2):
             policy being trained.
         old_log_prob: `[...]` float, the same under the policy that acted.
         advantage: `[...]` float, advantage `A` of that action, in units of return.
-        clip_ratio: Float in (0, 1), the paper's `eps`.
+        clip_range: Float in (0, 1), the paper's `eps`.
 
     Returns:
         `[...]` float, the loss of each sample.
@@ -50,11 +50,11 @@ def clipped_surrogate_loss(log_prob, old_log_prob, advantage, clip_ratio=0.2):
     >>> round(float(loss[0]), 4)
     -1.2
     """
-    check_range("clip_ratio", clip_ratio, 0.0, 1.0, open_low=True, open_high=True)
+    check_range("clip_range", clip_range, 0.0, 1.0, open_low=True, open_high=True)
     check_same_shape(log_prob=log_prob, old_log_prob=old_log_prob, advantage=advantage)
     advantage = ops.stop_gradient(advantage)
     ratio = ops.exp(log_prob - ops.stop_gradient(old_log_prob))
-    clipped_ratio = ops.clip(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
+    clipped_ratio = ops.clip(ratio, 1.0 - clip_range, 1.0 + clip_range)
     return -ops.minimum(ratio * advantage, clipped_ratio * advantage)
 
 

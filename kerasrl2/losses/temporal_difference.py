@@ -6,7 +6,7 @@ from kerasrl2._checks import check_same_shape
 from kerasrl2.losses.values import huber
 
 
-def take_action(values, action):
+def value_of_action(values, action):
     """The value of the action taken, for each row.
 
     Args:
@@ -18,7 +18,7 @@ def take_action(values, action):
         `[...]` float.
 
     Example:
-    >>> [float(q) for q in take_action(ops.array([[1.0, 2.0], [3.0, 4.0]]), [1, 0])]
+    >>> [float(q) for q in value_of_action(ops.array([[1.0, 2.0], [3.0, 4.0]]), [1, 0])]
     [2.0, 3.0]
     """
     action = ops.convert_to_tensor(action, dtype="int32")
@@ -93,7 +93,7 @@ def double_q_td_error(
         next_target_q_values=next_target_q_values,
     )
     best = ops.argmax(next_q_values, axis=-1)
-    next_value = take_action(next_target_q_values, best)
+    next_value = value_of_action(next_target_q_values, best)
     return _td_error(q_values, action, reward, discount, next_value)
 
 
@@ -122,6 +122,6 @@ def importance_weighted_td_loss(td_error, weight, delta=1.0):
 
 
 def _td_error(q_values, action, reward, discount, next_value):
-    taken = take_action(q_values, action)
+    taken = value_of_action(q_values, action)
     check_same_shape(taken=taken, reward=reward, discount=discount)
     return ops.stop_gradient(reward + discount * next_value) - taken

@@ -10,7 +10,7 @@ def run_epochs(agent, batch, batch_size, problem, iteration, seed):
     """Lets an agent learn from a batch; stops early at NaN or if `agent.stops`.
 
     Args:
-        agent: On-policy `Agent`; makes `epochs` passes.
+        agent: On-policy `Agent`; makes `num_epochs` passes.
         batch: `OnPolicyBatch` of `B` rows.
         batch_size: Integer that divides `B`, rows of a minibatch. Every row is in one
             minibatch of each pass.
@@ -24,7 +24,7 @@ def run_epochs(agent, batch, batch_size, problem, iteration, seed):
     """
     rows, size = batch.log_prob.shape[0], batch_size
     seeds = tf.random.stateless_uniform(
-        [agent.epochs, 2], seed, None, None, tf.int32, alg="philox"
+        [agent.num_epochs, 2], seed, None, None, tf.int32, alg="philox"
     )
 
     def learn(minibatch, loop):
@@ -57,7 +57,7 @@ def run_epochs(agent, batch, batch_size, problem, iteration, seed):
 
     sums = {name: tf.zeros([]) for name in agent.metric_names}
     _, (sums, updates, problem, _) = tf.while_loop(
-        lambda e, loop: (e < agent.epochs) & goes_on(loop),
+        lambda e, loop: (e < agent.num_epochs) & goes_on(loop),
         epoch,
         (0, (sums, tf.zeros([]), problem, tf.constant(False))),
         parallel_iterations=1,

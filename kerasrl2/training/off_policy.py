@@ -79,7 +79,7 @@ class OffPolicyLoop(CompiledLoop):
     Args:
         agent: Off-policy `Agent`: `explore`, `random_action`, `stored_reward`,
             `observe`, `update` (`compute_gradients` and `apply_gradients` if it
-            `overlaps`), `buffer`, and the knobs `batch_size`, `train_frequency`,
+            `overlaps`), `buffer`, and the settings `batch_size`, `train_frequency`,
             `gradient_steps`, `learning_starts`.
         env: `Environment` of `N` copies.
         seed: Integer, of all random numbers of the run.

@@ -42,8 +42,8 @@ class OnPolicyLoop(CompiledLoop):
 
     Args:
         agent: An on-policy `Agent`: `explore`, `explore_with_value`,
-            `policy_and_value`, `advantages`, `update` and the knobs `rollout_length`,
-            `epochs`, `batch_size`.
+            `policy_and_value`, `advantages`, `update` and `rollout_length`,
+            `num_epochs`, `batch_size`.
         env: `Environment` of `N` copies.
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain

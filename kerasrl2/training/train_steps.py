@@ -8,7 +8,7 @@ from kerasrl2._checks import check_range
 from kerasrl2.buffers import PrioritizedReplayBuffer
 from kerasrl2.layers.noisy import NoisyDense
 from kerasrl2.layers.targets import frozen_copy, update_target
-from kerasrl2.losses.temporal_difference import take_action
+from kerasrl2.losses.temporal_difference import value_of_action
 from kerasrl2.types import Transition
 
 
@@ -86,7 +86,7 @@ class QLearningTrainStep:
         values = selecting = self.target_network(following, training=noisy)
         if self.double_q:
             selecting = self.q_network(following, training=noisy)
-        best = take_action(values, ops.argmax(selecting, axis=-1))
+        best = value_of_action(values, ops.argmax(selecting, axis=-1))
         target = batch.reward + batch.discount * ops.cast(best, "float32")
         return ops.stop_gradient(target)
 
@@ -102,7 +102,7 @@ class QLearningTrainStep:
         self.optimizer.apply(gradients, variables)
         if self.tau is not None:
             update_target(self.target_network, self.q_network, self.tau)
-        td_error = target - take_action(ops.cast(q_values, "float32"), batch.action)
+        td_error = target - value_of_action(ops.cast(q_values, "float32"), batch.action)
         if self.replay_buffer is not None:
             self._check_buffer(index)
             self.replay_buffer.update_priorities(index, td_error)
@@ -113,7 +113,7 @@ class QLearningTrainStep:
         _, batch = _unpack(data)
         target = self.q_targets(batch)
         loss, q_values = self._loss_of(batch, target, training=False)
-        td_error = target - take_action(ops.cast(q_values, "float32"), batch.action)
+        td_error = target - value_of_action(ops.cast(q_values, "float32"), batch.action)
         return self._metrics_of(batch, target, q_values, loss, td_error)
 
     def get_config(self):

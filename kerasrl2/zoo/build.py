@@ -7,7 +7,7 @@ import inspect
 from kerasrl2 import agents, envs
 from kerasrl2._checks import check_choice, check_positive_integer
 
-_COUNTS = {"num_envs", "rollout_length", "batch_size", "epochs"}
+_COUNTS = {"num_envs", "rollout_length", "batch_size", "num_epochs"}
 _COUNTS |= {"train_frequency", "gradient_steps"}
 
 
@@ -69,4 +69,4 @@ def _on_policy_updates(settings, tuned, overrides, steps):
         tuned_rows = tuned["rollout_length"] * tuned["num_envs"]
         settings["batch_size"] = max(1, rows * tuned["batch_size"] // tuned_rows)
     minibatches = max(1, rows // (settings.get("batch_size") or rows))
-    return -(-steps // rows) * (settings.get("epochs") or 1) * minibatches
+    return -(-steps // rows) * (settings.get("num_epochs") or 1) * minibatches

@@ -113,7 +113,7 @@ def check_config(agent):
     assert serialized["registered_name"].partition(">")[0] != "Custom"
     copy = keras.saving.deserialize_keras_object(serialized)
     assert type(copy) is type(agent)
-    for name in agent.knobs():
+    for name in agent.hyperparameters():
         plain = getattr(agent, name, None)
         if isinstance(plain, bool | int | float | str | None):
             assert getattr(copy, name, None) == plain, name

@@ -12,7 +12,7 @@ import pytest
 import kerasrl2 as krl
 from kerasrl2.agents import A2C
 
-KNOBS = {"hidden": (4,), "num_envs": 2, "seed": 0, "xla": False}
+SETTINGS = {"hidden": (4,), "num_envs": 2, "seed": 0, "xla": False}
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
@@ -20,7 +20,7 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 def honest(tmp_path_factory):
     """`{member: bytes}` of a saved A2C."""
     path = tmp_path_factory.mktemp("honest") / "agent.keras"
-    A2C.for_env("Chain-5", normalize_observations=True, **KNOBS).save(path)
+    A2C.for_env("Chain-5", normalize_observations=True, **SETTINGS).save(path)
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 

@@ -12,7 +12,7 @@ from kerasrl2.types import OnPolicyBatch, Rollout
 from tests.agents.test_ppo import ENTROPY
 
 
-def linear_agent(optimizer, **knobs):
+def linear_agent(optimizer, **hyperparameters):
     """Logits `x W` with `W` 2 x 2 and value `x w`."""
     inputs = keras.Input([2])
     logits = keras.layers.Dense(2, use_bias=False)(inputs)
@@ -21,7 +21,9 @@ def linear_agent(optimizer, **knobs):
     weights = [[0.0, np.log(3.0)], [0.0, 0.0]], [[0.5], [0.0]]
     network.set_weights([np.array(weight) for weight in weights])
     settings = {"value_coefficient": 0.5, "entropy_coefficient": 0.1}
-    return A2C(network, Categorical(2), optimizer=optimizer, **settings, **knobs)
+    return A2C(
+        network, Categorical(2), optimizer=optimizer, **settings, **hyperparameters
+    )
 
 
 def one_step(copies=1):
@@ -108,8 +110,8 @@ class TestAdvantages:
         return Rollout(None, None, tf.ones([3, 1]), flags, cut, ~flags, None)
 
     @staticmethod
-    def advantages(rollout, following=(0.4, 0.3, 0.2), **knobs):
-        agent = linear_agent(None, gamma=0.9, **knobs)
+    def advantages(rollout, following=(0.4, 0.3, 0.2), **hyperparameters):
+        agent = linear_agent(None, gamma=0.9, **hyperparameters)
         value = tf.constant([[0.5], [0.4], [0.3]])
         following = tf.constant(following)[:, None]
         return [x.numpy()[:, 0] for x in agent.advantages(rollout, value, following)]

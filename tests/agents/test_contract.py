@@ -13,7 +13,7 @@ from tests.agents.harness import check_agent
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
 AGENTS = {
-    "ppo": (PPO, {"rollout_length": 16, "batch_size": 16, "epochs": 2}),
+    "ppo": (PPO, {"rollout_length": 16, "batch_size": 16, "num_epochs": 2}),
     "a2c": (A2C, {"rollout_length": 8}),
 }
 SPACES = {
@@ -38,11 +38,13 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "space"), CASES)
 def test_agent(name, space, tmp_path):
-    agent_class, knobs = AGENTS[name]
+    agent_class, hyperparameters = AGENTS[name]
     env_id, head = SPACES[space]
 
     def make_agent(**settings):
-        return agent_class.for_env(env_id, **COMMON, **knobs, **head, **settings)
+        return agent_class.for_env(
+            env_id, **COMMON, **hyperparameters, **head, **settings
+        )
 
     # TensorFlow adds three or more gradients of one tensor in an order that varies.
     rtol = 1e-5 if space == "beta" else 0.0
@@ -64,10 +66,12 @@ VALUE_BASED = {
     ["dqn", *(pytest.param(n, marks=LONG) for n in ("boltzmann", "rainbow"))],
 )
 def test_value_based_agent(name, tmp_path):
-    agent_class, knobs = VALUE_BASED[name]
+    agent_class, hyperparameters = VALUE_BASED[name]
 
     def make_agent(**settings):
-        return agent_class.for_env("CartPole-v1", **REPLAY, **knobs, **settings)
+        return agent_class.for_env(
+            "CartPole-v1", **REPLAY, **hyperparameters, **settings
+        )
 
     check_agent(make_agent, "CartPole-v1", tmp_path)
 

@@ -43,10 +43,10 @@ def linear_network(kernel):
     return network
 
 
-def make_linear(online, target, **knobs):
+def make_linear(online, target, **hyperparameters):
     settings = {"optimizer": keras.optimizers.SGD(0.1), "max_gradient_norm": None}
     settings |= {"seed": 0, "xla": False}
-    agent = DQN(linear_network(online), **{**settings, **knobs})
+    agent = DQN(linear_network(online), **{**settings, **hyperparameters})
     agent.target_network.set_weights([np.array(target, np.float32)])
     return agent
 
@@ -219,12 +219,17 @@ class TestAgainstTheLosses:
         np.testing.assert_allclose([loss, metrics["q_value"]], expected, rtol=1e-5)
 
     @pytest.mark.parametrize(
-        "knobs", [{}, {"double": True}, {"munchausen": 0.7, "temperature": 0.3}]
+        "hyperparameters",
+        [{}, {"double": True}, {"munchausen": 0.7, "temperature": 0.3}],
     )
-    def test_observations_are_normalised_wherever_they_are_read(self, kernels, knobs):
+    def test_observations_are_normalised_wherever_they_are_read(
+        self, kernels, hyperparameters
+    ):
         normalizer = RunningNormalization()
-        agent = make_linear(*kernels, observation_normalizer=normalizer, **knobs)
-        plain = make_linear(*kernels, **knobs)
+        agent = make_linear(
+            *kernels, observation_normalizer=normalizer, **hyperparameters
+        )
+        plain = make_linear(*kernels, **hyperparameters)
         normalizer.update(tf.constant([[1.0, 5.0, -3.0], [3.0, 6.0, 3.0]]))
         batch = transitions()
         scaled = batch._replace(
@@ -583,7 +588,7 @@ class TestBadInput:
             DQN.for_env("CartPole-v1", duoble=True)
 
     @pytest.mark.parametrize(
-        ("knobs", "message"),
+        ("hyperparameters", "message"),
         [
             ({"tau": 0.0}, "`tau`"),
             ({"tau": 1.5}, "`tau`"),
@@ -600,9 +605,9 @@ class TestBadInput:
             ({"gamma": 1.5}, "`gamma`"),
         ],
     )
-    def test_knobs(self, knobs, message):
+    def test_knobs(self, hyperparameters, message):
         with pytest.raises(ValueError, match=message):
-            DQN.for_env("CartPole-v1", **knobs)
+            DQN.for_env("CartPole-v1", **hyperparameters)
 
     def test_network_of_the_wrong_size(self):
         network = linear_network(np.zeros([4, 3]))

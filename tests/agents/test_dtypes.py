@@ -6,15 +6,15 @@ import pytest
 
 from kerasrl2.agents import A2C, DQN, PPO
 
-KNOBS = {
+SETTINGS = {
     DQN: {"learning_starts": 16},
     A2C: {"num_envs": 2},
-    PPO: {"num_envs": 2, "rollout_length": 8, "batch_size": 8, "epochs": 2},
+    PPO: {"num_envs": 2, "rollout_length": 8, "batch_size": 8, "num_epochs": 2},
 }
 LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("agent_class", list(KNOBS))
+@pytest.mark.parametrize("agent_class", list(SETTINGS))
 @pytest.mark.parametrize(
     "dtype", ["float64", pytest.param("mixed_bfloat16", marks=LONG)]
 )
@@ -30,7 +30,7 @@ def test_train_and_stay_as_they_are(agent_class, dtype, xla):
         network=keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0]),
         seed=0,
         xla=xla,
-        **KNOBS[agent_class],
+        **SETTINGS[agent_class],
     )
     before = agent.network.get_weights()
     history = agent.fit("CartPole-v1", steps=48, epochs=1, verbose=0).history

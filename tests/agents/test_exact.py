@@ -10,7 +10,7 @@ from kerasrl2.agents import A2C, PPO
 from tests.training.worlds import Bandit
 
 COMMON = {"hidden": (), "gamma": 0.9, "seed": 0, "xla": False}
-KNOBS = {PPO: {"batch_size": None, "epochs": 10}, A2C: {}}
+SETTINGS = {PPO: {"batch_size": None, "num_epochs": 10}, A2C: {}}
 
 
 def cut_as_end(agent_class):
@@ -25,13 +25,13 @@ def cut_as_end(agent_class):
     return Wrong
 
 
-def value_of_endless(agent_class, knobs):
+def value_of_endless(agent_class, hyperparameters):
     optimizer = keras.optimizers.SGD(0.2)
     agent = agent_class.for_env(
         "Endless-1", lambda_=0.0, rollout_length=10, num_envs=2, optimizer=optimizer,
-        max_gradient_norm=None, **COMMON, **knobs,
+        max_gradient_norm=None, **COMMON, **hyperparameters,
     )  # fmt: skip
-    steps = 2000 if "epochs" in knobs else 8000
+    steps = 2000 if "num_epochs" in hyperparameters else 8000
     agent.fit("Endless-1", steps=steps, epochs=1, verbose=0)
     return float(agent.policy_and_value(tf.ones([1, 1]))[1][0])
 
@@ -39,14 +39,14 @@ def value_of_endless(agent_class, knobs):
 @pytest.mark.parametrize("agent_class", [PPO, A2C])
 def test_truncation_bootstraps(agent_class):
     """The value of `Endless-1` is 1 / (1 - 0.9) = 10."""
-    value = value_of_endless(agent_class, KNOBS[agent_class])
+    value = value_of_endless(agent_class, SETTINGS[agent_class])
     assert value == pytest.approx(10.0, abs=0.1)
 
 
 @pytest.mark.parametrize("agent_class", [PPO, A2C])
 def test_the_check_above_sees_the_error_it_is_for(agent_class):
     """One target in ten is 1, the others 1 + 0.9 V: V = 1 / (1 - 0.81)."""
-    value = value_of_endless(cut_as_end(agent_class), KNOBS[agent_class])
+    value = value_of_endless(cut_as_end(agent_class), SETTINGS[agent_class])
     assert value == pytest.approx(5.263, abs=0.1)
 
 
@@ -58,7 +58,7 @@ def test_chain(agent_class, learning_rate, steps):
     env = envs.make("Chain-5", num_envs=16, uniform_start=True)
     agent = agent_class.for_env(
         env, rollout_length=8, learning_rate=learning_rate, max_gradient_norm=None,
-        normalize_advantages=True, **COMMON, **KNOBS[agent_class],
+        normalize_advantages=True, **COMMON, **SETTINGS[agent_class],
     )  # fmt: skip
     agent.fit(env, steps=steps, epochs=1, verbose=0)
     states = np.eye(5, dtype=np.float32)[:4]
@@ -72,7 +72,7 @@ def test_chain(agent_class, learning_rate, steps):
 def test_bandit(agent_class):
     env = Bandit(8)
     agent = agent_class.for_env(
-        env, rollout_length=8, learning_rate=0.05, **COMMON, **KNOBS[agent_class]
+        env, rollout_length=8, learning_rate=0.05, **COMMON, **SETTINGS[agent_class]
     )
     agent.fit(env, steps=2000 if agent_class is PPO else 8000, epochs=1, verbose=0)
     probability = tf.nn.softmax(agent.policy_parameters(tf.ones([1, 1])))

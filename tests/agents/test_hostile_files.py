@@ -18,8 +18,8 @@ import kerasrl2 as krl
 from kerasrl2.agents import A2C, DQN, PPO, Rainbow
 from tests.agents.hostile import (
     CONFIG,
-    KNOBS,
     METADATA,
+    SETTINGS,
     WEIGHTS,
     find,
     honest,
@@ -183,7 +183,7 @@ def test_own_classes_and_functions_must_be_passed(tmp_path, refused):
     path = tmp_path / "agent.keras"
     network = Subclassed()
     network(np.zeros([1, 4], np.float32))
-    agent = A2C.for_env("CartPole-v1", network=network, **KNOBS)
+    agent = A2C.for_env("CartPole-v1", network=network, **SETTINGS)
     agent.save(path)
     refused(path, "'Subclassed' .'tests>Subclassed'. of .*custom_objects={'Subclassed'")
     refused(path, "'Subclassed'", {"Subclassed": keras.layers.Dense})
@@ -363,14 +363,14 @@ def own_agent():
 HONEST = {
     "PPO": lambda: PPO.for_env(
         "CartPole-v1", normalize_observations=True, normalize_rewards=True,
-        learning_rate=keras.optimizers.schedules.CosineDecay(0.1, 9), **KNOBS,
+        learning_rate=keras.optimizers.schedules.CosineDecay(0.1, 9), **SETTINGS,
     ),
-    "PPO, continuous": lambda: PPO.for_env("Pendulum-v1", **KNOBS),
-    "A2C": lambda: A2C.for_env("CartPole-v1", **KNOBS),
-    "DQN": lambda: DQN.for_env("CartPole-v1", normalize_observations=True, **KNOBS),
-    "Rainbow": lambda: Rainbow.for_env("CartPole-v1", **KNOBS),
+    "PPO, continuous": lambda: PPO.for_env("Pendulum-v1", **SETTINGS),
+    "A2C": lambda: A2C.for_env("CartPole-v1", **SETTINGS),
+    "DQN": lambda: DQN.for_env("CartPole-v1", normalize_observations=True, **SETTINGS),
+    "Rainbow": lambda: Rainbow.for_env("CartPole-v1", **SETTINGS),
     "IQN": lambda: DQN.for_env(
-        "CartPole-v1", distribution="implicit_quantile", **KNOBS,
+        "CartPole-v1", distribution="implicit_quantile", **SETTINGS,
     ),
     "own": own_agent,
 }  # fmt: skip

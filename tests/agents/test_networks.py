@@ -11,7 +11,7 @@ from kerasrl2.distributions import Categorical
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
-KNOBS = {"rollout_length": 4, "num_envs": 2, "seed": 0, "xla": False}
+SETTINGS = {"rollout_length": 4, "num_envs": 2, "seed": 0, "xla": False}
 
 
 def functional(value_units=1, flat_value=False):
@@ -60,7 +60,9 @@ def subclassed():
 )  # fmt: skip
 def test_trains_acts_and_saves(make, tmp_path):
     network = make()
-    agent = PPO.for_env("CartPole-v1", network=network, batch_size=8, epochs=2, **KNOBS)
+    agent = PPO.for_env(
+        "CartPole-v1", network=network, batch_size=8, num_epochs=2, **SETTINGS
+    )
     assert agent.network is network
     before = network.get_weights()
     history = agent.fit("CartPole-v1", steps=16, epochs=1, verbose=0)
@@ -84,7 +86,7 @@ def test_trains_acts_and_saves(make, tmp_path):
 
 
 def test_the_constructor_reads_the_observations_off_the_network():
-    agent = A2C(functional(), Categorical(2), **KNOBS)
+    agent = A2C(functional(), Categorical(2), **SETTINGS)
     assert agent.observation_spec == ObservationSpec((4,), "float32")
     agent.fit("CartPole-v1", steps=8, epochs=1, verbose=0)
 

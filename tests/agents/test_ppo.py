@@ -1,4 +1,4 @@
-"""Tests of `kerasrl2.agents.PPO`: its loss and its knobs, by hand."""
+"""Tests of `kerasrl2.agents.PPO`: its loss and its hyperparameters, by hand."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from kerasrl2.types import OnPolicyBatch
 SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.4, 2, 0.1)
 
 
-def table_agent(**knobs):
+def table_agent(**hyperparameters):
     """Two states, one-hot; logits (log 1, log 3) in both, values 1 and 2."""
     inputs = keras.Input([2])
     logits = keras.layers.Dense(2, use_bias=False)(inputs)
@@ -22,7 +22,7 @@ def table_agent(**knobs):
     weights = [[0.0, np.log(3.0)]] * 2, [[1.0], [2.0]]
     network.set_weights([np.array(weight) for weight in weights])
     settings = {"optimizer": keras.optimizers.SGD(0.1), "max_gradient_norm": None}
-    return PPO(network, Categorical(2), xla=False, **{**settings, **knobs})
+    return PPO(network, Categorical(2), xla=False, **{**settings, **hyperparameters})
 
 
 def make_batch(old_probability=(0.75, 0.25), advantage=(1.0, -3.0), **changes):
@@ -45,7 +45,7 @@ ENTROPY = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))  # of (1/4, 3/4)
 
 
 @pytest.mark.parametrize(
-    ("knobs", "batch", "expected"),
+    ("hyperparameters", "batch", "expected"),
     [
         # Ratio 1: -mean A = 1; value loss (1 + 4) / 4.
         ({"normalize_advantages": False}, {},
@@ -58,7 +58,7 @@ ENTROPY = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))  # of (1/4, 3/4)
         # Ratios 1.5 and 1.25, A = 1, 1: the first is cut at 1.2, or at 1.4.
         ({"normalize_advantages": False}, {"old_probability": (0.5, 0.2),
          "advantage": (1, 1)}, {"policy_loss": -1.2, "clip_fraction": 1.0}),
-        ({"normalize_advantages": False, "clip_ratio": 0.4},
+        ({"normalize_advantages": False, "clip_range": 0.4},
          {"old_probability": (0.5, 0.2), "advantage": (1, 1)},
          {"policy_loss": -(1.4 + 1.25) / 2, "clip_fraction": 0.5,
           "kl": (0.5 - np.log(1.5) + 0.25 - np.log(1.25)) / 2}),
@@ -68,8 +68,8 @@ ENTROPY = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))  # of (1/4, 3/4)
          {"value_loss": (1.5**2 + 2.0**2) / 4}),
     ],
 )  # fmt: skip
-def test_loss_by_hand(knobs, batch, expected):
-    loss, metrics = table_agent(**knobs).compute_loss(make_batch(**batch))
+def test_loss_by_hand(hyperparameters, batch, expected):
+    loss, metrics = table_agent(**hyperparameters).compute_loss(make_batch(**batch))
     metrics = {**metrics, "loss": loss}
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, abs=1e-6), name
@@ -82,7 +82,7 @@ def test_one_row_is_not_normalised_to_zero():
 
 
 def test_clip_schedule_counts_gradient_steps():
-    agent = table_agent(clip_ratio=SCHEDULE, normalize_advantages=False)
+    agent = table_agent(clip_range=SCHEDULE, normalize_advantages=False)
     batch = make_batch(old_probability=(0.1, 0.1), advantage=(1.0, 1.0))
     losses = []
     for step in range(3):
@@ -116,10 +116,15 @@ def test_gradients_are_clipped_by_their_global_norm(limit):
 
 def test_a_tiny_target_kl_ends_the_epochs():
     def updates(target_kl):
-        knobs = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "epochs": 4}
+        hyperparameters = {
+            "hidden": (4,),
+            "rollout_length": 4,
+            "num_envs": 2,
+            "num_epochs": 4,
+        }
         agent = PPO.for_env(
             "Chain-5", batch_size=4, learning_rate=0.05, target_kl=target_kl,
-            normalize_rewards=True, seed=0, xla=False, **knobs,
+            normalize_rewards=True, seed=0, xla=False, **hyperparameters,
         )  # fmt: skip
         agent.fit("Chain-5", steps=24, epochs=1, verbose=0)
         return int(agent.optimizer.iterations)
@@ -152,7 +157,7 @@ def diary():
     """10 epochs over one rollout of 8 steps, as one batch."""
     env = envs.make("Chain-5", num_envs=2, uniform_start=True)
     agent = Diary.for_env(
-        env, hidden=(4,), rollout_length=4, batch_size=None, epochs=10, seed=0,
+        env, hidden=(4,), rollout_length=4, batch_size=None, num_epochs=10, seed=0,
         learning_rate=0.05, xla=False,
     )  # fmt: skip
     agent.fit(env, steps=8, epochs=1, verbose=0)

@@ -12,12 +12,12 @@ from tests.agents.images import Images
 from tests.training.worlds import Scripted
 
 
-def make(env="CartPole-v1", **knobs):
-    return DQN.for_env(env, **{"hidden": (4,), "seed": 0, **knobs})
+def make(env="CartPole-v1", **hyperparameters):
+    return DQN.for_env(env, **{"hidden": (4,), "seed": 0, **hyperparameters})
 
 
 @pytest.mark.parametrize(
-    ("knobs", "expected"),
+    ("hyperparameters", "expected"),
     [
         ({"buffer_size": 300}, {"capacity": 300}),
         ({"n_step": 4}, {"n_step": 4}),
@@ -29,13 +29,13 @@ def make(env="CartPole-v1", **knobs):
     ],
     ids=str,
 )
-def test_buffer(knobs, expected):
-    config = make(**knobs).buffer.get_config()
+def test_buffer(hyperparameters, expected):
+    config = make(**hyperparameters).buffer.get_config()
     assert {name: config[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
-    ("knobs", "kind", "expected"),
+    ("hyperparameters", "kind", "expected"),
     [
         ({"loss": "squared"}, "ScalarValues", {"loss": "squared"}),
         (
@@ -62,8 +62,8 @@ def test_buffer(knobs, expected):
     ],
     ids=str,
 )
-def test_action_values(knobs, kind, expected):
-    values = make(**knobs).action_values
+def test_action_values(hyperparameters, kind, expected):
+    values = make(**hyperparameters).action_values
     assert type(values) is getattr(action_values, kind)
     config = values.get_config()
     assert {name: config[name] for name in expected} == expected
@@ -100,8 +100,11 @@ def test_dueling_and_noisy(dueling, noisy):
 
 def test_encoder():
     kinds = [
-        {type(x).__name__ for x in make(Images, **knobs).q_network._flatten_layers()}
-        for knobs in ({}, {"encoder": "mlp"})
+        {
+            type(x).__name__
+            for x in make(Images, **hyperparameters).q_network._flatten_layers()
+        }
+        for hyperparameters in ({}, {"encoder": "mlp"})
     ]
     assert ["Conv2D" in names for names in kinds] == [True, False]
 

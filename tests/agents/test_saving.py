@@ -14,7 +14,7 @@ from tests.training.worlds import Scripted
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
-KNOBS = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "seed": 0, "xla": False}
+SETTINGS = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "seed": 0, "xla": False}
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def saved(tmp_path_factory):
     agent = PPO.for_env(
         "CartPole-v1", normalize_observations=True, normalize_rewards=True,
         learning_rate=keras.optimizers.schedules.PolynomialDecay(0.05, 100, 0.01),
-        clip_ratio=keras.optimizers.schedules.PolynomialDecay(0.3, 100, 0.1),
-        batch_size=4, epochs=2, **KNOBS,
+        clip_range=keras.optimizers.schedules.PolynomialDecay(0.3, 100, 0.1),
+        batch_size=4, num_epochs=2, **SETTINGS,
     )  # fmt: skip
     agent.fit("CartPole-v1", steps=32, epochs=1, verbose=0)
     agent.save(path)
@@ -37,7 +37,7 @@ def test_schedules_and_counters_come_back(saved):
     loaded = krl.load_agent(path)
     assert int(loaded.optimizer.iterations) == int(agent.optimizer.iterations) == 16
     assert int(loaded.env_steps) == 32
-    for schedule in (loaded.clip_ratio, loaded.optimizer._learning_rate):
+    for schedule in (loaded.clip_range, loaded.optimizer._learning_rate):
         assert isinstance(schedule, keras.optimizers.schedules.PolynomialDecay)
     rates = [float(a.optimizer.learning_rate) for a in (agent, loaded)]
     assert rates[0] == rates[1] < 0.05
@@ -95,7 +95,7 @@ class Unregistered(A2C):
 
 def test_own_classes_are_given_as_custom_objects(tmp_path):
     path = tmp_path / "own.keras"
-    Unregistered.for_env("Chain-5", **KNOBS).save(path)
+    Unregistered.for_env("Chain-5", **SETTINGS).save(path)
     loaded = krl.load_agent(path, custom_objects={"Unregistered": Unregistered})
     assert type(loaded) is Unregistered
 
@@ -136,7 +136,7 @@ def lambda_model(path):
 
 
 def truncated(path):
-    A2C.for_env("Chain-5", **KNOBS).save(path)
+    A2C.for_env("Chain-5", **SETTINGS).save(path)
     write(path, path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -185,7 +185,7 @@ def test_act_names_the_shape_it_needs(saved, observation):
 
 
 def test_an_agent_for_other_actions_is_told_so():
-    discrete = A2C.for_env(envs.make("Endless-1"), **KNOBS)
+    discrete = A2C.for_env(envs.make("Endless-1"), **SETTINGS)
     continuous = envs.exact.Endless(continuous=True)
     with pytest.raises(
         ValueError, match=r"Categorical.*Received: 'Endless-1' with Box"

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from kerasrl2.agents import A2C, PPO
 
-KNOBS = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "seed": 0, "xla": False}
+SETTINGS = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "seed": 0, "xla": False}
 
 
 def train(agent_class, **more):
-    agent = agent_class.for_env("CartPole-v1", **KNOBS, **more)
+    agent = agent_class.for_env("CartPole-v1", **SETTINGS, **more)
     history = agent.fit("CartPole-v1", steps=32, epochs=2, verbose=0).history
     return agent, history
 
@@ -85,7 +85,7 @@ class OwnKnob(PPO):
 def test_compute_loss(plain):
     agent, history = train(OwnLoss)
     critic = agent.network.get_layer("value").get_weights()
-    fresh = OwnLoss.for_env("CartPole-v1", **KNOBS).network.get_layer("value")
+    fresh = OwnLoss.for_env("CartPole-v1", **SETTINGS).network.get_layer("value")
     for a, b in zip(critic, fresh.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)  # nothing moved the critic
     assert history["env_steps"] == plain[1]["env_steps"]
@@ -133,7 +133,7 @@ def test_network(plain):
 
 
 def test_a_keyword_of_its_own(tmp_path):
-    more = {"batch_size": 8, "epochs": 1}
+    more = {"batch_size": 8, "num_epochs": 1}
     agent, _ = train(OwnKnob, bonus=3.0, gamma=0.5, **more)
     other, _ = train(OwnKnob, gamma=0.5, **more)
     assert not same(agent, other)

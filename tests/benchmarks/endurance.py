@@ -34,9 +34,9 @@ def main():
 
     agents = krl.agents
     set_threads(1)
-    knobs = WORK[arguments.algorithm]
+    hyperparameters = WORK[arguments.algorithm]
     agent = agents.ALGORITHMS[arguments.algorithm].for_env(
-        "CartPole-v1", seed=0, **knobs
+        "CartPole-v1", seed=0, **hyperparameters
     )
     env = krl.envs.make("CartPole-v1", num_envs=8)
     tenths = {"megabytes": [], "steps_per_second": [], "microseconds": []}

@@ -69,8 +69,8 @@ def main():
         time_to_solve(arguments.library, arguments.seed)
         return
     name = arguments.workload
-    num_envs, knobs, steps = {**PPO, **DQN}[name]
-    model = make(arguments.library, name, num_envs, knobs)
+    num_envs, hyperparameters, steps = {**PPO, **DQN}[name]
+    model = make(arguments.library, name, num_envs, hyperparameters)
     if arguments.library == "sbx":  # compiles outside the clock
         model.learn(600 if "atari" in name else 2_000)
     started = time.perf_counter()
@@ -79,7 +79,7 @@ def main():
     report(arguments.library, arguments.workload, "env_steps/s", speed)
 
 
-def make(library, name, num_envs, knobs, **more):
+def make(library, name, num_envs, hyperparameters, **more):
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import VecFrameStack
 
@@ -100,7 +100,7 @@ def make(library, name, num_envs, knobs, **more):
     else:
         envs = make_vec_env("CartPole-v1", num_envs, seed=more.get("seed"))
     algorithm = lib.DQN if name in DQN else lib.PPO
-    return algorithm(policy, envs, **knobs, **more)
+    return algorithm(policy, envs, **hyperparameters, **more)
 
 
 def time_to_solve(library, seed):
@@ -114,8 +114,8 @@ def time_to_solve(library, seed):
     def linear(start):
         return lambda left: left * start
 
-    knobs = {**ZOO, "learning_rate": linear(1e-3), "clip_range": linear(0.2)}
-    model = make(library, "ppo-zoo", 8, knobs, seed=seed)
+    hyperparameters = {**ZOO, "learning_rate": linear(1e-3), "clip_range": linear(0.2)}
+    model = make(library, "ppo-zoo", 8, hyperparameters, seed=seed)
     stop = StopTrainingOnRewardThreshold(475, verbose=0)
     test = make_vec_env("CartPole-v1", 8, seed=seed + 1000)
     evaluate = EvalCallback(

@@ -26,17 +26,17 @@ import time
 from pathlib import Path
 
 STARTED = time.perf_counter()
-CARTPOLE = {"gamma": 0.98, "lambda_": 0.8, "learning_rate": 1e-3, "clip_ratio": 0.2}
+CARTPOLE = {"gamma": 0.98, "lambda_": 0.8, "learning_rate": 1e-3, "clip_range": 0.2}
 PPO = {
     "ppo-zoo": {
-        "num_envs": 8, "rollout_length": 32, "epochs": 20, "batch_size": 256,
+        "num_envs": 8, "rollout_length": 32, "num_epochs": 20, "batch_size": 256,
         **CARTPOLE,
     },
     "ppo-wide": {
-        "num_envs": 256, "rollout_length": 32, "epochs": 4, "batch_size": 2048,
+        "num_envs": 256, "rollout_length": 32, "num_epochs": 4, "batch_size": 2048,
     },
     "ppo-atari": {
-        "num_envs": 8, "rollout_length": 128, "epochs": 4, "batch_size": 256,
+        "num_envs": 8, "rollout_length": 128, "num_epochs": 4, "batch_size": 256,
         "hidden": (512,), "activation": "relu", "shared_trunk": True,
     },
 }  # fmt: skip
@@ -137,9 +137,13 @@ def measure(arguments):
         report(base, "ms/action", 1e3 * act_seconds())
     elif name == "scaling":
         for num_envs in (1, 8, 64, 256, 2048):
-            knobs = {"num_envs": num_envs, "rollout_length": 32, "epochs": 4}
-            knobs["batch_size"] = max(32, min(2048, 8 * num_envs))
-            made = make("PPO", knobs, backend)
+            hyperparameters = {
+                "num_envs": num_envs,
+                "rollout_length": 32,
+                "num_epochs": 4,
+            }
+            hyperparameters["batch_size"] = max(32, min(2048, 8 * num_envs))
+            made = make("PPO", hyperparameters, backend)
             speed, details = loop_speed(*made, arguments.seconds / 3)
             microseconds = 1e6 / speed
             report(base | details | {"num_envs": num_envs}, "us/env_step", microseconds)
@@ -150,23 +154,25 @@ def measure(arguments):
         env_id = ENVS.get(name, "CartPole-v1")
         if algorithm == "DQN" and name not in {*IN_TENSORFLOW, *ENVS}:
             backend = "gymnasium"
-        knobs = {**PPO, **DQN}[name]
+        hyperparameters = {**PPO, **DQN}[name]
         speed, details = loop_speed(
-            *make(algorithm, knobs, backend, env_id), arguments.seconds
+            *make(algorithm, hyperparameters, backend, env_id), arguments.seconds
         )
         if name in DQN_STEPS:
             details["learning"] = round(speed, 1)
-            agent, env = make(algorithm, knobs, backend, env_id)
+            agent, env = make(algorithm, hyperparameters, backend, env_id)
             speed = run_speed(agent, env, DQN_STEPS[name])
         report(base | details, "env_steps/s", speed)
 
 
-def make(algorithm, knobs, backend, env_id="CartPole-v1"):
+def make(algorithm, hyperparameters, backend, env_id="CartPole-v1"):
     """`(agent, env)` of a workload."""
     import kerasrl2 as krl
 
-    env = krl.envs.make(env_id, num_envs=knobs.get("num_envs", 1), backend=backend)
-    return getattr(krl.agents, algorithm).for_env(env, seed=0, **knobs), env
+    env = krl.envs.make(
+        env_id, num_envs=hyperparameters.get("num_envs", 1), backend=backend
+    )
+    return getattr(krl.agents, algorithm).for_env(env, seed=0, **hyperparameters), env
 
 
 def loop_speed(agent, env, seconds):

@@ -15,8 +15,8 @@ KINDS = {  # keywords, shape of an observation, counters of steps, of frames
 
 def filled(kind, laps, compiled):
     """A buffer after 40 steps, `laps` rounds of its rings later than another."""
-    knobs, shape, steps, frames = KINDS[kind]
-    buffer = PrioritizedReplayBuffer(24, 2, seed=0, beta_steps=10**6, **knobs)
+    hyperparameters, shape, steps, frames = KINDS[kind]
+    buffer = PrioritizedReplayBuffer(24, 2, seed=0, beta_steps=10**6, **hyperparameters)
     buffer.build(tf.TensorSpec(shape, tf.float32), tf.TensorSpec([], tf.int32))
     ring = buffer._ring
     columns = ring._columns.numpy()

@@ -24,13 +24,13 @@ class Pair:
 
     Args:
         make: Class of the buffer.
-        knobs: `(capacity, num_envs, n_step, stack, episode_length, alpha)`; an `alpha`
-            of None makes a uniform buffer.
+        hyperparameters: `(capacity, num_envs, n_step, stack, episode_length,
+            alpha)`; an `alpha` of None makes a uniform buffer.
         seed: Integer, of all that is stored and drawn.
     """
 
-    def __init__(self, make, knobs, seed):
-        capacity, num_envs, n_step, stack, episode_length, alpha = knobs
+    def __init__(self, make, hyperparameters, seed):
+        capacity, num_envs, n_step, stack, episode_length, alpha = hyperparameters
         storage = {"n_step": n_step, "gamma": 0.9, "frame_stack": stack}
         storage |= {"episode_length": episode_length, "seed": seed}
         if alpha is not None:
@@ -167,7 +167,7 @@ class Pair:
 
 
 CALLS = ["add"] * 8 + ["sample", "sample", "update", "update", "refuse", "clear"]
-KNOBS = st.tuples(
+SETTINGS = st.tuples(
     st.integers(1, 12),  # capacity
     st.integers(1, 3),  # num_envs
     st.integers(1, 3),  # n_step
@@ -178,8 +178,8 @@ KNOBS = st.tuples(
 SEEDS = st.integers(0, 2**31 - 1)
 
 
-def play(make, knobs, seed, calls):
-    pair = Pair(make, knobs, seed)
+def play(make, hyperparameters, seed, calls):
+    pair = Pair(make, hyperparameters, seed)
     for name in calls:
         getattr(pair, name)()
     pair.check()
@@ -190,15 +190,15 @@ def sequences(longest):
 
 
 @fuzz(2500)
-@given(knobs=KNOBS, seed=SEEDS, calls=sequences(25))
-def test_numpy(knobs, seed, calls):
-    uniform = knobs[-1] is None
+@given(hyperparameters=SETTINGS, seed=SEEDS, calls=sequences(25))
+def test_numpy(hyperparameters, seed, calls):
+    uniform = hyperparameters[-1] is None
     make = NumpyReplayBuffer if uniform else NumpyPrioritizedReplayBuffer
-    play(make, knobs, seed, calls)
+    play(make, hyperparameters, seed, calls)
 
 
 @fuzz(60)
-@given(knobs=KNOBS, seed=SEEDS, calls=sequences(12))
-def test_tensorflow(knobs, seed, calls):
-    make = ReplayBuffer if knobs[-1] is None else PrioritizedReplayBuffer
-    play(make, knobs, seed, calls)
+@given(hyperparameters=SETTINGS, seed=SEEDS, calls=sequences(12))
+def test_tensorflow(hyperparameters, seed, calls):
+    make = ReplayBuffer if hyperparameters[-1] is None else PrioritizedReplayBuffer
+    play(make, hyperparameters, seed, calls)

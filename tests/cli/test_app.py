@@ -21,7 +21,7 @@ from kerasrl2.plotting import read_metrics
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
 SMALL = ["--set", "hidden=[4]", "--set", "xla=false", "--eval-episodes", "2"]
-PPO = ["--set", "rollout_length=8", "--set", "batch_size=16", "--set", "epochs=2"]
+PPO = ["--set", "rollout_length=8", "--set", "batch_size=16", "--set", "num_epochs=2"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,7 +112,7 @@ class TestTrain:
         assert np.isfinite(metrics["val_return"]).all()
         agent = krl.load_agent(runs / "run-1" / "agent.keras")
         assert int(agent.env_steps) == 128
-        assert (agent.seed, agent.rollout_length, agent.epochs) == (1, 8, 2)
+        assert (agent.seed, agent.rollout_length, agent.num_epochs) == (1, 8, 2)
         assert int(agent.optimizer.iterations) == 4 * 2 * 2
 
     def test_says_what_it_does_in_few_lines(self, runs):
@@ -225,7 +225,7 @@ class TestList:
         objects = {"network", "head", "observation_spec", "optimizer", "seed",
                    "observation_normalizer", "reward_scaling", "q_network",
                    "action_values", "buffer"}  # fmt: skip
-        assert set(agent_class.knobs()) - objects <= listed
+        assert set(agent_class.hyperparameters()) - objects <= listed
         assert "normalize_observations" in listed
         assert not objects & listed
 
@@ -252,8 +252,8 @@ class TestWrongArgumentsOfTrain:
             (["ppo", "CartPole-v1", "--set", "=3"], "--set name=value"),
             (["ppo", "CartPole-v1", "--set", "gamma=1.5"], "`gamma` in [0.0, 1.0]"),
             (["ppo", "CartPole-v1", "--set", "gamma=high"], "gamma"),
-            (["ppo", "CartPole-v1", "--set", "epochs=many"], "epochs"),
-            (["ppo", "CartPole-v1", "--set", "epochs=0"], "epochs"),
+            (["ppo", "CartPole-v1", "--set", "num_epochs=many"], "num_epochs"),
+            (["ppo", "CartPole-v1", "--set", "num_epochs=0"], "num_epochs"),
             (["ppo", "CartPole-v1", "--set", "batch_size=0"], "batch_size"),
             (["ppo", "CartPole-v1", "--set", "batch_size=7"], "divide the rollout"),
             (["ppo", "CartPole-v1", "--set", "hidden=many"], "hidden"),

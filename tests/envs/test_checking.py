@@ -65,7 +65,7 @@ def only(findings, severity):
     """The one own finding of a severity; Gymnasium's checker may agree."""
     own = [f for f in findings if not f.what.startswith("Gymnasium")]
     (finding,) = [f for f in own if f.severity == severity]
-    assert finding.mend
+    assert finding.remedy
     assert all(f.severity != "error" for f in own if f is not finding)
     return finding
 
@@ -168,7 +168,7 @@ def test_warnings(attributes, what, mend):
     finding = only(check(having(**attributes), steps=30), "warning")
     search = re.search
     assert search(what, finding.what), finding
-    assert search(mend, finding.mend), finding
+    assert search(mend, finding.remedy), finding
 
 
 def test_a_time_limit_ends_episodes():
@@ -188,8 +188,8 @@ def test_arrays_that_change_later():
 
     finding = only(check(Reuses, steps=30), "warning")
     assert finding.what == "the observation returned at reset changes later"
-    assert "copy()" in finding.mend
-    assert "training is safe" in finding.mend
+    assert "copy()" in finding.remedy
+    assert "training is safe" in finding.remedy
 
 
 class Grows(Healthy):
@@ -357,7 +357,7 @@ def test_without_an_end_in_tensorflow():
     assert check(Line(), steps=12) == []
     (finding,) = check(Line(max_episode_steps=None), steps=12)
     assert finding.what.startswith("no episode ended within 12 steps")
-    assert "max_episode_steps" in finding.mend
+    assert "max_episode_steps" in finding.remedy
 
 
 def test_a_bridge_that_was_made_before():

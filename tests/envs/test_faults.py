@@ -126,7 +126,7 @@ class Bench:
 
 
 KINDS = {
-    "PPO": (agents.PPO, {"rollout_length": ROLLOUT, "batch_size": 4, "epochs": 2}),
+    "PPO": (agents.PPO, {"rollout_length": ROLLOUT, "batch_size": 4, "num_epochs": 2}),
     "DQN": (
         agents.DQN,
         {"batch_size": 4, "learning_starts": 4, "buffer_size": 64, "num_envs": N}

@@ -332,7 +332,7 @@ def test_equal_seeds_make_equal_runs(id):
 
 def test_worlds_without_chance_are_not_disturbed():
     env = Endless(num_envs=2)
-    physics, action = env.disturb(tf.ones([2, 1]), tf.constant([0, 1]), SEED)
+    physics, action = env.apply_chance(tf.ones([2, 1]), tf.constant([0, 1]), SEED)
     np.testing.assert_array_equal(physics, [[1.0], [1.0]])
     np.testing.assert_array_equal(action, [0, 1])
 

@@ -45,11 +45,15 @@ class WithoutSignal(PPO):
 
 
 def test_the_check_fails_without_a_signal():
-    knobs = settings("ppo", "CartPole-v1")
-    knobs = {k: v for k, v in knobs.items() if not isinstance(v, str) and k != "steps"}
+    hyperparameters = settings("ppo", "CartPole-v1")
+    hyperparameters = {
+        k: v
+        for k, v in hyperparameters.items()
+        if not isinstance(v, str) and k != "steps"
+    }
     returns = []
     for seed in range(2):
-        agent = WithoutSignal.for_env("CartPole-v1", seed=seed, **knobs)
+        agent = WithoutSignal.for_env("CartPole-v1", seed=seed, **hyperparameters)
         agent.fit("CartPole-v1", steps=60_000, epochs=1, verbose=0)
         scores = agent.evaluate("CartPole-v1", episodes=50, greedy=False)
         returns.append(scores["return"])

@@ -31,40 +31,48 @@ MEMBERS = {
 }
 
 
-def train(agent_class, env_id, steps, env=None, **knobs):
+def train(agent_class, env_id, steps, env=None, **hyperparameters):
     settings = {"hidden": (32,), "gamma": 0.9, "buffer_size": 4000, "num_envs": 8}
     settings |= {"learning_starts": 200, "batch_size": 32, "learning_rate": 3e-3}
     settings |= {"target_update_interval": 50, "exploration": "epsilon_greedy"}
     settings |= {"final_epsilon": 1.0, "seed": 0}
-    agent = agent_class.for_env(env_id, **{**settings, **knobs})
+    agent = agent_class.for_env(env_id, **{**settings, **hyperparameters})
     agent.fit(env or env_id, steps=steps, epochs=1, verbose=0)
     return agent
 
 
-def chain_values(agent_class=DQN, steps=40_000, **knobs):
+def chain_values(agent_class=DQN, steps=40_000, **hyperparameters):
     env = envs.make("Chain-5", num_envs=8, uniform_start=True)
-    knobs = {"value_range": (0.0, 2.0), **knobs}
-    agent = train(agent_class, "Chain-5", steps, env, **knobs)
+    hyperparameters = {"value_range": (0.0, 2.0), **hyperparameters}
+    agent = train(agent_class, "Chain-5", steps, env, **hyperparameters)
     return agent.policy_parameters(tf.eye(5)[:4]).numpy()
 
 
-def endless_value(agent_class=DQN, steps=60_000, **knobs):
+def endless_value(agent_class=DQN, steps=60_000, **hyperparameters):
     rate = keras.optimizers.schedules.PolynomialDecay(5e-3, steps // 8, 1e-5)
-    knobs = {"value_range": (0.0, 20.0), "learning_rate": rate, **knobs}
-    agent = train(agent_class, "Endless-1", steps, **knobs)
+    hyperparameters = {
+        "value_range": (0.0, 20.0),
+        "learning_rate": rate,
+        **hyperparameters,
+    }
+    agent = train(agent_class, "Endless-1", steps, **hyperparameters)
     return agent.policy_parameters(tf.ones([1, 1])).numpy()
 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_chain(name):
-    agent_class, knobs = MEMBERS[name]
-    np.testing.assert_allclose(chain_values(agent_class, **knobs), OPTIMAL, atol=0.02)
+    agent_class, hyperparameters = MEMBERS[name]
+    np.testing.assert_allclose(
+        chain_values(agent_class, **hyperparameters), OPTIMAL, atol=0.02
+    )
 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_endless(name):
-    agent_class, knobs = MEMBERS[name]
-    np.testing.assert_allclose(endless_value(agent_class, **knobs), 10.0, atol=0.1)
+    agent_class, hyperparameters = MEMBERS[name]
+    np.testing.assert_allclose(
+        endless_value(agent_class, **hyperparameters), 10.0, atol=0.1
+    )
 
 
 def test_n_step_returns_of_the_greedy_policy():
@@ -127,9 +135,11 @@ def test_wrong_targets_are_seen(wrong):
     assert np.abs(values - OPTIMAL).max() > 0.1
 
 
-def cartpole(agent_class=None, seed=0, **knobs):
+def cartpole(agent_class=None, seed=0, **hyperparameters):
     """The best greedy return of ten evaluations, on 50 other episodes."""
-    agent, env, steps = tuned_agent("dqn", "CartPole-v0", seed=seed, overrides=knobs)
+    agent, env, steps = tuned_agent(
+        "dqn", "CartPole-v0", seed=seed, overrides=hyperparameters
+    )
     if agent_class is not None:
         agent.__class__ = agent_class
     returns = []

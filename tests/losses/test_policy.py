@@ -188,9 +188,9 @@ def test_column_vector_is_an_error_not_a_broadcast():
         categorical_log_prob(tf.zeros([4, 3]), column)
 
 
-@pytest.mark.parametrize("clip_ratio", [0.0, 1.0, -0.1])
-def test_clip_ratio_out_of_range(clip_ratio):
-    with pytest.raises(ValueError, match="`clip_ratio` in"):
-        clipped_surrogate_loss(tf.zeros(1), tf.zeros(1), tf.zeros(1), clip_ratio)
+@pytest.mark.parametrize("clip_range", [0.0, 1.0, -0.1])
+def test_clip_ratio_out_of_range(clip_range):
+    with pytest.raises(ValueError, match="`clip_range` in"):
+        clipped_surrogate_loss(tf.zeros(1), tf.zeros(1), tf.zeros(1), clip_range)
     with pytest.raises(ValueError, match="`target`"):
         kl_penalty(tf.zeros(1), 1.0, target=-1.0)

@@ -8,7 +8,7 @@ from kerasrl2.losses import (
     double_q_td_error,
     importance_weighted_td_loss,
     q_learning_td_error,
-    take_action,
+    value_of_action,
 )
 
 
@@ -113,7 +113,7 @@ def test_equal_networks_make_double_q_learning_q_learning():
 
 def test_ranks_are_checked():
     with pytest.raises(ValueError, match=r"\[\.\.\., A\]"):
-        take_action(tf.zeros([2, 3]), tf.zeros([2, 1], tf.int32))
+        value_of_action(tf.zeros([2, 3]), tf.zeros([2, 1], tf.int32))
     with pytest.raises(ValueError, match="one shape"):
         q_learning_td_error(
             tf.zeros([2, 3]), tf.zeros([2], tf.int32), tf.zeros([2, 1]),

@@ -35,9 +35,9 @@ def fitting(algorithm, env_id):
     return not (algorithm in VALUE_BASED and env_id in CONTINUOUS)
 
 
-def make(algorithm, env_id, seed=3, **knobs):
-    knobs = {**SMALL[algorithm], **knobs}
-    return agents.ALGORITHMS[algorithm].for_env(env_id, seed=seed, **knobs)
+def make(algorithm, env_id, seed=3, **hyperparameters):
+    hyperparameters = {**SMALL[algorithm], **hyperparameters}
+    return agents.ALGORITHMS[algorithm].for_env(env_id, seed=seed, **hyperparameters)
 
 
 def train(agent, env_id, steps, directory=None, every=None, backend="auto", **options):

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.long
 STEPS = {"ppo": 256, "a2c": 120, "dqn": 120, "rainbow": 120}
 
 
-def play(algorithm, seed, num_envs, backend="auto", **knobs):
-    agent = make(algorithm, "CartPole-v1", seed, num_envs=num_envs, **knobs)
+def play(algorithm, seed, num_envs, backend="auto", **hyperparameters):
+    agent = make(algorithm, "CartPole-v1", seed, num_envs=num_envs, **hyperparameters)
     steps = STEPS[algorithm]
     history = train(agent, "CartPole-v1", steps, backend=backend, epochs=2)
     return digest(agent), history
@@ -24,10 +24,12 @@ def play(algorithm, seed, num_envs, backend="auto", **knobs):
 @pytest.mark.parametrize("num_envs", [1, 4])
 @pytest.mark.parametrize("algorithm", sorted(agents.ALGORITHMS))
 def test_equal_seeds_give_equal_runs_and_others_do_not(algorithm, num_envs):
-    knobs = {"xla": False, "batch_size": 16} if algorithm != "a2c" else {"xla": False}
-    first, history = play(algorithm, 7, num_envs, **knobs)
-    again, same = play(algorithm, 7, num_envs, **knobs)
-    other, _ = play(algorithm, 8, num_envs, **knobs)
+    hyperparameters = (
+        {"xla": False, "batch_size": 16} if algorithm != "a2c" else {"xla": False}
+    )
+    first, history = play(algorithm, 7, num_envs, **hyperparameters)
+    again, same = play(algorithm, 7, num_envs, **hyperparameters)
+    other, _ = play(algorithm, 8, num_envs, **hyperparameters)
     assert first == again != other
     np.testing.assert_equal(history, same)
 

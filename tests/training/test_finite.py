@@ -80,10 +80,10 @@ def test_names_loss_before_gradient(loss, norm, kind):
     assert int(find_in_metrics(metrics, 0)[0]) == kind
 
 
-def make_agent(env, agent_class=A2C, **knobs):
+def make_agent(env, agent_class=A2C, **hyperparameters):
     normalize = {"normalize_observations": True, "normalize_rewards": True}
     settings = {"hidden": (4,), "rollout_length": 4, "seed": 0, "xla": False}
-    return agent_class.for_env(env, **{**normalize, **settings, **knobs})
+    return agent_class.for_env(env, **{**normalize, **settings, **hyperparameters})
 
 
 def weights_of(agent):
@@ -182,13 +182,13 @@ class Watched(PPO):
 
 
 def test_a_bad_update_is_not_taken(monkeypatch):
-    knobs = {"batch_size": 8, "epochs": 5, "num_envs": 4, "hidden": ()}
-    knobs |= {"normalize_observations": False, "normalize_rewards": False}
-    watched = make_agent("Chain-5", Watched, **knobs)
+    hyperparameters = {"batch_size": 8, "num_epochs": 5, "num_envs": 4, "hidden": ()}
+    hyperparameters |= {"normalize_observations": False, "normalize_rewards": False}
+    watched = make_agent("Chain-5", Watched, **hyperparameters)
     watched.fit("Chain-5", steps=16, epochs=1, verbose=0)
     for kind in ("loss", "gradient"):
         monkeypatch.setattr(Spoiled, "kind", kind)
-        agent = make_agent("Chain-5", Spoiled, **knobs)
+        agent = make_agent("Chain-5", Spoiled, **hyperparameters)
         message = rf"{kind} while .*'Chain-5' in iteration 1 of .*\(env step 16\)"
         with pytest.raises(NonFiniteError, match=message):
             agent.fit("Chain-5", steps=64, epochs=1, verbose=0)

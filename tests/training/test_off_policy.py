@@ -13,11 +13,11 @@ from tests.training.naive import naive_loop
 from tests.training.worlds import Scripted, naive_episodes
 
 
-def make_dqn(env, **knobs):
+def make_dqn(env, **hyperparameters):
     settings = {"hidden": (8,), "batch_size": 8, "learning_starts": 10, "seed": 0}
     settings |= {"buffer_size": 64, "target_update_interval": 3, "xla": False}
     settings |= {"gamma": 0.9, "learning_rate": 0.01}
-    return DQN.for_env(env, **{**settings, **knobs})
+    return DQN.for_env(env, **{**settings, **hyperparameters})
 
 
 def documented_updates(steps, starts, num_envs, frequency, updates):
@@ -57,9 +57,14 @@ XLA_OR_NOT = [False, pytest.param(True, marks=LONG)]
     ],
 )
 def test_is_the_naive_loop(xla, prioritized, frequency):
-    knobs = {"prioritized": prioritized, "n_step": 2, "clip_rewards": 1.5, "seed": 3}
-    knobs |= {"train_frequency": frequency, "xla": xla}
-    agents = [make_dqn("CartPole-v1", **knobs) for _ in range(2)]
+    hyperparameters = {
+        "prioritized": prioritized,
+        "n_step": 2,
+        "clip_rewards": 1.5,
+        "seed": 3,
+    }
+    hyperparameters |= {"train_frequency": frequency, "xla": xla}
+    agents = [make_dqn("CartPole-v1", **hyperparameters) for _ in range(2)]
     naive_loop(agents[0], envs.make("CartPole-v1", num_envs=2), 3, 30 // frequency)
     loop = agents[1].prepare("CartPole-v1", num_envs=2)
     loop.run(30 // frequency)
@@ -78,8 +83,13 @@ def test_a_tensorflow_and_a_gymnasium_environment_teach_the_same(xla):
     """`Chain-5` has no random numbers: the actions decide everything."""
     in_graph = envs.make("Chain-5", num_envs=2, max_episode_steps=9)
     bridged = envs.make(lambda: gymnasium.wrappers.TimeLimit(Chain5(), 9), num_envs=2)
-    knobs = {"train_frequency": 2, "gradient_steps": 2, "noisy": True, "xla": xla}
-    agents = [make_dqn(in_graph, **knobs) for _ in range(2)]
+    hyperparameters = {
+        "train_frequency": 2,
+        "gradient_steps": 2,
+        "noisy": True,
+        "xla": xla,
+    }
+    agents = [make_dqn(in_graph, **hyperparameters) for _ in range(2)]
     histories = [
         agent.fit(env, steps=160, epochs=2, verbose=0).history
         for agent, env in zip(agents, [in_graph, bridged], strict=True)

@@ -16,10 +16,10 @@ from tests.envs.worlds import Chain5
 from tests.training.worlds import Counter, Scripted, naive_episodes
 
 
-def make_ppo(env, agent_class=PPO, **knobs):
-    settings = {"hidden": (8,), "rollout_length": 8, "batch_size": 8, "epochs": 2}
+def make_ppo(env, agent_class=PPO, **hyperparameters):
+    settings = {"hidden": (8,), "rollout_length": 8, "batch_size": 8, "num_epochs": 2}
     settings |= {"learning_rate": 0.01, "seed": 0, "xla": False}
-    return agent_class.for_env(env, **{**settings, **knobs})
+    return agent_class.for_env(env, **{**settings, **hyperparameters})
 
 
 def first_rollout(loop):
@@ -134,8 +134,8 @@ class TestRowsThatAreNoTransitions:
     @pytest.mark.parametrize("agent_class", [PPO, A2C])
     def test_update_equals_that_on_the_filtered_batch(self, agent_class):
         env = Scripted([2, 5, 3], 3, next_step_reset=True, junk=50.0)
-        knobs = {"hidden": (8,), "normalize_advantages": True, "xla": False}
-        agents = [agent_class.for_env(env, seed=3, **knobs) for _ in range(2)]
+        hyperparameters = {"hidden": (8,), "normalize_advantages": True, "xla": False}
+        agents = [agent_class.for_env(env, seed=3, **hyperparameters) for _ in range(2)]
         loop = OnPolicyLoop(agents[0], env, seed=0, jit_compile=False)
         last, rollout = first_rollout(loop)
         batch = loop._prepare(rollout, last)
@@ -173,7 +173,9 @@ class Recorder(PPO):
 def test_every_row_is_used_once_an_epoch():
     """With `gamma` 0 the target is the reward: the number of the row itself."""
     env = Counter(num_envs=4)
-    agent = make_ppo(env, Recorder, gamma=0.0, lambda_=0.0, epochs=3, rollout_length=12)
+    agent = make_ppo(
+        env, Recorder, gamma=0.0, lambda_=0.0, num_epochs=3, rollout_length=12
+    )
     loop = agent.loop(env)
     loop.run(2)
     assert int(agent.counter) == 2 * 3 * 48 // 8
@@ -191,7 +193,7 @@ def test_every_row_is_used_once_an_epoch():
 
 def test_the_action_stays_beside_its_observation():
     env = Counter(num_envs=4)
-    agent = make_ppo(env, Recorder, epochs=2)
+    agent = make_ppo(env, Recorder, num_epochs=2)
     agent.loop(env).run(1)
     rows, actions = agent.rows.numpy()[:8], agent.actions.numpy()[:8]
     played = [

@@ -16,8 +16,8 @@ from tests.training.test_off_policy import XLA_OR_NOT, make_dqn
 from tests.training.worlds import Scripted
 
 
-def make_overlapping(env, **knobs):
-    return make_dqn(env, **{"overlap": True, "train_frequency": 3, **knobs})
+def make_overlapping(env, **hyperparameters):
+    return make_dqn(env, **{"overlap": True, "train_frequency": 3, **hyperparameters})
 
 
 def assert_equal_weights(agents, **tolerance):
@@ -35,8 +35,8 @@ CASES = [
 @pytest.mark.parametrize(("num_envs", "frequency", "starts"), CASES)
 def test_makes_exactly_the_documented_updates(num_envs, frequency, starts):
     env = Scripted([2, 5, 3], num_envs)
-    knobs = {"train_frequency": frequency, "learning_starts": starts}
-    agent = make_overlapping(env, **knobs)
+    hyperparameters = {"train_frequency": frequency, "learning_starts": starts}
+    agent = make_overlapping(env, **hyperparameters)
     loop = agent.prepare(env)
     loop.run(7)
     loop.run(1)
@@ -47,8 +47,8 @@ def test_makes_exactly_the_documented_updates(num_envs, frequency, starts):
 
 @pytest.mark.parametrize("xla", XLA_OR_NOT)
 def test_is_the_naive_loop(xla):
-    knobs = {"prioritized": True, "n_step": 2, "xla": xla, "seed": 3}
-    agents = [make_overlapping("CartPole-v1", **knobs) for _ in range(2)]
+    hyperparameters = {"prioritized": True, "n_step": 2, "xla": xla, "seed": 3}
+    agents = [make_overlapping("CartPole-v1", **hyperparameters) for _ in range(2)]
     naive_loop(agents[0], envs.make("CartPole-v1", num_envs=2), 3, 20)
     agents[1].prepare("CartPole-v1", num_envs=2).run(20)
     assert int(agents[1].optimizer.iterations) == 18
@@ -61,8 +61,8 @@ def test_with_one_step_an_iteration_it_changes_nothing(xla):
     env = Scripted([2, 5, 3], 2)
     agents = []
     for overlap in (False, True):
-        knobs = {"overlap": overlap, "train_frequency": 1, "xla": xla}
-        agents.append(make_overlapping(env, prioritized=True, **knobs))
+        hyperparameters = {"overlap": overlap, "train_frequency": 1, "xla": xla}
+        agents.append(make_overlapping(env, prioritized=True, **hyperparameters))
         agents[-1].fit(env, steps=60, epochs=2, verbose=0)
     assert int(agents[0].optimizer.iterations) == 25
     assert_equal_weights(agents, rtol=1e-6 if xla else 0)
@@ -137,8 +137,8 @@ def test_a_bad_update_is_not_taken():
             return loss * tf.where(late, float("nan"), 1.0), metrics
 
     env = Scripted([2, 5, 3])
-    knobs = {"learning_starts": 10, "train_frequency": 2, "overlap": True}
-    agent = Spoiled.for_env(env, hidden=(4,), seed=0, xla=False, **knobs)
+    hyperparameters = {"learning_starts": 10, "train_frequency": 2, "overlap": True}
+    agent = Spoiled.for_env(env, hidden=(4,), seed=0, xla=False, **hyperparameters)
     with pytest.raises(NonFiniteError, match="loss while"):
         agent.fit(env, steps=64, epochs=1, verbose=0)
     assert int(agent.optimizer.iterations) == 5
@@ -170,7 +170,7 @@ class OwnUpdate(DQN):
 
 
 @pytest.mark.parametrize(
-    ("kind", "env", "knobs", "overlaps"),
+    ("kind", "env", "hyperparameters", "overlaps"),
     [
         (DQN, Images, {"train_frequency": 4}, True),
         (DQN, Images, {"train_frequency": 4, "overlap": False}, False),
@@ -180,8 +180,8 @@ class OwnUpdate(DQN):
         (OwnUpdate, Images, {"train_frequency": 4}, False),
     ],
 )
-def test_who_overlaps_by_itself(kind, env, knobs, overlaps):
-    agent = kind.for_env(envs.make(env), hidden=(4,), buffer_size=10, **knobs)
+def test_who_overlaps_by_itself(kind, env, hyperparameters, overlaps):
+    agent = kind.for_env(envs.make(env), hidden=(4,), buffer_size=10, **hyperparameters)
     assert agent.overlaps == overlaps
 
 

@@ -13,8 +13,8 @@ from kerasrl2.training.progress import EpochLines, ProgressBar, progress_callbac
 
 @pytest.fixture(scope="module")
 def agent():
-    knobs = {"hidden": (), "rollout_length": 5, "num_envs": 2, "xla": False}
-    return A2C.for_env("Chain-5", seed=0, **knobs)
+    hyperparameters = {"hidden": (), "rollout_length": 5, "num_envs": 2, "xla": False}
+    return A2C.for_env("Chain-5", seed=0, **hyperparameters)
 
 
 @pytest.fixture

@@ -28,13 +28,13 @@ class StopAt(keras.callbacks.Callback):
             raise KeyError("stopped")
 
 
-def interrupted(algorithm, env_id, directory, steps, stop, every, **knobs):
+def interrupted(algorithm, env_id, directory, steps, stop, every, **hyperparameters):
     """A run stopped at `stop` steps, and its history when it was resumed by another."""
-    first = make(algorithm, env_id, **knobs)
+    first = make(algorithm, env_id, **hyperparameters)
     with pytest.raises(KeyError, match="stopped"):
         train(first, env_id, steps, directory, every, callbacks=[StopAt(stop)])
     assert int(first.env_steps) < steps
-    resumed = make(algorithm, env_id, **{"seed": 99, **knobs})
+    resumed = make(algorithm, env_id, **{"seed": 99, **hyperparameters})
     history = train(resumed, env_id, steps, directory, every)
     return resumed, history
 
@@ -77,12 +77,18 @@ PAIRS = [
 @pytest.mark.parametrize(("algorithm", "env_id"), PAIRS)
 def test_every_algorithm_in_every_environment_goes_on(algorithm, env_id, tmp_path):
     """In the middle of an epoch and of episodes."""
-    knobs = {"xla": False, "normalize_observations": "Grid" not in env_id}
+    hyperparameters = {"xla": False, "normalize_observations": "Grid" not in env_id}
     steps = 512 if algorithm == "ppo" else 200
-    whole = make(algorithm, env_id, **knobs)
+    whole = make(algorithm, env_id, **hyperparameters)
     history = train(whole, env_id, steps)
     resumed, again = interrupted(
-        algorithm, env_id, tmp_path, steps, steps * 0.45, every=steps // 20, **knobs
+        algorithm,
+        env_id,
+        tmp_path,
+        steps,
+        steps * 0.45,
+        every=steps // 20,
+        **hyperparameters,
     )
     assert_same(whole, history, resumed, again)
 
@@ -112,12 +118,12 @@ def test_the_harness_sees_what_a_checkpoint_lacks(tmp_path, monkeypatch):
 
 
 def test_a_prioritized_buffer_goes_on_with_its_schedule(tmp_path):
-    knobs = {"prioritized": True, "n_step": 3, "xla": False}
-    whole = make("dqn", "CartPole-v1", **knobs)
+    hyperparameters = {"prioritized": True, "n_step": 3, "xla": False}
+    whole = make("dqn", "CartPole-v1", **hyperparameters)
     history = train(whole, "CartPole-v1", 240)
     assert history["beta"][0] < history["beta"][-1] == 1.0
     resumed, again = interrupted(
-        "dqn", "CartPole-v1", tmp_path, 240, 150, every=30, **knobs
+        "dqn", "CartPole-v1", tmp_path, 240, 150, every=30, **hyperparameters
     )
     assert_same(whole, history, resumed, again)
 

@@ -124,7 +124,7 @@ class GridBreakout(TensorFlowEnvironment):
             previous=tf.fill([n], NO_OP),
         )
 
-    def disturb(self, physics, action, seed):
+    def apply_chance(self, physics, action, seed):
         return physics, stick(action, physics.previous, self.sticky_actions, seed)
 
     def transition(self, physics, action):

@@ -136,7 +136,7 @@ class GridSpaceInvaders(TensorFlowEnvironment):
             previous=number(NO_OP),
         )
 
-    def disturb(self, physics, action, seed):
+    def apply_chance(self, physics, action, seed):
         return physics, stick(action, physics.previous, self.sticky_actions, seed)
 
     def transition(self, physics, action):

@@ -15,7 +15,7 @@ CLIP_SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.2, 8, 0.001)
 
 BASE = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "learning_rate": 0.05}
 BASE |= {"seed": 0, "xla": False}
-PPO_BASE = {"batch_size": 4, "epochs": 2}
+PPO_BASE = {"batch_size": 4, "num_epochs": 2}
 
 CHANGES = {
     "learning_rate": [0.01, SCHEDULE],
@@ -34,10 +34,10 @@ CHANGES = {
     "seed": [1],
 }
 PPO_CHANGES = {
-    "clip_ratio": [0.001, CLIP_SCHEDULE],
+    "clip_range": [0.001, CLIP_SCHEDULE],
     "value_clip": [0.001],
     "target_kl": [1e-9],
-    "epochs": [1],
+    "num_epochs": [1],
     "batch_size": [8, None],
 }
 CASES = [
@@ -58,16 +58,16 @@ def eager():
     tf.config.run_functions_eagerly(False)
 
 
-def trained_weights(agent_class, knobs, results={}):  # noqa: B006
-    """Weights after 2 rollouts; those of unchanged knobs are remembered."""
-    if not knobs and agent_class in results:
+def trained_weights(agent_class, hyperparameters, results={}):  # noqa: B006
+    """Weights after 2 rollouts; those of unchanged hyperparameters are remembered."""
+    if not hyperparameters and agent_class in results:
         return results[agent_class]
     own = PPO_BASE if agent_class is PPO else {}
-    agent = agent_class.for_env("CartPole-v1", **{**BASE, **own, **knobs})
+    agent = agent_class.for_env("CartPole-v1", **{**BASE, **own, **hyperparameters})
     rows = agent.rollout_length * agent.num_envs
     agent.fit("CartPole-v1", steps=2 * rows, epochs=1, verbose=0)
     weights = agent.network.get_weights()
-    if not knobs:
+    if not hyperparameters:
         results[agent_class] = weights
     return weights
 
@@ -75,7 +75,7 @@ def trained_weights(agent_class, knobs, results={}):  # noqa: B006
 @pytest.mark.parametrize("agent_class", [PPO, A2C])
 def test_the_table_is_complete(agent_class):
     tested = {name for owner, name, _ in CASES if owner is agent_class}
-    assert tested | ELSEWHERE == set(agent_class.knobs())
+    assert tested | ELSEWHERE == set(agent_class.hyperparameters())
 
 
 @pytest.mark.parametrize(("agent_class", "name", "value"), CASES)
@@ -101,7 +101,7 @@ def test_the_same_keywords_give_the_same_weights(eager):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "env_id"),
+    ("hyperparameters", "env_id"),
     [
         ({"hidden": (5, 3)}, "CartPole-v1"),
         ({"activation": "relu"}, "CartPole-v1"),
@@ -111,10 +111,10 @@ def test_the_same_keywords_give_the_same_weights(eager):
         ({"initial_log_std": -1.0}, "Pendulum-v1"),
     ],
 )
-def test_each_keyword_of_for_env_changes_network_or_head(knobs, env_id):
+def test_each_keyword_of_for_env_changes_network_or_head(hyperparameters, env_id):
     usual, changed = (
         PPO.for_env(env_id, **{"hidden": (4,), "seed": 0, **more})
-        for more in ({}, knobs)
+        for more in ({}, hyperparameters)
     )
     configs = [
         (agent.network.to_json(), type(agent.head).__name__)
@@ -177,19 +177,19 @@ def test_the_constructor_answers_too():
     head = distributions.Categorical(2)
     with pytest.raises(ValueError, match=r"`PPO`.*'gama'. Did you mean 'gamma'"):
         PPO(network, head, gama=0.5)
-    with pytest.raises(ValueError, match=r"`A2C`.*'clip_ratio'"):
-        A2C(network, head, clip_ratio=0.5)
+    with pytest.raises(ValueError, match=r"`A2C`.*'clip_range'"):
+        A2C(network, head, clip_range=0.5)
     assert PPO(network, head, name="mine").name == "mine"
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "hyperparameters",
     [
         {"gamma": 1.5}, {"gamma": -0.1}, {"lambda_": 2.0}, {"gamma": float("nan")},
         {"rollout_length": 0}, {"rollout_length": -4}, {"rollout_length": 2.5},
-        {"num_envs": 0}, {"epochs": 0}, {"epochs": -1}, {"batch_size": 0},
+        {"num_envs": 0}, {"num_epochs": 0}, {"num_epochs": -1}, {"batch_size": 0},
         {"batch_size": -8}, {"n_step": 0}, {"hidden": (0,)}, {"hidden": (-4,)},
-        {"clip_ratio": 0.0}, {"clip_ratio": -0.2}, {"value_clip": 0.0},
+        {"clip_range": 0.0}, {"clip_range": -0.2}, {"value_clip": 0.0},
         {"max_gradient_norm": 0.0}, {"max_gradient_norm": -1.0}, {"target_kl": -0.1},
         {"learning_rate": -1e-3}, {"distribution": "normal"}, {"encoder": "cnn"},
         {"standard_deviation": "free"}, {"activation": "reluu"}, {"xla": "yes"},
@@ -197,11 +197,11 @@ def test_the_constructor_answers_too():
     ],
     ids=str,
 )  # fmt: skip
-def test_values_out_of_range_are_refused(knobs):
+def test_values_out_of_range_are_refused(hyperparameters):
     """Of the name, in one line."""
-    (name,) = knobs
+    (name,) = hyperparameters
     with pytest.raises(ValueError) as error:  # noqa: PT011 (the name is checked)
-        PPO.for_env("Pendulum-v1", **knobs)
+        PPO.for_env("Pendulum-v1", **hyperparameters)
     word = {"distribution": "kind", "standard_deviation": "gaussian_std"}.get(
         name, name
     )
