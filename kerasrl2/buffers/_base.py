@@ -5,6 +5,16 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2.buffers import _layout
+from kerasrl2.buffers._powers import powers_of
+
+FIELDS = (
+    "observation",
+    "action",
+    "reward",
+    "terminated",
+    "truncated",
+    "next_observation",
+)
 
 
 class Replay:
@@ -35,6 +45,17 @@ class Replay:
     @staticmethod
     def _array(value, dtype=None):
         raise NotImplementedError
+
+    def _stack_steps(self, num_steps, add):
+        """`[T, N]` of the `[N]` that `add(0)`, ..., `add(T - 1)` return, in order."""
+        raise NotImplementedError
+
+    def _checked_errors(self, td_error):
+        """First TD errors `[T, N]` as float64, before anything is stored."""
+        raise ValueError(
+            "Expected no `td_error`: all transitions of this buffer are drawn alike. "
+            f"Received: td_error={td_error}. Use a prioritized buffer, or leave it out"
+        )
 
     def _bytes_of(self, layout):
         return layout.nbytes(self._bytes_per_step)
@@ -133,6 +154,60 @@ class Replay:
             observation, action, reward, terminated, truncated, next_observation, valid
         )[0]
 
+    def add_rollout(self, rollout, td_error=None):
+        """Stores `T` consecutive steps of each environment, as `T` calls of `add`.
+
+        With `T = 1` it is one call of `add`. A longer block is a loop over its steps,
+        in a graph a `tf.while_loop`, so that the size of the program does not depend
+        on `T`; it copies no buffer. If anything has the wrong shape nothing is stored.
+
+        Args:
+            rollout: Object with the fields `observation`, `action`, `reward`,
+                `terminated`, `truncated`, `valid` and `next_observation` of
+                `kerasrl2.types.Rollout`: those of `add` with an axis `T` in front.
+                `valid` may be None. `T` must be static.
+            td_error: `[T, N]` float or None, first TD errors, for buffers with
+                priorities. Any other buffer refuses them.
+
+        Returns:
+            `[T, N]` int64, the indices of the new transitions, -1 where not stored. Of
+            a block longer than the buffer, the first ones are displaced already.
+
+        Raises:
+            ValueError: If the fields do not have one and the same static `T >= 1`, if
+                a step does not fit the buffer, for `td_error` without priorities, or,
+                eagerly, for one that is not finite.
+
+        Example:
+        >>> import numpy as np
+        >>> from kerasrl2.buffers import NumpyReplayBuffer
+        >>> from kerasrl2.types import Rollout
+        >>> zeros, off = np.zeros([3, 2, 4], np.float32), np.zeros([3, 2], bool)
+        >>> block = Rollout(zeros, off, zeros[..., 0], off, off, None, zeros)
+        >>> NumpyReplayBuffer(100).add_rollout(block).tolist()
+        [[0, 1], [2, 3], [4, 5]]
+        """
+        fields = {
+            name: _map_arrays(self._array, getattr(rollout, name)) for name in FIELDS
+        }
+        if rollout.valid is not None:
+            fields["valid"] = self._array(rollout.valid)
+        if td_error is not None:
+            fields["td_error"] = self._checked_errors(td_error)
+        num_steps = _layout.common_length(fields)
+
+        def step(t):
+            return {
+                name: _map_arrays(lambda rows: rows[t], value)
+                for name, value in fields.items()
+            }
+
+        if num_steps == 1:
+            return self.add(**step(0))[None]
+        first = step(0)
+        self._build_by_rows(first["observation"], first["action"])
+        return self._stack_steps(num_steps, lambda t: self.add(**step(t)))
+
     def _add(
         self, observation, action, reward, terminated, truncated, following, valid
     ):
@@ -140,11 +215,7 @@ class Replay:
         observation, following, action = (
             _map_arrays(self._array, x) for x in (observation, following, action)
         )
-        if not self.built:
-            num_envs, *specs = _layout.specs_from_rows(
-                observation, action, self._frame_stack
-            )
-            self.build(*specs, num_envs=num_envs)
+        self._build_by_rows(observation, action)
         specs = self.layout.observation
         return self._ring.add(
             self._rows("observation", observation, specs),
@@ -155,6 +226,13 @@ class Replay:
             self._rows("next_observation", following, specs),
             self._column("valid", [True] * self.num_envs if valid is None else valid),
         )
+
+    def _build_by_rows(self, observation, action):
+        if not self.built:
+            num_envs, *specs = _layout.specs_from_rows(
+                observation, action, self._frame_stack
+            )
+            self.build(*specs, num_envs=num_envs)
 
     def _rows(self, name, value, specs):
         tf.nest.assert_same_structure(specs, value)
@@ -199,13 +277,15 @@ class Replay:
         self._check_built()
         return self._ring.holds(self._array(index, np.int64))
 
-    def get(self, index, weight=None):
+    def get(self, index, weight=None, gamma=None):
         """The transitions of given indices.
 
         Args:
             index: `[B]` int, of transitions the buffer `holds`.
             weight: `[B]` float32 or None, what to return as weight; None gives ones,
                 and zeros where `index` is -1.
+            gamma: Number or scalar tensor (float64 or float32), in place of the
+                buffer's own `gamma` in this call; None takes the buffer's.
 
         Returns:
             `Transition`.
@@ -214,7 +294,10 @@ class Replay:
         index = self._array(index, np.int64)
         if weight is None:
             weight = self._array(index >= 0, np.float32)
-        return self._ring.get(index, weight, self.n_step, self.gamma)
+        return self._ring.get(index, weight, self._powers(gamma))
+
+    def _powers(self, gamma):
+        return powers_of(self.gamma if gamma is None else gamma, self.n_step)
 
     def _check_sample(self, batch_size):
         check_positive_integer("batch_size", batch_size)

@@ -83,26 +83,29 @@ class FlatRing(Columns):
         count, _, follows = self._counters()
         self._columns.assign(tf.stack([count, count, follows]))
 
-    def get(self, index, weight, n_step, gamma, row=None):
-        """`Transition` of `[B]` int64 indices, in rows `[B]` if those are known."""
+    def get(self, index, weight, powers, row=None):
+        """`Transition` of `[B]` int64 indices, in rows `[B]` if those are known.
+
+        `powers` is `[n_step + 1]` float32, of gamma.
+        """
+        n_step = powers.shape[0] - 1
         if n_step == 1:
             row = self.row_of(index) if row is None else tf.maximum(row, 0)
             first = last = self._rows.read(row)
             self.fence.after(first)
             reward = self._rows.field(first, REWARD)
-            powers = tf.constant(gamma, tf.float32)
+            power = powers[1]
             terminated = self._flag(first, TERMINATED)
         else:
             words, within = self._window(index, n_step)
             length = tf.math.count_nonzero(within, axis=1)  # [B]
             first = words[:, 0]
             last = tf.gather(words, length - 1, batch_dims=1)
-            powers = tf.constant(gamma ** np.arange(n_step + 1), tf.float32)
             reward = powers[:-1] * self._rows.field(words, REWARD)
             reward = tf.reduce_sum(tf.where(within, reward, 0.0), axis=1)
-            powers = tf.gather(powers, length)
+            power = tf.gather(powers, length)
             terminated = self._flag(last, TERMINATED)
-        discount = tf.where(terminated, 0.0, powers)
+        discount = tf.where(terminated, 0.0, power)
         layout = self.layout
         action = self._leaves(first, LEAVES, layout.action)
         now = self._leaves(first, self._now, layout.observation)

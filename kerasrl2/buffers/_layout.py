@@ -212,6 +212,22 @@ def check_arguments(capacity, num_envs, n_step, gamma, frame_stack, episode_leng
             raise ValueError(f"Expected `frame_stack` <= 64. Received: {stack}")
 
 
+def common_length(fields):
+    """`T` of nests of `[T, N, ...]` by name: a static one, the same in all leaves."""
+    shapes = {
+        name: [tuple(leaf.shape) for leaf in tf.nest.flatten(value)]
+        for name, value in fields.items()
+    }
+    lengths = {shape[:1] for leaves in shapes.values() for shape in leaves}
+    [length] = lengths.pop() if len(lengths) == 1 and () not in lengths else (None,)
+    if not length:
+        raise ValueError(
+            "Expected a rollout of `[T, N, ...]`, with the same static T >= 1 in all "
+            f"fields. Received: shapes {shapes}"
+        )
+    return length
+
+
 def specs_from_rows(observation, action, frame_stack):
     """`(num_envs, observation_spec, action_spec)` read off the first rows added."""
 

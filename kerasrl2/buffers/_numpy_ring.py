@@ -166,8 +166,9 @@ class NumpyRing:
         place = index // self.num_envs % self.layout.steps
         return index % self.num_envs * self.layout.steps + place
 
-    def get(self, index, weight, n_step, gamma):
-        """`Transition` of `[B]` int64 indices."""
+    def get(self, index, weight, powers):
+        """`Transition` of `[B]` int64 indices; `powers` `[n_step + 1]` of gamma."""
+        n_step = len(powers) - 1
         number, column = index // self.num_envs, index % self.num_envs
         numbers = number[:, None] + np.arange(n_step)
         rows = column[:, None], numbers % self.layout.steps
@@ -175,7 +176,6 @@ class NumpyRing:
         frame = record[:, 0] // FRAME
         within = record // FRAME == frame[:, None] + np.arange(n_step)
         length = within.sum(axis=1)
-        powers = (gamma ** np.arange(n_step + 1)).astype(np.float32)
         reward = np.where(within, powers[:-1] * self._rewards[rows], 0).sum(axis=1)
         terminated = (within & (record % 2 == TERMINATED)).any(axis=1)
         discount = np.where(terminated, np.float32(0.0), powers[length])

@@ -114,8 +114,12 @@ class Ring(Columns):
         count, _, head, _ = self._counters()
         self._columns.assign(tf.stack([count, count, head, -tf.ones_like(count)]))
 
-    def get(self, index, weight, n_step, gamma, row=None):
-        """`Transition` of `[B]` int64 indices; `row` is not needed."""
+    def get(self, index, weight, powers, row=None):
+        """`Transition` of `[B]` int64 indices; `row` is not needed.
+
+        `powers` is `[n_step + 1]` float32, of gamma.
+        """
+        n_step = powers.shape[0] - 1
         number, column = (part[:, None] for part in self._split(index))
         number += tf.range(n_step, dtype=tf.int64)  # [B, n]
         words = self._steps.read(self._step_row(number, column))
@@ -129,7 +133,6 @@ class Ring(Columns):
         steps = tf.range(n_step, dtype=tf.int64)
         within = record // FRAME == frame[:, None] + steps
         length = tf.math.count_nonzero(within, axis=1)  # [B]
-        powers = tf.constant(gamma ** np.arange(n_step + 1), tf.float32)
         reward = tf.reduce_sum(tf.where(within, powers[:-1] * reward, 0.0), axis=1)
         terminated = tf.reduce_any(within & (record % 2 == TERMINATED), axis=1)
         discount = tf.where(terminated, 0.0, tf.gather(powers, length))

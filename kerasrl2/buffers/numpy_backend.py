@@ -55,19 +55,21 @@ class NumpyReplayBuffer(Replay):
         self.directory = directory
         self._random = np.random.default_rng(seed)
 
-    def sample(self, batch_size, seed=None):
+    def sample(self, batch_size, seed=None, gamma=None):
         """Draws with replacement, each transition with the same probability.
 
         Args:
             batch_size: Integer, `B`.
             seed: Integers or None. The draws differ from those of `ReplayBuffer`.
+            gamma: Number or scalar tensor (float64 or float32), in place of the
+                buffer's own `gamma` in this call; None takes the buffer's.
 
         Returns:
             `(index, Transition)`.
         """
         self._check_sample(batch_size)
         index = self._ring.positions(self._generator(seed).random(batch_size))
-        return index, self.get(index)
+        return index, self.get(index, gamma=gamma)
 
     def as_dataset(self, batch_size, steps=None, with_index=False):
         """`tf.data.Dataset` of batches. See `ReplayBuffer.as_dataset`."""
@@ -109,6 +111,9 @@ class NumpyReplayBuffer(Replay):
         Path(self.directory).mkdir(parents=True, exist_ok=True)
         there = sum(path.stat().st_size for path in Path(self.directory).glob("*.npy"))
         return shutil.disk_usage(self.directory).free + there
+
+    def _stack_steps(self, num_steps, add):
+        return np.stack([add(t) for t in range(num_steps)])
 
     @staticmethod
     def _array(value, dtype=None):
@@ -217,12 +222,14 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
         self._set(index[new], first[new])
         return index
 
-    def sample(self, batch_size, seed=None):
+    def sample(self, batch_size, seed=None, gamma=None):
         """Draws in proportion to the priorities; moves beta.
 
         Args:
             batch_size: Integer, `B`.
             seed: Integers or None.
+            gamma: Number or scalar tensor (float64 or float32), in place of the
+                buffer's own `gamma` in this call; None takes the buffer's.
 
         Returns:
             `(index, Transition)`.
@@ -244,7 +251,7 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
         weight = ((least / priority) ** self.beta()).astype(np.float32)
         self._scalars[1] += 1
         index = self._ring.index_of(row)
-        return index, self.get(index, weight)
+        return index, self.get(index, weight, gamma)
 
     def update_priorities(self, index, td_error):
         """Sets priorities. See `PrioritizedReplayBuffer.update_priorities`."""
@@ -280,6 +287,11 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
         """Forgets all transitions. The largest priority and beta stay."""
         super().clear()
         self._nodes[...], self._keys[...] = 0.0, -1.0
+
+    def _checked_errors(self, td_error):
+        td_error = self._array(td_error, np.float64)
+        self._checked(td_error)
+        return td_error
 
     def _checked(self, td_error):
         td_error = self._array(td_error, np.float64)

@@ -171,12 +171,14 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         )
         return index
 
-    def sample(self, batch_size, seed=None):
+    def sample(self, batch_size, seed=None, gamma=None):
         """Draws with replacement, in proportion to the priorities; moves beta.
 
         Args:
             batch_size: Integer, `B`.
             seed: `[2]` int, stateless seed, or None for the buffer's own generator.
+            gamma: Number or scalar tensor (float64 or float32), in place of the
+                buffer's own `gamma` in this call; None takes the buffer's.
 
         Returns:
             `(index, Transition)`: `[B]` int64, numbers that are never used for another
@@ -196,8 +198,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         weight = self._weights(priority)
         self._count(draws=1)
         index = self._ring.index_of(row)
-        batch = self._ring.get(index, weight, self.n_step, self.gamma, row)
-        return index, batch
+        return index, self._ring.get(index, weight, self._powers(gamma), row)
 
     def update_priorities(self, index, td_error):
         """Sets the priorities of transitions to those of their TD errors.
@@ -265,6 +266,11 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         }
 
     # Parts
+
+    def _checked_errors(self, td_error):
+        td_error = as_tensor(td_error, tf.float64)
+        self._refused(td_error, tf.ones_like(td_error, tf.bool))
+        return td_error
 
     def _set(self, index, key, mask):
         """Writes `p` `[B]`, -1 for none, of transitions into the tree."""

@@ -86,12 +86,14 @@ class ReplayBuffer(Replay, tf.Module):
         start = tf.constant([seed, 0], tf.int64)
         self._seed = tf.Variable(start, trainable=False, name="seed")
 
-    def sample(self, batch_size, seed=None):
+    def sample(self, batch_size, seed=None, gamma=None):
         """Draws with replacement, each transition with the same probability.
 
         Args:
             batch_size: Integer, `B`.
             seed: `[2]` int, stateless seed, or None for the buffer's own generator.
+            gamma: Number or scalar tensor (float64 or float32), in place of the
+                buffer's own `gamma` in this call; None takes the buffer's.
 
         Returns:
             `(index, Transition)`: `[B]` int64, numbers that are never used for another
@@ -100,7 +102,7 @@ class ReplayBuffer(Replay, tf.Module):
         """
         self._check_sample(batch_size)
         index = self._ring.positions(uniform([batch_size], self._next_seed(seed)))
-        return index, self.get(index)
+        return index, self.get(index, gamma=gamma)
 
     def as_dataset(self, batch_size, steps=None, with_index=False):
         """`tf.data.Dataset` of batches, each drawn when it is asked for.
@@ -144,6 +146,21 @@ class ReplayBuffer(Replay, tf.Module):
     def _make_ring(self):
         with tf.init_scope():
             return FlatRing(self.layout) if self.layout.flat else Ring(self.layout)
+
+    def _stack_steps(self, num_steps, add):
+        def step(t, indices):
+            return t + 1, indices.write(t, add(t))
+
+        shape = [self.num_envs]
+        indices = tf.TensorArray(tf.int64, num_steps, element_shape=shape)
+        _, indices = tf.while_loop(
+            lambda t, _: t < num_steps,
+            step,
+            (tf.constant(0), indices),
+            parallel_iterations=1,  # a step follows what the last one stored
+            maximum_iterations=num_steps,
+        )
+        return indices.stack()
 
     @staticmethod
     def _array(value, dtype=None):

@@ -14,6 +14,7 @@ from kerasrl2.buffers import (
     SumTree,
 )
 from kerasrl2.buffers._order import ReadFence, uniform
+from kerasrl2.types import Rollout
 from tests.buffers.test_replay import feed
 
 LARGE = 100_000
@@ -44,6 +45,24 @@ def loop_of(buffer, order, jit_compile):
         truncated = tf.fill([num_envs], i % 7 == 6)
         buffer.add(now, action, now[:, 0, 0], off, truncated, now + 1.0)
 
+    def add_rollout(i):
+        steps = (i + tf.range(3))[:, None]
+        now = (
+            tf.zeros([3, num_envs, 16, 2]) + tf.cast(steps, tf.float32)[..., None, None]
+        )
+        action = steps + tf.zeros([3, num_envs], tf.int32)
+        block = Rollout(
+            now,
+            action,
+            now[..., 0, 0],
+            action < 0,
+            action % 7 == 6,
+            action % 5 > 0,
+            now + 1.0,
+        )
+        errors = now[..., 0, 0] if isinstance(buffer, PrioritizedReplayBuffer) else None
+        buffer.add_rollout(block, errors)
+
     def sample(i):
         index, batch = buffer.sample(16, tf.stack([i, 3]))
         if isinstance(buffer, PrioritizedReplayBuffer):
@@ -56,6 +75,8 @@ def loop_of(buffer, order, jit_compile):
             for number, part in enumerate(order.split("-")):
                 if part == "add":
                     add(2 * i + number)
+                elif part == "rollout":
+                    add_rollout(4 * i + number)
                 else:
                     total += sample(2 * i + number)
             return i + 1, total
@@ -74,6 +95,10 @@ def loop_of(buffer, order, jit_compile):
         ("rank", "sample-add"),
         ("one step", "add-sample"),
         ("one step", "sample-add-add-sample"),
+        ("uniform", "sample-rollout-sample"),
+        ("proportional", "sample-rollout-sample"),
+        ("rank", "rollout-sample"),
+        ("one step", "sample-rollout"),
     ],
 )
 def test_no_step_copies_the_buffer(kind, order):
@@ -121,7 +146,7 @@ def test_the_checks_above_see_a_copy(monkeypatch):
 def test_no_call_outside_xla_copies_the_buffer(kind):
     """Nothing but scatter and gather touches a large variable."""
     buffer = build(kind, LARGE)
-    loop = loop_of(buffer, "sample-add", jit_compile=False)
+    loop = loop_of(buffer, "sample-add-rollout", jit_compile=False)
     graph = loop.get_concrete_function(tf.constant(0), tf.constant(5)).graph
     definition = graph.as_graph_def(add_shapes=True)
     nodes = [n for f in definition.library.function for n in f.node_def]
