@@ -3,6 +3,13 @@
 import difflib
 import numbers
 
+_RENAMED = {  # keywords of earlier versions
+    "clip_ratio": "clip_range",
+    "epochs": "num_epochs",
+    "knobs": "hyperparameters",
+    "overlap": None,
+}
+
 
 def check_same_shape(**tensors):
     """Raises `ValueError` unless all tensors have one and the same static shape.
@@ -77,8 +84,14 @@ def check_keywords(owner, received, known):
     """
     known = sorted(known)
     for name in received:
-        if name not in known:
-            raise ValueError(
-                f"Expected a keyword of `{owner}`. Received: {name!r}"
-                f"{did_you_mean(name, known) or '.'} It knows: {', '.join(known)}"
-            )
+        if name in known:
+            continue
+        hint = did_you_mean(name, known) or "."
+        if name in _RENAMED:
+            new = _RENAMED[name]
+            now = "gone: it is not needed" if new is None else f"called {new!r} now"
+            hint = f", which is {now}."
+        raise ValueError(
+            f"Expected a keyword of `{owner}`. Received: {name!r}"
+            f"{hint} It knows: {', '.join(known)}"
+        )

@@ -18,7 +18,12 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from kerasrl2._checks import check_choice, check_positive_integer, check_same_shape
+from kerasrl2._checks import (
+    check_choice,
+    check_positive_integer,
+    check_range,
+    check_same_shape,
+)
 
 
 class VTrace(NamedTuple):
@@ -86,7 +91,7 @@ def lambda_returns(reward, discount, ended, next_value, lambda_=0.95):
     """
     _check_lambda(lambda_)
     reward, discount, next_value, last = _prepare(reward, discount, ended, next_value)
-    decay = ops.where(last, 0.0, lambda_ * discount)
+    decay = ops.where(last, 0.0, ops.cast(lambda_, discount.dtype) * discount)
     target = reward + (discount - decay) * next_value
     return ops.stop_gradient(_reverse_recursion(target, decay))
 
@@ -247,8 +252,7 @@ def _tensor(x):
 
 
 def _check_lambda(lambda_):
-    if not 0.0 <= lambda_ <= 1.0:
-        raise ValueError(f"Expected `lambda_` in [0, 1]. Received: {lambda_}")
+    check_range("lambda_", lambda_, 0.0, 1.0)
 
 
 def _prepare(reward, discount, ended, next_value):

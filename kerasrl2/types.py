@@ -27,8 +27,26 @@ class TimeStep(NamedTuple):
     valid: Any
 
 
+class PolicyOutputs(NamedTuple):
+    """What an agent's networks say of a batch of observations.
+
+    Attributes:
+        parameters: `[B, P]` float32, what actions are chosen by: parameters of a policy
+            head, or action values `[B, A]`.
+        value: `[B]` float32, `V(observation)` in units of return; None without critic.
+        policy_state: Nest of `[B, ...]`, what the policy remembers for the next step;
+            `()` if it remembers nothing.
+    """
+
+    parameters: Any
+    value: Any = None
+    policy_state: Any = ()
+
+
 class Rollout(NamedTuple):
     """`T` consecutive steps of `N` environments, time-major.
+
+    Observations and actions may be nests of such tensors.
 
     Attributes:
         observation: `[T, N, ...]`, what was acted on.
@@ -39,9 +57,12 @@ class Rollout(NamedTuple):
         truncated: `[T, N]` bool.
         valid: `[T, N]` bool, False for rows that are not transitions.
         next_observation: `[T, N, ...]`, the true successor of the action.
-        parameters: `[T, N, P]` float32, of the policy that acted, or None where the
-            loop had rather compute those of all steps at once.
-        value: `[T, N]` float32, `V(observation)` from the same pass, or None.
+        last_observation: `[N, ...]`, what will be acted on next.
+        policy_state: Nest of `[N, ...]`, what the policy remembered before step 0.
+        last_policy_state: The same after the last step.
+        parameters: `[T, N, P]` float32, `PolicyOutputs.parameters` of the pass that
+            chose the actions, or None where they were not kept.
+        value: `[T, N]` float32 from the same pass, or None.
     """
 
     observation: Any
@@ -50,22 +71,31 @@ class Rollout(NamedTuple):
     terminated: Any
     truncated: Any
     valid: Any
-    next_observation: Any
+    next_observation: Any = None
+    last_observation: Any = None
+    policy_state: Any = ()
+    last_policy_state: Any = ()
     parameters: Any = None
     value: Any = None
 
 
 class OnPolicyBatch(NamedTuple):
-    """What actor-critic losses see: `B` steps, flattened from a rollout.
+    """What actor-critic losses see.
+
+    `[...]` is `[B]`, the steps of a rollout in any order; for a policy with a state it
+    is `[n, T]`, all steps of `n` environments in their order.
 
     Attributes:
-        observation: `[B, ...]`.
-        action: `[B]` int32 or `[B, D]` float32, in the policy's own coordinates.
-        log_prob: `[B]` float32, nats, under the policy that acted.
-        value: `[B]` float32, `V(s)` when the rollout ended.
-        advantage: `[B]` float32, not normalised.
-        target: `[B]` float32, what the value is fitted to, in units of return.
-        valid: `[B]` bool, False for rows that are not transitions.
+        observation: `[..., *shape]`, or a nest.
+        action: `[...]` int32 or `[..., D]` float32, in the policy's own coordinates.
+        log_prob: `[...]` float32, nats, under the policy that acted.
+        value: `[...]` float32, `V(s)` when the rollout ended.
+        advantage: `[...]` float32, not normalised.
+        target: `[...]` float32, what the value is fitted to, in units of return.
+        valid: `[...]` bool, False for rows that are not transitions.
+        resets: `[n, T]` bool, whether the policy's state was reset after the step; `()`
+            without state.
+        policy_state: Nest of `[n, ...]`, the policy's state before the first step.
     """
 
     observation: Any
@@ -75,6 +105,8 @@ class OnPolicyBatch(NamedTuple):
     advantage: Any
     target: Any
     valid: Any
+    resets: Any = ()
+    policy_state: Any = ()
 
 
 class Transition(NamedTuple):
@@ -104,8 +136,8 @@ class Gradients(NamedTuple):
     Attributes:
         loss: Scalar float32.
         norm: Scalar float32, of all gradients together, before clipping.
-        values: List of tensors, as `trainable_variables`.
-        metrics: Dictionary, what `compute_loss` returned beside the loss.
+        values: List of tensors, as the variables they are for.
+        metrics: What the loss function returned beside the loss.
     """
 
     loss: Any

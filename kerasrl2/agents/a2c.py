@@ -3,14 +3,12 @@
 import keras
 
 from kerasrl2._checks import check_range
-from kerasrl2.agents.actor_critic import ActorCriticMixin
-from kerasrl2.agents.agent import Agent
-from kerasrl2.losses import policy_gradient_loss, value_loss
-from kerasrl2.statistics import masked_mean
+from kerasrl2.agents.actor_critic import ActorCritic
+from kerasrl2.losses import policy_gradient_loss
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
-class A2C(ActorCriticMixin, Agent):
+class A2C(ActorCritic):
     """Synchronous advantage actor-critic.
 
     The synchronous form of Mnih et al. (2016), https://arxiv.org/abs/1602.01783,
@@ -45,7 +43,6 @@ class A2C(ActorCriticMixin, Agent):
     """
 
     metric_names = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
-    num_epochs, batch_size = 1, None
 
     def __init__(
         self,
@@ -77,41 +74,29 @@ class A2C(ActorCriticMixin, Agent):
             head,
             observation_spec,
             optimizer,
+            gamma,
+            lambda_,
+            n_step,
+            value_coefficient,
+            entropy_coefficient,
+            normalize_advantages,
+            1,
+            None,
+            rollout_length,
+            num_envs,
+            reward_scaling,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,
             xla=xla,
             **kwargs,
         )
-        check_range("gamma", gamma, 0.0, 1.0)
-        check_range("lambda_", lambda_, 0.0, 1.0)
-        self.gamma, self.lambda_, self.n_step = gamma, lambda_, n_step
-        self.value_coefficient = value_coefficient
-        self.entropy_coefficient = entropy_coefficient
-        self.normalize_advantages = normalize_advantages
-        self.rollout_length, self.num_envs = rollout_length, num_envs
-        self.reward_scaling = reward_scaling
-        self._check_rollout_knobs()
 
-    def compute_loss(self, batch):
-        """Loss and metrics of an `OnPolicyBatch`, scalars."""
-        parameters, value = self.policy_and_value(batch.observation, training=True)
-        log_prob = self.head.log_prob(parameters, batch.action)
-        advantage = batch.advantage
-        if self.normalize_advantages:
-            advantage = self.normalized(advantage, batch.valid)
-        policy_loss = masked_mean(
-            policy_gradient_loss(log_prob, advantage), batch.valid
-        )
-        critic_loss = masked_mean(value_loss(value, batch.target), batch.valid)
-        entropy = masked_mean(self.head.entropy(parameters), batch.valid)
-        loss = (
-            policy_loss
-            + self.value_coefficient * critic_loss
-            - self.entropy_coefficient * entropy
-        )
-        return loss, {
-            "policy_loss": policy_loss,
-            "value_loss": critic_loss,
-            "entropy": entropy,
-        }
+    @classmethod
+    def hyperparameters(cls):
+        fixed = "num_epochs", "batch_size"  # one step on each rollout
+        return [name for name in super().hyperparameters() if name not in fixed]
+
+    def policy_loss(self, log_prob, advantage, batch):
+        del batch
+        return policy_gradient_loss(log_prob, advantage), {}

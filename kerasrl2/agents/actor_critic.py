@@ -1,132 +1,191 @@
-"""What the actor-critic agents share."""
-
-import inspect
+"""What the actor-critic agents share: a policy, a value, and advantages."""
 
 import tensorflow as tf
 from keras import ops
 
-from kerasrl2 import envs
-from kerasrl2._checks import check_keywords, check_positive_integer, check_range
-from kerasrl2.agents.specs import ObservationSpec
-from kerasrl2.distributions import head_for
-from kerasrl2.layers import (
-    RewardScaling,
-    RunningNormalization,
-    actor_critic,
-    seed_weights,
-)
+from kerasrl2._checks import check_positive_integer
+from kerasrl2._numbers import Number
+from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
+from kerasrl2.agents.agent import Agent
+from kerasrl2.losses import value_loss
 from kerasrl2.returns import generalized_advantages, n_step_returns
-from kerasrl2.statistics import masked_moments
+from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
+from kerasrl2.training.minibatches import run_epochs
 from kerasrl2.training.on_policy import OnPolicyLoop
+from kerasrl2.training.recurrence import unroll
+from kerasrl2.types import OnPolicyBatch, PolicyOutputs
 
 
-class ActorCriticMixin:
-    """Values, advantages and normalisation for agents with a policy and a value.
+class ActorCritic(ActorCriticBuilder, Agent):
+    """Base of agents with a policy and a value that learn from rollouts.
 
-    The network maps observations to `[parameters, value]`: `[B, P]` for the policy head
-    and `[B]` or `[B, 1]`.
+    `loss = mean(policy loss) + c_v * mean(value loss) - c_h * mean(entropy)`. A subclass
+    gives `policy_loss`. The network maps observations to `[parameters, value]`:
+    `[B, P]` for the policy head and `[B]` or `[B, 1]`.
+
+    A policy that remembers overrides `initial_state` and `forward`; then the rows of a
+    minibatch are whole environments, and gradients flow back through the rollout.
+
+    Args:
+        network: Keras model from `[B, ...]` observations to `[parameters, value]`.
+        head: Policy head of `kerasrl2.distributions`.
+        observation_spec: `ObservationSpec`, or None to read it off the network.
+        optimizer: Keras optimizer.
+        gamma: Float in [0, 1], discount per env step.
+        lambda_: Float in [0, 1], decay of generalized advantages.
+        n_step: Integer or None, n-step advantages instead of generalized ones.
+        value_coefficient: Float, weight of the value loss, `c_v`.
+        entropy_coefficient: Float, weight of the entropy, `c_h`.
+        normalize_advantages: Boolean, in each minibatch.
+        num_epochs: Integer, passes over each rollout.
+        batch_size: Integer, steps of a minibatch; must divide the rollout. None takes
+            the whole rollout.
+        rollout_length: Integer, steps `T` of each environment per rollout.
+        num_envs: Integer, copies `fit` makes of an environment given by id or callable.
+        reward_scaling: `layers.RewardScaling` or None.
+        **kwargs: Of `Agent`.
     """
 
     loop_class = OnPolicyLoop
+    whole_episodes = False
 
-    @classmethod
-    def for_env(
-        cls,
-        env,
-        network=None,
-        hidden=(64, 64),
-        activation="tanh",
-        shared_trunk=False,
-        encoder="auto",
-        distribution="auto",
-        standard_deviation="independent",
-        initial_log_std=0.0,
-        normalize_observations=False,
-        normalize_rewards=False,
-        gamma=0.99,
-        seed=None,
-        **hyperparameters,
+    gamma = Number(0.0, 1.0)
+    lambda_ = Number(0.0, 1.0)
+    value_coefficient = Number()
+    entropy_coefficient = Number()
+
+    def __init__(
+        self,
+        network,
+        head,
+        observation_spec,
+        optimizer,
+        gamma,
+        lambda_,
+        n_step,
+        value_coefficient,
+        entropy_coefficient,
+        normalize_advantages,
+        num_epochs,
+        batch_size,
+        rollout_length,
+        num_envs,
+        reward_scaling,
+        **kwargs,
     ):
-        """Makes an agent whose network and policy head fit an environment.
+        super().__init__(network, head, observation_spec, optimizer, **kwargs)
+        self.gamma, self.lambda_, self.n_step = gamma, lambda_, n_step
+        self.value_coefficient = value_coefficient
+        self.entropy_coefficient = entropy_coefficient
+        self.normalize_advantages = normalize_advantages
+        self.num_epochs, self.batch_size = num_epochs, batch_size
+        self.rollout_length, self.num_envs = rollout_length, num_envs
+        self.reward_scaling = reward_scaling
+        if reward_scaling is not None and not reward_scaling.built:
+            reward_scaling.build(())
+        for name in ("rollout_length", "num_epochs", "num_envs"):
+            check_positive_integer(name, getattr(self, name))
+        for name in ("batch_size", "n_step"):
+            if getattr(self, name) is not None:
+                check_positive_integer(name, getattr(self, name))
 
-        Args:
-            env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
-            network: Keras model from observations to `[parameters, value]`, or None to
-                build one from the following.
-            hidden: Sequence of integers, units of the hidden layers.
-            activation: String, Keras activation of the hidden layers.
-            shared_trunk: Boolean, one trunk for policy and value, or one each.
-            encoder: `"auto"` (images: the Nature network; else dense layers), `"mlp"`
-                or `"nature_cnn"`.
-            distribution: `"auto"` (categorical or diagonal Gaussian), `"gaussian"`,
-                `"squashed_gaussian"` or `"beta"`.
-            standard_deviation: `"independent"` of the state or `"dependent"` on it.
-            initial_log_std: Float, the logarithm of its initial value.
-            normalize_observations: Boolean, by running mean and variance.
-            normalize_rewards: Boolean, by the running deviation of returns.
-            gamma: Float in [0, 1], discount per env step.
-            seed: Integer or None, of weights, actions and environments.
-            **hyperparameters: Keywords of the constructor.
+    # Acting
 
-        Returns:
-            An agent.
-        """
-        own = inspect.signature(cls.for_env).parameters
-        known = {*own, *cls.hyperparameters()} - {
-            "env",
-            "hyperparameters",
-            "head",
-            "observation_spec",
-        }
-        check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
-        check_range("seed", seed, 0)
-        made = env if isinstance(env, envs.Environment) else envs.make(env)
-        spec = ObservationSpec.of_space(made.observation_space)
-        head = head_for(made.action_space, distribution)
-        if made is not env and isinstance(env, str):
-            made.close()
-        if network is None:
-            gaussian = "gaussian" in head.kind
-            network = actor_critic(
-                spec.shape,
-                head.num_parameters,
-                hidden=hidden,
-                activation=activation,
-                shared=shared_trunk,
-                encoder=encoder,
-                num_classes=spec.num_classes,
-                gaussian_std=standard_deviation if gaussian else None,
-                initial_log_std=initial_log_std,
-            )
-            if seed is not None:
-                seed_weights(network, seed)
-        if normalize_observations and spec.dtype == "float32":
-            hyperparameters["observation_normalizer"] = RunningNormalization()
-        if normalize_rewards:
-            hyperparameters["reward_scaling"] = RewardScaling(gamma)
-        return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)
-
-    def policy_and_value(self, observation, training=False):
-        """`[B, ...]` observations to float32 parameters `[B, P]` and values `[B]`."""
+    def forward(self, observation, policy_state=(), training=False, seed=None):
+        del seed
         parameters, value = self(observation, training=training)
         if len(value.shape) == 2:
             value = ops.squeeze(value, axis=-1)
-        return ops.cast(parameters, "float32"), ops.cast(value, "float32")
+        parameters, value = tf.cast(parameters, tf.float32), tf.cast(value, tf.float32)
+        return PolicyOutputs(parameters, value, policy_state)
 
-    def explore_with_value(self, observation, seed):
-        """What `explore` plays, and the network's outputs from the same pass.
+    @property
+    def remembers(self):
+        """Whether the policy has a state from step to step."""
+        return bool(tf.nest.flatten(self.initial_state(1)))
+
+    @property
+    def keeps_outputs(self):
+        """True for a policy that remembers; others leave it to the loop (None)."""
+        return True if self.remembers else None
+
+    # Learning
+
+    @property
+    def report_names(self):
+        return (*self.metric_names, "explained_variance")
+
+    def initial_learner_state(self, num_envs):
+        """Discounted returns under way, `[N]` float32, for reward scaling."""
+        return tf.zeros([num_envs]) if self.reward_scaling is not None else ()
+
+    def prepare(self, rollout, learner_state):
+        """Values, advantages and log-probabilities of a rollout, in large batches.
 
         Args:
-            observation: `[N, ...]`.
-            seed: `[2]` int32 stateless seed.
+            rollout: `Rollout`, `[T, N, ...]`.
+            learner_state: As from `initial_learner_state`.
 
         Returns:
-            `(env_action, action, parameters, value)`: as from `explore`, and as from
-            `policy_and_value`.
+            `(batch, learner_state)`: an `OnPolicyBatch` of all steps.
         """
-        parameters, value = self.policy_and_value(observation)
-        with self._runtime.sharing(observation, parameters):
-            return *self.explore(observation, seed), parameters, value
+        reward, learner_state = self.scale_reward(rollout, learner_state)
+        rollout = rollout._replace(reward=reward)
+        rows = _exchanged if self.remembers else _flat
+        observation, action = (
+            tf.nest.map_structure(rows, nest)
+            for nest in (rollout.observation, rollout.action)
+        )
+        if rollout.value is None:
+            parameters, value, _ = self.forward(observation)
+            value = tf.reshape(value, reward.shape)
+        else:
+            parameters, value = rows(rollout.parameters), rollout.value
+        next_value = self.next_values(rollout, value)
+        advantage, target = self.advantages(rollout, value, next_value)
+        batch = OnPolicyBatch(
+            observation=observation,
+            action=action,
+            log_prob=self.head.log_prob(parameters, action),
+            value=rows(value),
+            advantage=rows(advantage),
+            target=rows(target),
+            valid=rows(rollout.valid),
+        )
+        if self.remembers:
+            resets, state = rows(_resets(rollout)), rollout.policy_state
+            batch = batch._replace(resets=resets, policy_state=state)
+        return batch, learner_state
+
+    def next_values(self, rollout, value):
+        """`[T, N]` float32, values of the true successors of a rollout's steps.
+
+        The successor is what was acted on next, unless the episode was cut there.
+
+        Args:
+            rollout: `Rollout`.
+            value: `[T, N]` float32, values of what was acted on.
+        """
+        last = self.forward(rollout.last_observation, rollout.last_policy_state).value
+        following = tf.concat([value[1:], last[None]], axis=0)
+
+        def of_successors():
+            if self.remembers:
+                return unroll(
+                    self,
+                    rollout.observation,
+                    rollout.policy_state,
+                    _resets(rollout),
+                    following=rollout.next_observation,
+                ).value
+            flat = tf.nest.map_structure(_flat, rollout.next_observation)
+            return tf.reshape(self.forward(flat).value, value.shape)
+
+        return tf.cond(
+            tf.reduce_any(rollout.truncated),
+            lambda: tf.where(rollout.truncated, of_successors(), following),
+            lambda: following,
+        )
 
     def advantages(self, rollout, value, next_value):
         """Advantages and value targets, both `[T, N]`.
@@ -151,33 +210,118 @@ class ActorCriticMixin:
         )
         return advantage, advantage + value
 
-    def scale_reward(self, rollout, running_reward, usable):
+    def scale_reward(self, rollout, running):
         """Scaled rewards `[T, N]` and the discounted returns under way, `[N]`."""
-        reward = tf.where(usable, rollout.reward, 0.0)
+        reward = tf.where(rollout.valid, rollout.reward, 0.0)
         if self.reward_scaling is None:
-            return reward, running_reward
-        running_reward = self.reward_scaling.update(
-            reward, rollout.terminated | rollout.truncated, running_reward, usable
-        )
-        return self.reward_scaling(reward), running_reward
+            return reward, running
+        ended = rollout.terminated | rollout.truncated
+        running = self.reward_scaling.update(reward, ended, running, rollout.valid)
+        return self.reward_scaling(reward), running
 
-    def normalized(self, advantage, valid):
-        """Advantages `[B]` with mean 0 and deviation 1 over the minibatch."""
-        if advantage.shape[0] == 1:
+    def learn(self, batch, seed):
+        """`num_epochs` passes of minibatches over a batch, in random order.
+
+        Args:
+            batch: `OnPolicyBatch`.
+            seed: `[2]` int32.
+
+        Returns:
+            `(sums, updates)`: of the metrics over the gradient steps, and how many
+            there were.
+        """
+        rows, steps = batch.log_prob.shape[0], batch.log_prob.shape.num_elements()
+        size = rows if self.batch_size is None else self.batch_size * rows // steps
+        sums, updates = run_epochs(self, batch, self.num_epochs, size, seed)
+        explained = explained_variance(batch.value, batch.target, batch.valid)
+        return {**sums, "explained_variance": explained * updates}, updates
+
+    def should_stop(self, metrics):
+        """Whether to skip what is left of the passes over this rollout, scalar bool.
+
+        Args:
+            metrics: Dictionary of scalars, of the latest minibatch.
+        """
+        del metrics
+        return tf.constant(False)
+
+    def outputs_of(self, batch):
+        """`PolicyOutputs` `[...]` of the steps of a batch, for the loss."""
+        if not self.remembers:
+            return self.forward(batch.observation, training=True)
+        nest = tf.nest.map_structure(_exchanged, (batch.observation, batch.resets))
+        outputs = unroll(self, nest[0], batch.policy_state, nest[1], training=True)
+        return outputs._replace(
+            parameters=_exchanged(outputs.parameters), value=_exchanged(outputs.value)
+        )
+
+    def compute_loss(self, batch, seed):
+        """Loss and metrics of an `OnPolicyBatch`, scalars."""
+        del seed
+        parameters, value, _ = self.outputs_of(batch)
+        log_prob = self.head.log_prob(parameters, batch.action)
+        advantage = batch.advantage
+        if self.normalize_advantages:
+            advantage = self.normalized_advantages(advantage, batch.valid)
+        policy_loss, more = self.policy_loss(log_prob, advantage, batch)
+        policy_loss = masked_mean(policy_loss, batch.valid)
+        critic_loss = masked_mean(self.value_loss(value, batch), batch.valid)
+        entropy = masked_mean(self.head.entropy(parameters), batch.valid)
+        loss = (
+            policy_loss
+            + self.value_coefficient * critic_loss
+            - self.entropy_coefficient * entropy
+        )
+        own = {"policy_loss": policy_loss, "value_loss": critic_loss}
+        return loss, {**own, "entropy": entropy, **more}
+
+    def policy_loss(self, log_prob, advantage, batch):
+        """What the policy minimises.
+
+        Args:
+            log_prob: `[...]` float32, nats, of the batch's actions now. Receives the
+                gradient.
+            advantage: `[...]` float32.
+            batch: `OnPolicyBatch`.
+
+        Returns:
+            `(loss, metrics)`: `[...]` float32, and a dictionary of further scalars.
+        """
+        raise NotImplementedError
+
+    def value_loss(self, value, batch):
+        """What the value minimises, `[...]` float32: half the squared error."""
+        return value_loss(value, batch.target)
+
+    def normalized_advantages(self, advantage, valid):
+        """Advantages with mean 0 and deviation 1 over the minibatch."""
+        if advantage.shape.num_elements() == 1:
             return advantage
         moments = masked_moments(advantage, valid, feature_rank=0)
         return (advantage - moments.mean) / (ops.sqrt(moments.variance) + 1e-8)
 
-    def _check_rollout_knobs(self):
-        if self.reward_scaling is not None and not self.reward_scaling.built:
-            self.reward_scaling.build(())
-        for name in ("rollout_length", "num_epochs", "num_envs"):
-            check_positive_integer(name, getattr(self, name))
-        for name in ("batch_size", "n_step"):
-            if getattr(self, name) is not None:
-                check_positive_integer(name, getattr(self, name))
-        for name in ("value_clip", "target_kl"):
-            check_range(name, getattr(self, name, None), 0.0, open_low=True)
+    # Checks
+
+    def loop(self, env):
+        self._check_batch_size(env)
+        return super().loop(env)
+
+    def _check_batch_size(self, env):
+        """Raises unless minibatches divide the rollout, so that no step is dropped."""
+        size, unit = self.batch_size, self.rollout_length if self.remembers else 1
+        rows = env.num_envs * self.rollout_length
+        if size is None or (rows % size == 0 and size % unit == 0):
+            return
+        fitting = [n for n in range(unit, rows + 1, unit) if rows % n == 0]
+        near = sorted(sorted(fitting, key=lambda n: abs(n - size))[:3])
+        whole = (
+            ", in whole environments: the policy remembers" if self.remembers else ""
+        )
+        raise ValueError(
+            f"Expected `batch_size` to divide the rollout of {rows} steps "
+            f"({env.num_envs} environments x {self.rollout_length}), so that "
+            f"no step is dropped{whole}. Received: batch_size={size}. Near it: {near}"
+        )
 
     def _check_network(self):
         super()._check_network()
@@ -189,3 +333,18 @@ class ActorCriticMixin:
                 f"{self.head.num_parameters}] and value [B] or [B, 1]. "
                 f"Received: {shapes}"
             )
+
+
+def _flat(tensor):
+    """`[T, N, ...]` to `[T * N, ...]`."""
+    return tf.reshape(tensor, [tensor.shape[0] * tensor.shape[1], *tensor.shape[2:]])
+
+
+def _exchanged(tensor):
+    """`[T, N, ...]` to `[N, T, ...]`, or back."""
+    return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
+
+
+def _resets(rollout):
+    """`[T, N]` bool, after which steps the policy forgot."""
+    return rollout.terminated | rollout.truncated | ~rollout.valid

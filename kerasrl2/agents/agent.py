@@ -1,5 +1,6 @@
-"""What all agents share: acting, learning steps, fitting, evaluating, saving."""
+"""What all agents are: networks that act, and steps that learn."""
 
+import functools
 import inspect
 import secrets
 
@@ -7,39 +8,40 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2 import envs
-from kerasrl2._checks import (
-    check_choice,
-    check_keywords,
-    check_positive_integer,
-    check_range,
-)
-from kerasrl2.agents._gradients import (
+from kerasrl2._checks import check_choice, check_keywords, check_range
+from kerasrl2._numbers import Number
+from kerasrl2.agents.fitting import Fitting
+from kerasrl2.agents.gradients import (
+    check_optimizer,
     differentiate,
-    refuse_loss_scaling,
+    rate_of,
     take_step,
+    with_rate,
 )
-from kerasrl2.agents.compiled import Runtime, compiled_when_eager, is_recipe
-from kerasrl2.agents.specs import ObservationSpec, check_spaces
-from kerasrl2.errors import EnvironmentFailure, NonFiniteError
-from kerasrl2.training.fit import fit_loop
-from kerasrl2.training.resume import checkpoint_of
+from kerasrl2.agents.hooks import check_hooks, check_renamed
+from kerasrl2.agents.runtime import Runtime
+from kerasrl2.agents.saving import Saving
+from kerasrl2.agents.specs import ObservationSpec
+from kerasrl2.training.finite import Guard
+from kerasrl2.types import PolicyOutputs
 
 _KERAS_KEYWORDS = {"name", "dtype", "trainable"}
 _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
-class Agent(keras.Model):
+class Agent(Fitting, Saving, keras.Model):
     """Base of all agents: a Keras model that acts, learns, saves.
 
     A concrete agent gives `compute_loss` (and, if one gradient step is not all its
-    learning, `update`), `metric_names`, and the loop that feeds it.
+    learning, `update`), `metric_names`, and the loop that feeds it. Every argument of
+    a constructor is kept as an attribute of the same name. What needs the whole agent,
+    subclasses included, happens in `ready`, after the last constructor.
 
     Args:
         network: Built `keras.Model`.
         head: Policy head of `kerasrl2.distributions`.
         observation_spec: `ObservationSpec`, or None to read it off the network.
-        optimizer: `keras.optimizers.Optimizer`.
+        optimizer: `keras.optimizers.Optimizer`; None for an agent with several.
         max_gradient_norm: Float or None, the global norm gradients are clipped to.
         observation_normalizer: `RunningNormalization` or None.
         seed: Integer or None, of all random numbers; None draws one.
@@ -48,6 +50,10 @@ class Agent(keras.Model):
 
     metric_names = ("loss", "gradient_norm")
     loop_class = None
+    not_state = ("_runtime", "guard")
+
+    seed = Number(0, integer=True)
+    max_gradient_norm = Number(0.0, open_low=True, optional=True)
 
     def __init__(
         self,
@@ -65,8 +71,6 @@ class Agent(keras.Model):
         check_keywords(type(self).__name__, kwargs, known)
         super().__init__(**kwargs)
         check_choice("xla", xla, ("auto", True, False))
-        check_range("max_gradient_norm", max_gradient_norm, 0.0, open_low=True)
-        check_range("seed", seed, 0)
         self.network, self.head = network, head
         if observation_spec is None:
             observation_spec = ObservationSpec.of_network(network)
@@ -75,18 +79,42 @@ class Agent(keras.Model):
         self.observation_normalizer = observation_normalizer
         if observation_normalizer is not None and not observation_normalizer.built:
             observation_normalizer.build((None, *self.observation_spec.shape))
-        self.seed = secrets.randbelow(2**31) if seed is None else int(seed)
+        self.seed = secrets.randbelow(2**31) if seed is None else seed
         self.xla = xla
         self.env_steps = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False,
             name="env_steps",
         )  # fmt: skip
+        self.guard = Guard()
+        self._runtime = Runtime()
+        if optimizer is not None:
+            self.compile(optimizer)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _then_ready(cls.__init__)
+
+    def __getattr__(self, name):
+        check_renamed(type(self).__name__, name)
+        return super().__getattribute__(name)  # raises what it raised before
+
+    def ready(self):
+        """Checks and builds what needs the whole agent; called after construction.
+
+        An override begins with `super().ready()`.
+
+        Raises:
+            ValueError: An argument was not kept as an attribute, the network does not
+                fit the head, or an optimizer cannot be used.
+        """
+        self._check_attributes()
+        check_hooks(type(self))
         self.built = True
         self._check_network()
-        refuse_loss_scaling(optimizer)
-        self.compile(optimizer=optimizer, jit_compile=False)
-        self.optimizer.build(self.trainable_variables)
-        self._runtime = Runtime()
+        for optimizer, variables in self.optimizers().values():
+            check_optimizer(optimizer)
+            optimizer.build(variables)
 
     @classmethod
     def hyperparameters(cls):
@@ -105,25 +133,65 @@ class Agent(keras.Model):
 
     def call(self, observation, training=False):
         """What the network says of `[B, ...]` observations, normalised first."""
-        if self.observation_normalizer is not None:
-            observation = self.observation_normalizer(observation)
-        return self.network(observation, training=training)
+        return self.network(self.normalized(observation), training=training)
 
-    def policy_parameters(self, observation):
-        """`[B, ...]` observations to the head's parameters `[B, P]`.
+    def normalized(self, observation):
+        """`[B, ...]` observations as the network takes them."""
+        if self.observation_normalizer is None:
+            return observation
+        return self.observation_normalizer(observation)
 
-        Computes no more of the network than the policy needs.
+    def initial_state(self, num_envs):
+        """What the policy remembers at the start of an episode.
+
+        Args:
+            num_envs: Integer, `N`.
+
+        Returns:
+            Nest of tensors `[N, ...]`; `()` for a policy that remembers nothing.
         """
-        shared = self._runtime.shared_parameters(observation)
-        if shared is not None:
-            return shared
-        if self.observation_normalizer is not None:
-            observation = self.observation_normalizer(observation)
-        outputs = self._runtime.policy_network(self.network)(observation)
-        return outputs[0] if isinstance(outputs, list | tuple) else outputs
+        del num_envs
+        return ()
 
-    @compiled_when_eager
-    def act(self, observation, training=False, seed=None):
+    def forward(self, observation, policy_state=(), training=False, seed=None):
+        """What the networks say of a batch of observations.
+
+        What a caller does not use costs nothing: compiled functions leave it out.
+
+        Args:
+            observation: `[B, ...]`.
+            policy_state: Nest of `[B, ...]`, from `initial_state` or the step before.
+            training: Boolean, as Keras means it: True while a loss is computed.
+            seed: `[2]` int32, of noise that the network explores with; None for none.
+
+        Returns:
+            `types.PolicyOutputs`.
+        """
+        del seed
+        outputs = self(observation, training=training)
+        first = outputs[0] if isinstance(outputs, list | tuple) else outputs
+        return PolicyOutputs(tf.cast(first, tf.float32), None, policy_state)
+
+    def choose(self, outputs, seed, env_steps):
+        """What the training loop plays, in the policy's own coordinates.
+
+        Args:
+            outputs: `types.PolicyOutputs` of `N` observations.
+            seed: `[2]` int32 stateless seed.
+            env_steps: Scalar int64, env steps so far, what schedules of exploration
+                are over.
+
+        Returns:
+            `[N, *head.action_shape]`, what the loss scores.
+        """
+        del env_steps
+        return self.head.sample(outputs.parameters, seed)
+
+    def greedy(self, outputs):
+        """The best actions known, `[N, *head.action_shape]`: the policy's mode."""
+        return self.head.mode(outputs.parameters)
+
+    def act(self, observation, training=False, seed=None, policy_state=None):
         """Actions as the environment takes them.
 
         Usable inside `tf.function`; called outside, it is compiled once and accepts
@@ -131,43 +199,27 @@ class Agent(keras.Model):
 
         Args:
             observation: `[B, ...]` or one observation.
-            training: Boolean, sample (True) or take the mode (False).
+            training: Boolean, explore (True) or take the best action known (False).
             seed: `[2]` int32 stateless seed; outside a graph it may be left out.
+            policy_state: For a policy that remembers: nest of `[B, ...]`, from
+                `initial_state(B)` or the call before; also for one observation.
 
         Returns:
-            `[B]` or `[B, ...]` actions, without `B` for one observation.
+            `[B]` or `[B, ...]` actions, without `B` for one observation; with
+            `policy_state` a pair of them and of the next state.
         """
-        parameters = self.policy_parameters(observation)
+        if not tf.inside_function():
+            return self._runtime.act(self, observation, training, seed, policy_state)
+        state = () if policy_state is None else policy_state
         if training:
-            return self.head.to_env(self.head.sample(parameters, seed))
-        return self.head.to_env(self.head.mode(parameters))
-
-    def explore(self, observation, seed, env_steps=None):
-        """What the training loop plays.
-
-        Args:
-            observation: `[N, ...]`.
-            seed: `[2]` int32 stateless seed.
-            env_steps: Scalar int64, env steps so far, or None where the loop does not
-                count them: what schedules of exploration are over.
-
-        Returns:
-            `(env_action, action)`: as the environment takes it, and in the policy's own
-            coordinates, which the loss scores.
-        """
-        del env_steps
-        action = self.head.sample(self.policy_parameters(observation), seed)
-        return self.head.to_env(action), action
-
-    def observe(self, observation, usable):
-        """Lets the observation statistics see steps that count.
-
-        Args:
-            observation: `[T, N, ...]`.
-            usable: `[T, N]` bool.
-        """
-        if self.observation_normalizer is not None:
-            self.observation_normalizer.update(observation, usable)
+            noise = seed + tf.constant([1, 0])
+            outputs = self.forward(observation, state, seed=noise)
+            action = self.choose(outputs, seed, tf.convert_to_tensor(self.env_steps))
+        else:
+            outputs = self.forward(observation, state)
+            action = self.greedy(outputs)
+        action = self.head.to_env(action)
+        return action if policy_state is None else (action, outputs.policy_state)
 
     def predict(self, observation, greedy=True):
         """NumPy actions for a batch of observations, `[B, ...]`."""
@@ -175,195 +227,148 @@ class Agent(keras.Model):
 
     # Learning
 
-    def compute_loss(self, batch):
-        """`(loss, metrics)` of a batch: a scalar and a dictionary of scalars."""
+    def optimizers(self):
+        """Dictionary of names to pairs of an optimizer and the variables it moves.
+
+        An agent with several networks overrides it; all of them are then built, saved,
+        logged and kept in checkpoints.
+        """
+        return {"optimizer": (self.optimizer, self.trainable_variables)}
+
+    def compute_loss(self, batch, seed):
+        """`(loss, metrics)` of a batch: a scalar and a dictionary of scalars.
+
+        Args:
+            batch: What the agent learns from.
+            seed: `[2]` int32, for what is random in the loss.
+        """
         raise TypeError(f"{type(self).__name__} does not define `compute_loss`.")
 
-    def compute_gradients(self, batch):
-        """`types.Gradients` of the loss; reads weights and writes none."""
-        return differentiate(self, batch)
+    def compute_gradients(self, batch, seed):
+        """`types.Gradients` of `compute_loss`; reads weights and writes none."""
+        variables = next(iter(self.optimizers().values()))[1]
+        return differentiate(lambda: self.compute_loss(batch, seed), variables)
 
     def apply_gradients(self, gradients):
-        """Takes one gradient step; returns a dictionary of scalars.
-
-        A step with a NaN or infinite loss or gradient is not taken; the loop sees it in
-        the returned `loss` and `gradient_norm` and stops the run.
-        """
-        take_step(self, gradients)
+        """Takes one gradient step; returns `(metrics, td_error or None)`."""
+        name = next(iter(self.optimizers()))
+        self.take_step(name, gradients)
         own = {"loss": gradients.loss, "gradient_norm": gradients.norm}
-        return {**gradients.metrics, **own}
+        return {**gradients.metrics, **own}, None
 
-    def update(self, batch):
-        """One gradient step, in a graph: `compute_gradients`, `apply_gradients`."""
-        return self.apply_gradients(self.compute_gradients(batch))
+    def update(self, batch, seed):
+        """One update, in a graph: `compute_gradients`, then `apply_gradients`.
+
+        Args:
+            batch: What the agent learns from.
+            seed: `[2]` int32.
+
+        Returns:
+            `(metrics, td_error)`: a dictionary of scalars, as `metric_names` lists
+            them, and `[B]` float32, the new priorities of replayed transitions, or
+            None.
+        """
+        return self.apply_gradients(self.compute_gradients(batch, seed))
+
+    def gradient_step(self, name, loss_function):
+        """One guarded gradient step of one of several optimizers.
+
+        A step with a NaN or infinite loss or gradient is not taken, nor is one after
+        it; the loop hears of it and stops the run.
+
+        Args:
+            name: String, of `optimizers`. Its variables receive the gradients.
+            loss_function: Callable without arguments, to `(loss, metrics)`.
+
+        Returns:
+            `types.Gradients`, taken.
+        """
+        gradients = differentiate(loss_function, self.optimizers()[name][1])
+        self.take_step(name, gradients)
+        return gradients
+
+    def take_step(self, name, gradients):
+        """Clips `types.Gradients` and applies them by the optimizer of that name."""
+        known = self.optimizers()
+        check_choice("name", name, list(known))
+        take_step(
+            *known[name],
+            gradients,
+            self.max_gradient_norm,
+            self.guard,
+            list(known).index(name),
+            self.xla is not False,
+        )
+
+    def initial_learner_state(self, num_envs):
+        """What `prepare` remembers of episodes under way, a nest of `[N, ...]`."""
+        del num_envs
+        return ()
+
+    def update_statistics(self, observation, valid):
+        """Counts observations into running statistics.
+
+        Args:
+            observation: `[T, N, ...]`.
+            valid: `[T, N]` bool, False for rows that do not count.
+        """
+        if self.observation_normalizer is not None:
+            self.observation_normalizer.update(observation, valid)
+
+    @property
+    def report_names(self):
+        """Names of the metrics of a report."""
+        return self.metric_names
 
     def progress_logs(self):
         """What else callbacks and the history are told at an epoch's end, floats."""
-        return {"learning_rate": float(self.optimizer.learning_rate)}
-
-    def stops(self, metrics):
-        """Scalar bool, whether the remaining epochs are skipped after `metrics`."""
-        del metrics
-        return tf.constant(False)
-
-    # Fitting and evaluating
-
-    def fit(
-        self,
-        env,
-        steps,
-        epochs=10,
-        callbacks=None,
-        validation_env=None,
-        validation_episodes=10,
-        verbose="auto",
-        num_envs=None,
-        initial_epoch=0,
-        checkpoint_dir=None,
-        checkpoint_every=None,
-        resume=False,
-    ):
-        """Trains for `steps` env steps and reports once an epoch.
-
-        A second call with the same environment goes on where the first one stopped.
-
-        Args:
-            env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
-            steps: Integer, env steps, rounded up to whole rollouts.
-            epochs: Integer, how often to report, evaluate and call back.
-            callbacks: List of `keras.callbacks.Callback`.
-            validation_env: As `env`: evaluated on, greedily, at each epoch's end.
-            validation_episodes: Integer.
-            verbose: 0 silent, 1 live progress bar, 2 one line an epoch, `"auto"`: 1 on
-                a terminal, else 2.
-            num_envs: Integer, copies of an `env` given by id or callable; None takes
-                the agent's `num_envs`.
-            initial_epoch: Integer, the number the first epoch is given.
-            checkpoint_dir: String or path, where `callbacks.TrainingCheckpoint` keeps
-                checkpoints of the whole run; give the callback itself for its options.
-            checkpoint_every: Integer, env steps between them; None is each epoch.
-            resume: Boolean, go on from the newest checkpoint of `checkpoint_dir`, if
-                there is one, up to `steps` in all. The agent takes over the seed.
-
-        Returns:
-            `keras.callbacks.History` with, per epoch: `return` and `episode_length`
-            (means over the episodes that ended; NaN if none did), `episodes`,
-            `env_steps`, `steps_per_second`, what `metric_names` lists,
-            `explained_variance`, `learning_rate`, and with `validation_env`
-            `val_return`, `val_return_std`, `val_episode_length`.
-
-        Raises:
-            ValueError: An argument is out of range or does not fit the agent.
-            EnvironmentFailure: The environment raised.
-            NonFiniteError: NaN or infinity appeared; the agent is the last good one.
-            CheckpointError: A checkpoint could not be written, or is of another run.
-        """
-        check_positive_integer("steps", steps)
-        check_positive_integer("epochs", epochs)
-        checkpoint, found = checkpoint_of(
-            callbacks, checkpoint_dir, checkpoint_every, resume
-        )
-        if found is not None and found.manifest["seed"] != self.seed:
-            self.seed = found.manifest["seed"]  # a constant of what is compiled
-            self._runtime.forget_loop()
-        loop = self.prepare(env, num_envs)
-        validation = None
-        if validation_env is not None:
-            validation = self._runtime.evaluator(
-                self, validation_env, validation_episodes
-            )
-        try:
-            return fit_loop(
-                self,
-                loop,
-                steps,
-                epochs,
-                callbacks,
-                validation,
-                verbose,
-                initial_epoch,
-                checkpoint,
-                found,
-            )
-        except BaseException as error:
-            failed = isinstance(error, NonFiniteError | EnvironmentFailure)
-            if failed or not loop.env.in_graph:  # or interrupted within a step
-                self._runtime.forget_loop()
-            raise
-
-    def evaluate(self, env, episodes=10, greedy=True, seed=0, max_episode_steps=None):
-        """Plays exactly `episodes` whole episodes, without learning.
-
-        Every parallel copy plays a share fixed beforehand, so short episodes are not
-        favoured; running statistics stay as they are.
-
-        Args:
-            env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
-            episodes: Integer.
-            greedy: Boolean, the policy's mode (True) or samples (False).
-            seed: Integer, of the episodes' starts and of sampling.
-            max_episode_steps: Integer or None, a longer episode is an error.
-
-        Returns:
-            Dictionary of floats: `return`, `return_std`, `return_min`, `return_max`
-            (undiscounted), `episode_length` (env steps), `episodes`.
-        """
-        evaluator = self._runtime.evaluator(self, env, episodes)
-        return evaluator.run(self, greedy, seed, max_episode_steps)
-
-    def prepare(self, env, num_envs=None):
-        """The loop that `fit` runs on an environment, checked but not yet compiled.
-
-        The same environment gives the same loop again; `loop.compile()` compiles it.
-        """
-        if num_envs is None and is_recipe(env):
-            num_envs = self.num_envs
-        return self._runtime.loop(self, env, num_envs)
-
-    def loop(self, env):
-        """A new training loop on an `envs.Environment`."""
-        return self.loop_class(self, env, self.seed, self.xla)
-
-    def environment(self, env, num_envs):
-        """Makes `env` an `envs.Environment` and checks that it fits the agent."""
-        env = envs.make(env, num_envs=num_envs)
-        check_spaces(env, self.observation_spec, self.head)
-        return env
-
-    # Saving
-
-    def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        config = {"name": self.name}
-        for name in self.hyperparameters():
-            if name != "learning_rate":  # part of the optimizer
-                value = getattr(self, name)
-                plain = isinstance(value, bool | int | float | str | None)
-                config[name] = value if plain else serialize(value)
-        return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        deserialize = keras.saving.deserialize_keras_object
-        config = {
-            name: deserialize(value, custom_objects=custom_objects)
-            if isinstance(value, dict) and "class_name" in value
-            else value
-            for name, value in config.items()
+        rates = {
+            name: pair[0].learning_rate for name, pair in self.optimizers().items()
         }
-        return cls(**config)
+        if len(rates) == 1:
+            return {"learning_rate": float(next(iter(rates.values())))}
+        return {f"{name}_learning_rate": float(rate) for name, rate in rates.items()}
 
-    def export(self, filepath):
-        """Writes a SavedModel whose `serve` maps observations to greedy actions."""
-        spec = self.observation_spec
-        module = tf.Module()
-        module.agent_variables = [variable.value for variable in self.variables]
-        module.serve = tf.function(
-            lambda observation: self.act(observation, training=False),
-            input_signature=[tf.TensorSpec([None, *spec.shape], spec.dtype)],
-            autograph=False,
-        )
-        tf.saved_model.save(module, str(filepath))
+    # The optimizer of an agent with one
+
+    @property
+    def learning_rate(self):
+        """Number, or the Keras schedule over gradient steps; may be assigned."""
+        return rate_of(self.optimizer)
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        check_range("learning_rate", rate, 0.0)
+        changed = with_rate(self.optimizer, rate, self.optimizers()["optimizer"][1])
+        if changed is not self.optimizer:
+            self.compile(changed)
+
+    def compile(self, optimizer, **kwargs):
+        """Sets the optimizer of an agent with one; the agent brings its own loss.
+
+        Args:
+            optimizer: Keras optimizer.
+            **kwargs: None; what else Keras' `compile` takes has no meaning here.
+        """
+        if kwargs:
+            raise ValueError(
+                f"Expected `compile(optimizer)` alone: {type(self).__name__} brings "
+                f"its own loss and metrics. Received: {', '.join(sorted(kwargs))}. "
+                "Override `compute_loss` for another loss."
+            )
+        optimizer = keras.optimizers.get(optimizer)
+        check_optimizer(optimizer)
+        super().compile(optimizer=optimizer, jit_compile=False)
+        if self.built:  # else `ready` does it
+            optimizer.build(self.optimizers()["optimizer"][1])
+
+    def compile_from_config(self, config):
+        """Does nothing: the optimizer is among the constructor's arguments."""
+
+    def get_compile_config(self):
+        return None
+
+    # Checks
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""
@@ -379,3 +384,25 @@ class Agent(keras.Model):
                 f"{self.head.num_parameters}], the parameters of "
                 f"{type(self.head).__name__}. Received: {shape}"
             )
+
+    def _check_attributes(self):
+        missing = [name for name in self.hyperparameters() if not hasattr(self, name)]
+        if missing:
+            raise ValueError(
+                f"Expected each argument of {type(self).__name__} as an attribute of "
+                f"the same name, for saving. Received: none named "
+                f"{', '.join(map(repr, missing))}. Add `self.{missing[0]} = "
+                f"{missing[0]}` to the constructor."
+            )
+
+
+def _then_ready(init):
+    """A constructor that calls `ready` at its end, if it is the outermost one."""
+
+    @functools.wraps(init)
+    def wrapper(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        if type(self).__init__ is wrapper:
+            self.ready()
+
+    return wrapper

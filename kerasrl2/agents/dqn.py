@@ -3,19 +3,20 @@
 import keras
 import tensorflow as tf
 
-from kerasrl2._checks import check_choice, check_positive_integer, check_range
+from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2._control import run_if
+from kerasrl2._numbers import Number
+from kerasrl2._private import layers_of
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
-from kerasrl2.agents.compiled import compiled_when_eager
 from kerasrl2.agents.q_builder import QLearningBuilder
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import EpsilonGreedy
 from kerasrl2.layers import NoisyDense, frozen_copy, seed_noise, update_target
 from kerasrl2.losses import munchausen_reward, scaled_log_policy, value_of_action
-from kerasrl2.training.loop import has_convolutions
 from kerasrl2.training.off_policy import OffPolicyLoop
+from kerasrl2.types import PolicyOutputs
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -42,8 +43,9 @@ class DQN(QLearningBuilder, Agent):
         head: `distributions.Categorical`, or None to read it off the network.
         observation_spec: `ObservationSpec`, or None to read it off the network.
         action_values: One of `kerasrl2.action_values`; None takes `ScalarValues()`.
-        buffer: Replay buffer, whose `gamma` and `n_step` are the agent's; None makes
+        buffer: Replay buffer, whose `n_step` is the agent's; None makes
             `ReplayBuffer(100_000)`.
+        gamma: Float in [0, 1], discount per env step; None takes the buffer's.
         exploration: One of `kerasrl2.exploration`; None takes epsilon-greedy, from 1 to
             0.05 over 10 000 env steps. Until `learning_starts` actions are random.
         learning_rate: Float or Keras schedule over gradient steps; not used if an
@@ -61,10 +63,6 @@ class DQN(QLearningBuilder, Agent):
         train_frequency: Integer, steps of each environment between updates.
         gradient_steps: Integer, how many updates are then made.
         learning_starts: Integer, transitions in the buffer before the first update.
-        overlap: Boolean, whether the batch of an update is drawn before the steps that
-            lead to it, and its gradients are computed while these are made; they are
-            applied after them. Or `"auto"`: with convolutions, `train_frequency` above
-            1, one gradient step and no `update` of one's own.
         num_envs: Integer, copies `fit` makes of an environment given by id or callable.
         observation_normalizer: `layers.RunningNormalization` or None.
         seed: Integer or None, of all random numbers.
@@ -84,6 +82,14 @@ class DQN(QLearningBuilder, Agent):
     metric_names = ("loss", "td_error", "q_value", "gradient_norm")
     loop_class = OffPolicyLoop
 
+    gamma = Number(0.0, 1.0)
+    munchausen = Number(0.0, 1.0, optional=True)
+    temperature = Number(0.0, open_low=True)
+    tau = Number(0.0, 1.0, open_low=True)
+    clip_rewards = Number(0.0, open_low=True, optional=True)
+    target_update_interval = Number(integer=True)
+    learning_starts = Number(integer=True)
+
     def __init__(
         self,
         q_network,
@@ -91,6 +97,7 @@ class DQN(QLearningBuilder, Agent):
         observation_spec=None,
         action_values=None,
         buffer=None,
+        gamma=None,
         exploration=None,
         learning_rate=1e-3,
         optimizer=None,
@@ -105,7 +112,6 @@ class DQN(QLearningBuilder, Agent):
         train_frequency=1,
         gradient_steps=1,
         learning_starts=1000,
-        overlap="auto",
         num_envs=1,
         observation_normalizer=None,
         seed=None,
@@ -113,10 +119,6 @@ class DQN(QLearningBuilder, Agent):
         **kwargs,
     ):
         check_range("learning_rate", learning_rate, 0.0)
-        check_range("munchausen", munchausen, 0.0, 1.0)
-        check_range("temperature", temperature, 0.0, open_low=True)
-        check_range("tau", tau, 0.0, 1.0, open_low=True)
-        check_range("clip_rewards", clip_rewards, 0.0, open_low=True)
         if double and munchausen is not None:
             raise ValueError(
                 "Expected `double` or `munchausen`: a soft target has no greedy action "
@@ -129,21 +131,12 @@ class DQN(QLearningBuilder, Agent):
                 "keras.Model(inputs, model(inputs))."
             )
         for name, value in [
-            ("target_update_interval", target_update_interval),
             ("batch_size", batch_size),
             ("train_frequency", train_frequency),
             ("gradient_steps", gradient_steps),
-            ("learning_starts", learning_starts),
             ("num_envs", num_envs),
         ]:
             check_positive_integer(name, value)
-        check_choice("overlap", overlap, ("auto", True, False))
-        if overlap is True and gradient_steps > 1:
-            raise ValueError(
-                "Expected one gradient step with `overlap=True`: a second one needs "
-                f"what the first learned. Received: gradient_steps={gradient_steps}"
-            )
-        self.action_values = action_values or ScalarValues()
         super().__init__(
             q_network,
             head or Categorical(q_network.outputs[0].shape[1]),
@@ -155,20 +148,24 @@ class DQN(QLearningBuilder, Agent):
             xla=xla,
             **kwargs,
         )
+        self.action_values = action_values or ScalarValues()
         self.exploration = exploration or EpsilonGreedy(
             keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)
         )
-        self.buffer = buffer or ReplayBuffer(100_000, seed=self.seed)
+        if buffer is None:
+            buffer = ReplayBuffer(
+                100_000, gamma=0.99 if gamma is None else gamma, seed=self.seed
+            )
+        self.buffer, self.gamma = buffer, buffer.gamma if gamma is None else gamma
         self.double, self.munchausen = double, munchausen
         self.temperature, self.tau = temperature, tau
         self.target_update_interval = target_update_interval
         self.clip_rewards = clip_rewards
         self.batch_size, self.num_envs = batch_size, num_envs
         self.train_frequency, self.gradient_steps = train_frequency, gradient_steps
-        self.learning_starts, self.overlap = learning_starts, overlap
+        self.learning_starts = learning_starts
         self.target_network = frozen_copy(q_network)
-        layers = q_network._flatten_layers()
-        self._noisy = any(isinstance(layer, NoisyDense) for layer in layers)
+        self._noisy = any(isinstance(x, NoisyDense) for x in layers_of(q_network))
 
     @classmethod
     def hyperparameters(cls):
@@ -181,51 +178,34 @@ class DQN(QLearningBuilder, Agent):
 
     # Acting
 
-    def policy_parameters(self, observation):
-        """`[B, ...]` observations to expected action values `[B, A]`."""
-        return self._expected(observation, training=False)
+    def forward(self, observation, policy_state=(), training=False, seed=None):
+        """`PolicyOutputs` with expected action values `[B, A]` as `parameters`."""
+        if seed is not None and self._noisy:
+            seed_noise(self.q_network, seed)
+            training = True
+        values = self._values_of(self.q_network, observation, training)
+        return PolicyOutputs(values, None, policy_state)
 
-    @compiled_when_eager
-    def act(self, observation, training=False, seed=None):
-        """Greedy actions, or with `training` those `exploration` chooses now.
-
-        Args:
-            observation: `[B, ...]` or one observation.
-            training: Boolean.
-            seed: `[2]` int32 stateless seed; outside a graph it may be left out.
-
-        Returns:
-            `[B]` int actions as the environment takes them, without `B` for one
-            observation.
-        """
-        if training:
-            return self.explore(observation, seed, self.env_steps)[0]
-        return self.head.to_env(self.head.mode(self.policy_parameters(observation)))
-
-    def explore(self, observation, seed, env_steps=None):
-        """What the training loop plays; see `Agent.explore`."""
-        env_steps = self.env_steps if env_steps is None else env_steps
-        seeds = tf.unstack(tf.random.split(seed, 3, alg="philox"))
-        seed_noise(self.q_network, seeds[2])
-        q_values = self._expected(observation, training=self._noisy)
+    def choose(self, outputs, seed, env_steps):
+        """As `exploration` says; at random before `learning_starts`."""
+        seeds = tf.unstack(tf.random.split(seed, 2, alg="philox"))
+        q_values = outputs.parameters
         action = self.exploration(q_values, env_steps, seeds[0])
         anything = self.head.sample(tf.zeros_like(q_values), seeds[1])
-        action = tf.where(env_steps < self.learning_starts, anything, action)
-        return self.head.to_env(action), action
-
-    def random_action(self, num_envs, seed):
-        """Uniformly random `(env_action, action)`, `[N]`, before anything is known."""
-        logits = tf.zeros([num_envs, self.head.num_actions])
-        action = self.head.sample(logits, seed)
-        return self.head.to_env(action), action
+        return tf.where(env_steps < self.learning_starts, anything, action)
 
     # Learning
 
-    def stored_reward(self, reward):
-        """What the buffer is told of rewards `[N]`."""
+    def stored(self, rollout):
+        """What the buffer is to keep of a `Rollout`: with clipped rewards."""
         if self.clip_rewards is None:
-            return reward
-        return tf.clip_by_value(reward, -self.clip_rewards, self.clip_rewards)
+            return rollout
+        reward = tf.clip_by_value(rollout.reward, -self.clip_rewards, self.clip_rewards)
+        return rollout._replace(reward=reward)
+
+    def sampling(self):
+        """Keywords of the buffer's `sample`."""
+        return {"gamma": self.gamma}
 
     def targets(self, batch, seeds=(None, None)):
         """What the outputs for the actions taken should become.
@@ -238,7 +218,7 @@ class DQN(QLearningBuilder, Agent):
             What `action_values.target` returns: for numbers `[B]` float32.
         """
         values, noisy = self.action_values, self._noisy
-        following = self._normalized(batch.next_observation)
+        following = self.normalized(batch.next_observation)
         next_outputs = values.read(self.target_network, following, noisy, seeds[0])
         if self.munchausen is not None:
             return self._soft_targets(batch, next_outputs)
@@ -252,7 +232,7 @@ class DQN(QLearningBuilder, Agent):
     def _soft_targets(self, batch, next_outputs):
         """Targets of the softmax policy, with its entropy, and Munchausen rewards."""
         values, temperature = self.action_values, self.temperature
-        now = self._normalized(batch.observation)
+        now = self.normalized(batch.observation)
         now = values.expected(values.read(self.target_network, now, self._noisy))
         bonus = munchausen_reward(now, batch.action, temperature, self.munchausen)
         log_policy = scaled_log_policy(values.expected(next_outputs), temperature)
@@ -261,14 +241,14 @@ class DQN(QLearningBuilder, Agent):
         reward = batch.reward + bonus + batch.discount * entropy
         return values.target(next_outputs, policy, reward, batch.discount)
 
-    def compute_loss(self, batch):
+    def compute_loss(self, batch, seed):
         """Loss and metrics of a `Transition`; `td_error` is `[B]`, the rest scalars."""
-        seeds = tf.unstack(self._loss_seeds())
+        seeds = tf.unstack(tf.random.split(seed, 5, alg="philox"))
         seed_noise(self.q_network, seeds[3])
         seed_noise(self.target_network, seeds[4])
         target = self.targets(batch, seeds[:2])
         outputs = self.action_values.read(
-            self.q_network, self._normalized(batch.observation), True, seeds[2]
+            self.q_network, self.normalized(batch.observation), True, seeds[2]
         )
         loss, td_error = self.action_values.loss(outputs, batch.action, target)
         q_value = value_of_action(self.action_values.expected(outputs), batch.action)
@@ -280,28 +260,25 @@ class DQN(QLearningBuilder, Agent):
     def apply_gradients(self, gradients):
         """Takes one gradient step and moves the target network if it is due.
 
-        Returns a dictionary of scalars, and `td_error` `[B]`.
+        Returns `(metrics, td_error)`: a dictionary of scalars, and `[B]` float32.
         """
         before = tf.identity(self.optimizer.iterations)
-        metrics = super().apply_gradients(gradients)
+        metrics, _ = super().apply_gradients(gradients)
         steps = tf.identity(self.optimizer.iterations)
 
         def move():
             update_target(self.target_network, self.q_network, self.tau)
 
         # Not after a step that was refused.
-        due = (steps > before) & tf.equal(steps % self.target_update_interval, 0)
-        run_if(due, move)
-        return metrics
+        interval = tf.cast(self.target_update_interval, steps.dtype)
+        run_if((steps > before) & tf.equal(steps % interval, 0), move)
+        td_error = metrics["td_error"]
+        return {**metrics, "td_error": tf.reduce_mean(tf.abs(td_error))}, td_error
 
     @property
-    def overlaps(self):
-        """Whether gradients are computed while environments are stepped."""
-        if self.overlap != "auto":
-            return self.overlap
-        own_update = type(self).update is not Agent.update
-        alone = self.gradient_steps == 1 and self.train_frequency > 1
-        return alone and not own_update and has_convolutions(self.network)
+    def updates_in_halves(self):
+        """Whether an update is nothing but `compute_` and `apply_gradients`."""
+        return type(self).update is Agent.update
 
     def progress_logs(self):
         logs = {**super().progress_logs(), **self.exploration.logs(self.env_steps)}
@@ -311,24 +288,11 @@ class DQN(QLearningBuilder, Agent):
 
     # Parts
 
-    def _normalized(self, observation):
-        if self.observation_normalizer is None:
-            return observation
-        return self.observation_normalizer(observation)
-
-    def _expected(self, observation, training):
-        outputs = self.action_values.read(
-            self.q_network, self._normalized(observation), training
-        )
+    def _values_of(self, network, observation, training):
+        """Expected action values `[B, A]` of `[B, ...]` observations."""
+        observation = self.normalized(observation)
+        outputs = self.action_values.read(network, observation, training)
         return self.action_values.expected(outputs)
-
-    def _loss_seeds(self):
-        """`[5, 2]` int32, new ones for each gradient step."""
-        step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int32)
-        seed = tf.stack([tf.constant(self.seed % 2**31, tf.int32), step])
-        return tf.random.stateless_uniform(
-            [5, 2], seed, None, None, tf.int32, alg="philox"
-        )
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""

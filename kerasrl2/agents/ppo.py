@@ -4,20 +4,15 @@ import keras
 from keras import ops
 
 from kerasrl2._checks import check_range
-from kerasrl2.agents.actor_critic import ActorCriticMixin
-from kerasrl2.agents.agent import Agent
-from kerasrl2.losses import (
-    approximate_kl,
-    clipped_surrogate_loss,
-    clipped_value_loss,
-    value_loss,
-)
+from kerasrl2._numbers import Number
+from kerasrl2.agents.actor_critic import ActorCritic
+from kerasrl2.losses import approximate_kl, clipped_surrogate_loss, clipped_value_loss
 from kerasrl2.schedules import value_at
 from kerasrl2.statistics import masked_mean
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
-class PPO(ActorCriticMixin, Agent):
+class PPO(ActorCritic):
     """Proximal policy optimisation with the clipped objective.
 
     Equation (9) of Schulman et al. (2017), https://arxiv.org/abs/1707.06347, on
@@ -73,6 +68,9 @@ class PPO(ActorCriticMixin, Agent):
         "clip_fraction",
         "gradient_norm",
     )
+    clip_range = Number(0.0, 1.0, open_low=True, open_high=True, schedule=True)
+    value_clip = Number(0.0, open_low=True, optional=True)
+    target_kl = Number(0.0, open_low=True, optional=True)
 
     def __init__(
         self,
@@ -102,67 +100,48 @@ class PPO(ActorCriticMixin, Agent):
         **kwargs,
     ):
         check_range("learning_rate", learning_rate, 0.0)
-        check_range("clip_range", clip_range, 0.0, 1.0, open_low=True, open_high=True)
-        if optimizer is None:
-            optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-5)
         super().__init__(
             network,
             head,
             observation_spec,
-            optimizer,
+            optimizer or keras.optimizers.Adam(learning_rate, epsilon=1e-5),
+            gamma,
+            lambda_,
+            n_step,
+            value_coefficient,
+            entropy_coefficient,
+            normalize_advantages,
+            num_epochs,
+            batch_size,
+            rollout_length,
+            num_envs,
+            reward_scaling,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,
             xla=xla,
             **kwargs,
         )
-        check_range("gamma", gamma, 0.0, 1.0)
-        check_range("lambda_", lambda_, 0.0, 1.0)
-        self.gamma, self.lambda_, self.n_step = gamma, lambda_, n_step
         self.clip_range, self.value_clip = clip_range, value_clip
-        self.value_coefficient = value_coefficient
-        self.entropy_coefficient = entropy_coefficient
-        self.target_kl, self.normalize_advantages = target_kl, normalize_advantages
-        self.num_epochs, self.batch_size = num_epochs, batch_size
-        self.rollout_length, self.num_envs = rollout_length, num_envs
-        self.reward_scaling = reward_scaling
-        self._check_rollout_knobs()
+        self.target_kl = target_kl
 
-    def compute_loss(self, batch):
-        """Loss and metrics of an `OnPolicyBatch`, scalars."""
-        parameters, value = self.policy_and_value(batch.observation, training=True)
-        log_prob = self.head.log_prob(parameters, batch.action)
-        advantage = batch.advantage
-        if self.normalize_advantages:
-            advantage = self.normalized(advantage, batch.valid)
+    def policy_loss(self, log_prob, advantage, batch):
         clip_range = value_at(self.clip_range, self.optimizer.iterations)
-        policy = clipped_surrogate_loss(log_prob, batch.log_prob, advantage, clip_range)
-        if self.value_clip is None:
-            error = value_loss(value, batch.target)
-        else:
-            error = clipped_value_loss(
-                value, batch.value, batch.target, self.value_clip
-            )
+        loss = clipped_surrogate_loss(log_prob, batch.log_prob, advantage, clip_range)
         change = ops.abs(ops.exp(log_prob - batch.log_prob) - 1.0)
         clipped = ops.cast(change > clip_range, "float32")
-        policy_loss = masked_mean(policy, batch.valid)
-        critic_loss = masked_mean(error, batch.valid)
-        entropy = masked_mean(self.head.entropy(parameters), batch.valid)
-        loss = (
-            policy_loss
-            + self.value_coefficient * critic_loss
-            - self.entropy_coefficient * entropy
-        )
         return loss, {
-            "policy_loss": policy_loss,
-            "value_loss": critic_loss,
-            "entropy": entropy,
             "kl": masked_mean(approximate_kl(log_prob, batch.log_prob), batch.valid),
             "clip_fraction": masked_mean(clipped, batch.valid),
         }
 
-    def stops(self, metrics):
+    def value_loss(self, value, batch):
+        if self.value_clip is None:
+            return super().value_loss(value, batch)
+        return clipped_value_loss(value, batch.value, batch.target, self.value_clip)
+
+    def should_stop(self, metrics):
         """Whether the policy has moved too far in this rollout, scalar bool."""
         if self.target_kl is None:
-            return super().stops(metrics)
+            return super().should_stop(metrics)
         return metrics["kl"] > 1.5 * self.target_kl

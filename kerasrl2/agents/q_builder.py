@@ -147,6 +147,7 @@ class QLearningBuilder:
             spec,
             action_values=values,
             buffer=buffer,
+            gamma=gamma,
             exploration=exploration,
             seed=seed,
             **hyperparameters,

@@ -67,6 +67,8 @@ class ReplayBuffer(Replay, tf.Module):
     TensorShape([5, 1])
     """
 
+    not_state = ("_first_seed",)  # `_state.state_of`: no program depends on it
+
     def __init__(
         self,
         capacity,

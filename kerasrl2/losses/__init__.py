@@ -64,3 +64,8 @@ __all__ = [
     "value_loss",
     "value_of_action",
 ]
+
+
+def __getattr__(name):
+    hint = " It is called 'value_of_action' now." if name == "take_action" else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}")

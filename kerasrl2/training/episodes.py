@@ -69,6 +69,8 @@ def count_episodes(rollout, running):
     """
     ended = rollout.terminated | rollout.truncated
     num_steps = ended.shape[0]
+    if num_steps == 1:
+        return count_step(running, rollout.reward[0], ended[0], rollout.valid[0])
 
     def step(t, running, totals):
         running, new = count_step(

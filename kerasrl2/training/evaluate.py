@@ -1,10 +1,35 @@
 """Evaluation over exactly as many episodes as asked, without favouring short ones."""
 
+from typing import Any, NamedTuple
+
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2._state import state_of
+from kerasrl2.training.collect import ActorState, begin_episodes, collect
+from kerasrl2.training.contract import Player, check_contract
+from kerasrl2.training.episodes import RunningEpisodes, no_episodes
+from kerasrl2.training.programs import Program
 
 _BLOCK_STEPS = 256
+
+
+class Played(NamedTuple):
+    """How far an evaluation is.
+
+    Attributes:
+        actor: `ActorState`.
+        running: `RunningEpisodes`, episodes under way.
+        counted: `[N]` int32, episodes each copy has ended, up to its share.
+        returns: `[N, K]` float32, undiscounted, of those.
+        lengths: `[N, K]` int32, env steps.
+    """
+
+    actor: ActorState
+    running: RunningEpisodes
+    counted: Any
+    returns: Any
+    lengths: Any
 
 
 class Evaluator(tf.Module):
@@ -25,30 +50,31 @@ class Evaluator(tf.Module):
         check_positive_integer("episodes", episodes)
         self.env, self.episodes = env, episodes
         share, rest = divmod(episodes, env.num_envs)
-        self.quota = tf.constant([share + (i < rest) for i in range(env.num_envs)])
-        self.max_quota = share + bool(rest)
-        self._blocks = {}
+        self._quota = [share + (i < rest) for i in range(env.num_envs)]
+        self._programs = {}
 
     def run(self, agent, greedy=True, seed=0, max_episode_steps=None):
         """Plays; returns the dictionary `Agent.evaluate` describes."""
-        num_envs, quota = self.env.num_envs, self.max_quota
+        check_contract(agent, Player)
+        num_envs, most = self.env.num_envs, max(self._quota)
         with self.env.errors():
-            env_state, observation = self.env.reset(tf.constant([seed % 2**31, 1]))
-            counted = tf.zeros([num_envs], tf.int32)
-            running = tf.zeros([num_envs]), tf.zeros([num_envs], tf.int32)
-            table = tf.zeros([num_envs, quota]), tf.zeros([num_envs, quota], tf.int32)
-            carry, step = (env_state, observation, counted, running, table), 0
-            block = self._block(agent, greedy, carry)
-            while bool(tf.reduce_any(counted < self.quota)):
+            played = Played(
+                begin_episodes(agent, self.env, tf.constant([seed % 2**31, 1])),
+                no_episodes(num_envs),
+                tf.zeros([num_envs], tf.int32),
+                tf.zeros([num_envs, most]),
+                tf.zeros([num_envs, most], tf.int32),
+            )
+            step = 0
+            program = self._program(agent, greedy, played)
+            while bool(tf.reduce_any(played.counted < self._quota)):
                 seeds = tf.constant([seed % 2**31, step], tf.int32)
-                carry = block(seeds, carry)
-                _, _, counted, running, table = carry
+                played = program(seeds, played)
                 step += _BLOCK_STEPS
-                under_way = tf.where(counted < self.quota, running[1], 0)
-                self._check_length(under_way, table[1], max_episode_steps)
-        wanted = tf.sequence_mask(self.quota, quota)
-        returns = tf.cast(tf.boolean_mask(table[0], wanted), tf.float64)
-        lengths = tf.cast(tf.boolean_mask(table[1], wanted), tf.float64)
+                self._check_length(played, max_episode_steps)
+        wanted = tf.sequence_mask(self._quota, most)
+        returns = tf.cast(tf.boolean_mask(played.returns, wanted), tf.float64)
+        lengths = tf.cast(tf.boolean_mask(played.lengths, wanted), tf.float64)
         return {
             "return": float(tf.reduce_mean(returns)),
             "return_std": float(tf.math.reduce_std(returns)),
@@ -58,58 +84,70 @@ class Evaluator(tf.Module):
             "episodes": self.episodes,
         }
 
-    def _check_length(self, under_way, finished, limit):
-        longest = int(tf.maximum(tf.reduce_max(under_way), tf.reduce_max(finished)))
+    def _check_length(self, played, limit):
+        plays = played.counted < self._quota
+        under_way = tf.reduce_max(tf.where(plays, played.running.lengths, 0))
+        longest = int(tf.maximum(under_way, tf.reduce_max(played.lengths)))
         if limit is not None and longest > limit:
             raise ValueError(
                 f"Expected episodes of at most {limit} steps (`max_episode_steps`). "
                 f"Received: one of {longest} or more in {self.env.id!r}."
             )
 
-    def _block(self, agent, greedy, carry):
-        key = (id(agent), greedy)
-        if key not in self._blocks:
-
-            def block(seed, carry):
-                return self._play(agent, greedy, seed, *carry)
-
-            # Concrete, or TensorFlow warns of retracing once there were a few agents.
-            self._blocks[key] = tf.function(block, autograph=False)
-            self._blocks[key] = self._blocks[key].get_concrete_function(
-                tf.constant([0, 0]), carry
+    def _program(self, agent, greedy, played):
+        # By what agents are made of: one whose structure has changed needs another.
+        env = self.env
+        state = state_of(agent=agent, env=env if env.in_graph else None)
+        parts = [id(variable) for variable in state.variables.values()]
+        key = (greedy, state.structure, *parts)
+        if key not in self._programs:
+            block = tf.function(
+                lambda seed, played: self._play(agent, greedy, seed, played),
+                autograph=False,
             )
-        return self._blocks[key]
+            shared = ("evaluate", greedy, self.episodes) if env.in_graph else None
+            example = tf.constant([0, 0]), played
+            program = Program(block, example, state, shared)
+            self._programs[key] = program, agent
+        return self._programs[key][0]
 
-    def _play(
-        self, agent, greedy, seed, env_state, observation, counted, running, table
-    ):
+    def _play(self, agent, greedy, seed, played):
         """Plays until all quotas are met, at most a block of vector steps."""
-        seeds = tf.random.stateless_uniform(
-            [_BLOCK_STEPS, 2, 2], seed, None, None, tf.int32, alg="philox"
+        actor, rollout = collect(
+            agent,
+            self.env,
+            played.actor,
+            _BLOCK_STEPS,
+            seed,
+            env_steps=tf.convert_to_tensor(agent.env_steps),
+            greedy=greedy,
+            keep="signals",
+            until=lambda ended: tf.reduce_all(played.counted + ended >= self._quota),
         )
-        slots = tf.range(self.max_quota)
+        ended = (rollout.terminated | rollout.truncated) & rollout.valid
+        slots = tf.range(max(self._quota))
 
-        def step(t, env_state, observation, counted, running, table):
-            action = agent.act(observation, training=not greedy, seed=seeds[t, 0])
-            env_state, after = self.env.step(env_state, action, seeds[t, 1])
-            returns = running[0] + tf.where(after.valid, after.reward, 0.0)
-            lengths = running[1] + tf.cast(after.valid, tf.int32)
-            ended = (after.terminated | after.truncated) & after.valid
-            counts = ended & (counted < self.quota)
+        def count(t, running, counted, returns, lengths):
+            valid = rollout.valid[t]
+            total = running.returns + tf.where(valid, rollout.reward[t], 0.0)
+            length = running.lengths + tf.cast(valid, tf.int32)
+            counts = ended[t] & (counted < self._quota)
             slot = counts[:, None] & (slots == counted[:, None])
-            table = (
-                tf.where(slot, returns[:, None], table[0]),
-                tf.where(slot, lengths[:, None], table[1]),
+            running = RunningEpisodes(
+                tf.where(ended[t], 0.0, total), tf.where(ended[t], 0, length)
             )
-            running = tf.where(ended, 0.0, returns), tf.where(ended, 0, lengths)
-            counted = counted + tf.cast(counts, tf.int32)
-            return t + 1, env_state, after.observation, counted, running, table
+            return (
+                t + 1,
+                running,
+                counted + tf.cast(counts, tf.int32),
+                tf.where(slot, total[:, None], returns),
+                tf.where(slot, length[:, None], lengths),
+            )
 
-        return tf.while_loop(
-            lambda t, s, o, counted, r, b: (
-                (t < _BLOCK_STEPS) & tf.reduce_any(counted < self.quota)
-            ),
-            step,
-            (0, env_state, observation, counted, running, table),
+        _, *counted = tf.while_loop(
+            lambda t, *_: (t < _BLOCK_STEPS) & tf.reduce_any(rollout.valid[t:]),
+            count,
+            (0, *played[1:]),
             parallel_iterations=1,
-        )[1:]
+        )
+        return Played(actor, *counted)

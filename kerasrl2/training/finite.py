@@ -13,106 +13,137 @@ _NAMES = {
 }
 
 
-def no_problem():
-    """The report `[4]` int64 of a healthy loop: kind, iteration, step, environment."""
-    return tf.constant([_NONE, -1, -1, -1], tf.int64)
+class Guard(tf.Module):
+    """Remembers the first NaN or infinity of a block of training.
 
-
-def is_healthy(problem):
-    """Scalar bool, whether nothing has been found yet."""
-    return problem[0] == _NONE
-
-
-def find_in_step(after, iteration, step):
-    """Looks for a non-finite observation or reward of one step.
-
-    Args:
-        after: `TimeStep` of `N` environments; rows that are not valid are ignored.
-        iteration: Scalar integer, of the loop.
-        step: Scalar integer, of the iteration.
-
-    Returns:
-        `(problem, finite)`: `[4]` int64 report and `[N]` bool, rows without a problem.
+    Whoever finds one reports it here, inside compiled functions. Once there is a
+    report no gradient step is taken and nothing more is stored or counted; the loop
+    ends its block and `raise_if_found` says what happened.
     """
-    reward, valid = after.reward, after.valid
-    num_envs = reward.shape[0]
-    kinds = [(_REWARD, tf.math.is_finite(reward))]
-    for observation in (after.next_observation, after.observation):
-        if observation.dtype.is_floating:
-            flat = tf.reshape(tf.math.is_finite(observation), [num_envs, -1])
-            kinds.insert(0, (_OBSERVATION, tf.reduce_all(flat, axis=1)))
-    problem, finite = no_problem(), tf.ones([num_envs], tf.bool)
-    for kind, good in reversed(kinds):
-        bad = valid & ~good
-        where = [kind, tf.cast(iteration, tf.int64), tf.cast(step, tf.int64)]
-        found = tf.stack([*where, tf.argmax(bad)])
-        problem = tf.where(tf.reduce_any(bad), found, problem)
-        finite &= ~bad
-    return problem, finite
+
+    def __init__(self):
+        super().__init__(name="guard")
+        # Kind of problem, iteration, step or optimizer, environment.
+        self._problem = tf.Variable(_no_problem(), trainable=False, name="problem")
+
+    def clear(self):
+        """Forgets what was reported."""
+        self._problem.assign(_no_problem())
+
+    def is_healthy(self):
+        """Scalar bool, whether nothing was reported."""
+        return tf.equal(self._problem.read_value()[0], _NONE)
+
+    def report(self, problem):
+        """Keeps a report, `[4]` int64, unless it says nothing or there is one."""
+        first = self._problem.read_value()
+        self._problem.assign(tf.where(tf.equal(first[0], _NONE), problem, first))
+
+    def report_step(self, loss, norm, optimizer):
+        """Reports a gradient step whose loss or gradient is not finite.
+
+        Args:
+            loss: Scalar float.
+            norm: Scalar float, of the gradients.
+            optimizer: Integer, which of the agent's optimizers.
+        """
+        kind = tf.where(tf.math.is_finite(norm), _NONE, _GRADIENT)
+        kind = tf.where(tf.math.is_finite(loss), kind, _LOSS)
+        self.report(tf.stack([tf.cast(kind, tf.int64), -1, optimizer, -1]))
+
+    def report_metrics(self, metrics):
+        """Reports a `loss` or `gradient_norm` among metrics that is not finite.
+
+        Gradient steps of the agents report themselves; this is for an `update` of a
+        user's own.
+        """
+        finite = tf.constant(0.0)
+        loss, norm = metrics.get("loss", finite), metrics.get("gradient_norm", finite)
+        self.report_step(loss, norm, 0)
+
+    def raise_if_found(self, env, iteration, steps, optimizers):
+        """Raises `NonFiniteError` if there is a report; forgets it.
+
+        Args:
+            env: `Environment` that was played.
+            iteration: Integer, iterations the loop has made.
+            steps: Integer, vector steps an iteration takes.
+            optimizers: List of the names of the agent's optimizers.
+        """
+        kind, found, step, index = (int(value) for value in self._problem.numpy())
+        if kind == _NONE:
+            return
+        self.clear()
+        if kind in (_OBSERVATION, _REWARD):
+            steps = found * steps + step + 1
+            raise NonFiniteError(
+                f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]} "
+                f"from environment {index} of {env.id!r} at its step {steps} (env step "
+                f"{steps * env.num_envs} of the run). Nothing was learned from it. "
+                f"Repair the environment, or clip what it returns."
+            )
+        which = f" of the optimizer {optimizers[step]!r}" if optimizers[1:] else ""
+        raise NonFiniteError(
+            f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]}"
+            f"{which} while learning from {env.id!r} in iteration {iteration} of the "
+            f"loop (env step {iteration * steps * env.num_envs}). The step was not "
+            f"taken: the weights are the last good ones. Try a smaller "
+            f"`learning_rate`, `max_gradient_norm`, or normalisation."
+        )
 
 
-def find_in_rollout(rollout, last_observation, iteration):
+def find_in_rollout(rollout, iteration):
     """Looks for the first non-finite observation or reward of a `Rollout`.
 
     Args:
-        rollout: `Rollout` of `T` steps of `N` environments.
-        last_observation: `[N, ...]`, what would be acted on next.
+        rollout: `Rollout` of `T` steps of `N` environments; rows that are not valid are
+            ignored.
         iteration: Scalar integer, which rollout of the run this is.
 
     Returns:
-        `[4]` int64 report; see `no_problem`.
+        `(problem, finite)`: `[4]` int64 for `Guard.report`, and `[T, N]` bool, False in
+        rows with such numbers.
     """
     num_envs = rollout.reward.shape[1]
-    rows = [(_REWARD, tf.math.is_finite(rollout.reward))]
-    if rollout.observation.dtype.is_floating:
-        following = tf.concat([rollout.observation[1:], last_observation[None]], 0)
-        finite = (
-            _finite_rows(rollout.observation)
-            & _finite_rows(rollout.next_observation)
-            & _finite_rows(following)
-        )
-        rows.insert(0, (_OBSERVATION, finite))
-    problem = no_problem()
-    for kind, finite in reversed(rows):
-        bad = tf.reshape(~finite & rollout.valid, [-1])
+    reward = tf.math.is_finite(rollout.reward)
+    observation = _finite_observations(rollout)
+    kinds = [(_REWARD, reward)]
+    if observation is not None:
+        kinds.insert(0, (_OBSERVATION, observation))
+    problem = _no_problem()
+    for kind, good in reversed(kinds):
+        bad = tf.reshape(~good & rollout.valid, [-1])
         first = tf.argmax(bad)
-        found = tf.stack(
-            [kind, tf.cast(iteration, tf.int64), first // num_envs, first % num_envs]
+        where = [kind, tf.cast(iteration, tf.int64)]
+        row = tf.stack([*where, first // num_envs, first % num_envs])
+        problem = tf.where(tf.reduce_any(bad), row, problem)
+    finite = reward if observation is None else reward & observation
+    return problem, finite
+
+
+def _no_problem():
+    return tf.constant([_NONE, -1, -1, -1], tf.int64)
+
+
+def _finite_observations(rollout):
+    """`[T, N]` bool, whether all a step saw and led to is finite; None for integers."""
+    rows = [
+        tf.nest.flatten(nest)
+        for nest in (
+            rollout.observation,
+            rollout.next_observation,
+            rollout.last_observation,
         )
-        problem = tf.where(tf.reduce_any(bad), found, problem)
-    return problem
-
-
-def find_in_metrics(metrics, iteration):
-    """The same for what `update` returned: its `loss` and `gradient_norm`."""
-    problem = no_problem()
-    for kind, name in ((_GRADIENT, "gradient_norm"), (_LOSS, "loss")):
-        if name in metrics:
-            found = tf.stack([kind, tf.cast(iteration, tf.int64), -1, -1])
-            problem = tf.where(tf.math.is_finite(metrics[name]), problem, found)
-    return problem
-
-
-def raise_if_found(problem, env, rollout_length):
-    """Raises `NonFiniteError` that names what `problem` reports, if anything."""
-    kind, iteration, step, index = (int(value) for value in problem)
-    if kind == _NONE:
-        return
-    if kind in (_OBSERVATION, _REWARD):
-        steps = iteration * rollout_length + step + 1
-        raise NonFiniteError(
-            f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]} from "
-            f"environment {index} of {env.id!r} at its step {steps} (env step "
-            f"{steps * env.num_envs} of the run). Nothing was learned from it. Mend "
-            f"the environment, or clip what it returns."
-        )
-    raise NonFiniteError(
-        f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]} while "
-        f"learning from {env.id!r} in iteration {iteration + 1} of the loop (env step "
-        f"{(iteration + 1) * rollout_length * env.num_envs}). The step was not "
-        f"taken: the weights are the last good ones. Try a smaller "
-        f"`learning_rate`, `max_gradient_norm`, or normalisation."
-    )
+    ]
+    finite = None
+    for now, following, last in zip(*rows, strict=True):
+        if not now.dtype.is_floating:
+            continue
+        acted_on = _finite_rows(now)
+        after = tf.concat([acted_on[1:], _finite_rows(last[None])], axis=0)
+        good = acted_on & _finite_rows(following) & after
+        finite = good if finite is None else finite & good
+    return finite
 
 
 def _finite_rows(observation):

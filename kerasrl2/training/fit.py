@@ -8,46 +8,58 @@ from kerasrl2.training.callback_states import restore_states, states_of
 from kerasrl2.training.episodes import mean_return_and_length
 from kerasrl2.training.interrupts import Interrupts
 from kerasrl2.training.progress import ProgressBar, announce, progress_callback
+from kerasrl2.training.resume import plain_settings
 
 BLOCK_SECONDS = 0.5
 
 
 class Progress:
-    """Where a call of `fit` stands.
+    """Where a call of `fit` stands, in env steps.
 
     Attributes:
-        iterations: Integer, of the loop, in the whole call.
+        steps: Integer, env steps of the whole call.
         epochs: Integer.
         initial_epoch: Integer, the number the first epoch is given.
-        begin: Integer, iterations made.
-        seconds: Float, what those of the current epoch took.
+        start: Integer, what the agent had played before.
+        played: Integer, what it has played now.
+        epoch: Integer, the epoch under way, from 0.
+        epoch_start: Integer, what had been played when it began.
+        seconds: Float, what its steps took.
+        settings: Dictionary, the agent's plain settings when the run began.
         callbacks: `keras.callbacks.CallbackList`, whose history and states go with it.
     """
 
-    def __init__(self, iterations, epochs, initial_epoch):
-        self.iterations, self.epochs = iterations, epochs
-        self.initial_epoch = initial_epoch
-        self.begin, self.seconds = 0, 0.0
+    def __init__(self, steps, epochs, initial_epoch, start, settings):
+        self.steps, self.epochs = steps, epochs
+        self.initial_epoch, self.settings = initial_epoch, settings
+        self.start = self.played = self.epoch_start = start
+        self.epoch, self.seconds = 0, 0.0
         self.callbacks = None
         self._restored = {}
 
-    def end_of(self, epoch):
-        """Iterations made when an epoch, from 0, ends."""
-        return (epoch + 1) * self.iterations // self.epochs
+    @property
+    def end(self):
+        """Integer, env steps the agent has played when the epoch under way ends."""
+        return self.start + (self.epoch + 1) * self.steps // self.epochs
 
     @property
-    def epoch(self):
-        """Integer, the epoch under way, from 0."""
-        epochs = range(self.epochs)
-        return next((e for e in epochs if self.end_of(e) > self.begin), self.epochs)
+    def is_done(self):
+        """Whether all steps have been made."""
+        return self.played >= self.start + self.steps
+
+    def next_epoch(self):
+        """Goes on to the first epoch that has not ended; one may end in another."""
+        while self.epoch < self.epochs and self.end <= self.played:
+            self.epoch += 1
+        self.epoch_start, self.seconds = self.played, 0.0
 
     def state(self):
         """What JSON can hold."""
         history = self._history()
         return {
-            "begin": self.begin,
-            "iterations": self.iterations,
-            "epochs": self.epochs,
+            "start": self.start,
+            "played": self.played,
+            "epoch_start": self.epoch_start,
             "seconds": self.seconds,
             "history": history.history,
             "epoch_numbers": history.epoch,
@@ -56,7 +68,9 @@ class Progress:
 
     def set_state(self, state):
         """Takes over what `state` returned."""
-        self.begin = min(state["begin"], self.iterations)
+        self.start, self.played = state["start"], state["played"]
+        self.next_epoch()
+        self.epoch_start = state["epoch_start"]
         self.seconds, self._restored = state["seconds"], state
 
     def restore_callbacks(self):
@@ -96,7 +110,7 @@ def fit_loop(
 
     Args:
         agent: `Agent`.
-        loop: Its training loop: `run(num_iterations)`, `steps_per_iteration`.
+        loop: Its `CompiledLoop`.
         steps: Integer, env steps, rounded up to whole iterations.
         epochs: Integer, how many reports.
         callbacks: List of Keras callbacks, or None.
@@ -109,31 +123,34 @@ def fit_loop(
     Returns:
         `keras.callbacks.History`.
     """
-    iterations = -(-int(steps) // loop.steps_per_iteration)
-    if epochs > iterations:
+    steps, size = int(steps), loop.steps_per_iteration
+    most = -(-steps // size)  # iterations, unless they are cut short
+    if epochs > most and not getattr(agent, "whole_episodes", False):
         raise ValueError(
             f"Expected `epochs` of at least one iteration of the loop each: at most "
-            f"{iterations} for steps={steps} at {loop.steps_per_iteration} env steps "
-            f"an iteration. Received: epochs={epochs}"
+            f"{most} for steps={steps} at {size} env steps an iteration. Received: "
+            f"epochs={epochs}"
         )
-    progress = Progress(iterations, epochs, initial_epoch)
+    start, settings = int(agent.env_steps), plain_settings(agent)
+    progress = Progress(steps, epochs, initial_epoch, start, settings)
     if found is not None:
         checkpoint.restore(found, loop, progress)
-        announce(verbose, found.path, loop.env, int(agent.env_steps))
+        announce(verbose, found.path, loop.env, progress.played)
     else:
         loop.new_report()
+    left = progress.start + steps - progress.played
     callback_list = keras.callbacks.CallbackList(
         [*(callbacks or []), *progress_callback(verbose)],
         add_history=True,
         add_progbar=False,
         model=agent,
         epochs=initial_epoch + epochs,
-        steps=(iterations - progress.begin) * loop.steps_per_iteration,
+        steps=max(0, -(-left // size) * size),
         verbose=0 if verbose == "auto" else verbose,
     )
     progress.callbacks = callback_list
     agent.stop_training = False
-    loop.plan(iterations)
+    loop.plan(steps)
     callback_list.on_train_begin()
     progress.restore_callbacks()
     try:
@@ -152,35 +169,34 @@ def fit_loop(
 
 def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
     speed, callbacks = None, progress.callbacks  # iterations per second
-    while progress.begin < progress.iterations and not agent.stop_training:
-        epoch = progress.epoch
-        end, number, blocks = progress.end_of(epoch), progress.initial_epoch + epoch, 0
+    while not progress.is_done and not agent.stop_training:
+        end, number, blocks = progress.end, progress.initial_epoch + progress.epoch, 0
         callbacks.on_epoch_begin(number)
-        while progress.begin < end and not agent.stop_training:
+        while progress.played < end and not agent.stop_training:
+            most = -(-(end - progress.played) // loop.steps_per_iteration)
             size = 1 if speed is None else max(1, int(speed * BLOCK_SECONDS))
-            size = min(size, end - progress.begin)
+            size = size if loop.plays_less else min(size, most)
             callbacks.on_train_batch_begin(blocks)
-            started = time.perf_counter()
-            report = loop.run(size)
+            started, before = time.perf_counter(), int(loop.carry.iteration)
+            report = loop.run(size, until=end)
             seconds = time.perf_counter() - started
-            speed = size / seconds
-            progress.begin += size
+            speed = (int(loop.carry.iteration) - before) / seconds
+            progress.played = int(agent.env_steps)
             progress.seconds += seconds
-            agent.env_steps.assign_add(size * loop.steps_per_iteration)
             logs = _logs(report, agent)
             callbacks.on_train_batch_end(blocks, logs)
             blocks += 1
-            if progress.begin < end and not agent.stop_training:
+            if progress.played < end and not agent.stop_training:
                 _pause(loop, progress, checkpoint, interrupts, epoch_ended=False)
-        made = progress.begin - (progress.end_of(epoch - 1) if epoch else 0)
-        logs = _logs(loop.report(), agent, made * loop.steps_per_iteration, progress)
+        played = progress.played - progress.epoch_start
+        logs = _logs(loop.report(), agent, played / progress.seconds)
         if validation is not None:
             scores = validation.run(agent)
             for name in ("return", "return_std", "episode_length"):
                 logs[f"val_{name}"] = scores[name]
         callbacks.on_epoch_end(number, logs)
         loop.new_report()
-        progress.seconds = 0.0
+        progress.next_epoch()
         _pause(loop, progress, checkpoint, interrupts, epoch_ended=True)
 
 
@@ -193,15 +209,15 @@ def _pause(loop, progress, checkpoint, interrupts, epoch_ended):
         interrupts.raise_received()
 
 
-def _logs(report, agent, steps=None, progress=None):
-    """What callbacks are told: of a block, or with `steps` of a whole epoch."""
+def _logs(report, agent, steps_per_second=None):
+    """What callbacks are told: of a block, or with the speed of a whole epoch."""
     metrics, updates, totals = report
     logs = mean_return_and_length(totals)
-    if steps is None:
+    if steps_per_second is None:
         logs |= metrics if updates else {}
     else:
         none = float("nan")  # before the first gradient step
-        logs["steps_per_second"] = steps / progress.seconds
+        logs["steps_per_second"] = steps_per_second
         logs |= metrics if updates else dict.fromkeys(metrics, none)
     logs["env_steps"] = int(agent.env_steps)
-    return logs | agent.progress_logs() if steps is not None else logs
+    return logs if steps_per_second is None else logs | agent.progress_logs()

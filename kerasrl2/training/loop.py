@@ -4,37 +4,48 @@ from kerasrl2._startup import native_chatter_kept_back
 
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
-from kerasrl2.training.episodes import zero_totals
-from kerasrl2.training.finite import is_healthy, no_problem, raise_if_found
+from kerasrl2._private import layers_of
+from kerasrl2._state import state_of
+from kerasrl2.training.collect import ActorState, begin_episodes
+from kerasrl2.training.contract import Learner, check_contract
+from kerasrl2.training.episodes import RunningEpisodes, no_episodes, zero_totals
+from kerasrl2.training.programs import Program
+
+_COUNTERS = "iteration", "env_steps", "sums", "updates", "totals"
 
 
 class Carry(NamedTuple):
     """What goes from iteration to iteration: few tensors, each costs time.
 
     Attributes:
-        state: Nest of tensors, what an iteration hands to the next.
+        iteration: Scalar int64, iterations made so far.
+        env_steps: Scalar int64, env steps the agent has played so far, those of earlier
+            loops included; rows that are no transitions do not count.
+        actor: `ActorState`, of the environments and of the policy.
+        episodes: `RunningEpisodes`, episodes under way.
+        learner_state: Nest of tensors, what the agent's `prepare` remembers.
         sums: `[M]` float64, of the metrics over gradient steps, as `metric_names`.
         updates: Scalar float64, gradient steps.
         totals: `[3]` float64, of finished episodes, as `episodes.zero_totals`.
-        problem: `[4]` int64 report of `finite`.
     """
 
-    state: Any
+    iteration: Any
+    env_steps: Any
+    actor: ActorState
+    episodes: RunningEpisodes
+    learner_state: Any
     sums: Any
     updates: Any
     totals: Any
-    problem: Any
 
 
 class CompiledLoop(tf.Module):
     """Runs an agent and its environments, many iterations a call.
 
-    A subclass gives `_iterate`, `_first_state` and `metric_names`. XLA
-    compiles whole blocks of iterations; where it cannot or should not, a block is a
-    graph.
+    A subclass gives `_iterate`. XLA compiles whole blocks of iterations; where it
+    cannot or should not, a block is a graph.
 
     Args:
         agent: `Agent`.
@@ -42,60 +53,55 @@ class CompiledLoop(tf.Module):
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
             graphs are faster on CPU), True or False.
-        steps: Integer, vector steps an iteration takes.
+        steps: Integer, vector steps an iteration takes at most.
 
     Attributes:
         carry: `Carry` of variables. Sums and totals are of one report (`new_report`)
             and go on over blocks, so how long these are makes no difference.
-        counters: Names of what `carry.state` counts whatever becomes of episodes.
-        steps_per_iteration: Integer, env steps, of all copies together.
+        guard: `Guard`, which hears of NaN and infinity.
+        metric_names: Tuple of strings, of what a report has means of.
+        steps_per_iteration: Integer, env steps of all copies together, at most.
         uses_xla: Boolean, whether XLA compiles what learns.
-        whole: Boolean, whether it compiles the environment's steps with it.
-        num_traces: Integer, how often a block has been traced: once.
+        compiles_environment: Boolean, whether XLA compiles the environment's steps too.
+        plays_less: Boolean, whether an iteration may play fewer steps than that.
+        num_traces: Integer, how often a block has been traced: once, or never where the
+            program of an agent of equal structure was there.
     """
 
-    metric_names = ()
-    counters = ("iteration",)
+    protocol = Learner
+    plays_less = False
 
     def __init__(self, agent, env, seed, jit_compile, steps):
         super().__init__()
+        check_contract(agent, self.protocol)
         self.agent, self.env = agent, env
         self.vector_steps = steps
         self.steps_per_iteration = steps * env.num_envs
+        self.metric_names = tuple(agent.report_names)
         if jit_compile == "auto":
             jit_compile = not has_convolutions(agent.network)
         self.uses_xla = jit_compile
-        self.whole = jit_compile and env.compilable
-        self.num_traces, self._compiled = 0, None
+        self.compiles_environment = jit_compile and env.compilable
+        self.num_traces, self._program = 0, None
         self._block = tf.function(
-            self._run_block, jit_compile=self.whole, autograph=False
+            self._run_block, jit_compile=self.compiles_environment, autograph=False
         )
-        self._seed = tf.constant(seed % 2**31, tf.int32)
+        self.guard = agent.guard
+        self._seed = tf.Variable(seed % 2**31, trainable=False, dtype=tf.int32)
         self.plan_variables = []
-
-    @property
-    def state(self):
-        """Nest of variables, what an iteration hands to the next."""
-        return self.carry.state
 
     def start(self):
         """Resets the environment and keeps the first `Carry` in variables."""
-        carry = Carry(
-            state=self._first_state(-1),
-            sums=tf.zeros([len(self.metric_names)], tf.float64),
-            updates=tf.zeros([], tf.float64),
-            totals=zero_totals(),
-            problem=no_problem(),
-        )
+        carry = self._first_carry(-1)
         self.carry = tf.nest.map_structure(
             lambda tensor: tf.Variable(tensor, trainable=False), carry
         )
 
     def restart_episodes(self):
         """Begins new episodes, others than at the start; what is counted goes on."""
-        state = self._first_state(-1 - int(self.state.iteration))
-        kept = {name: getattr(self.state, name).value() for name in self.counters}
-        _assign(self.state, state._replace(**kept))
+        carry = self._first_carry(-1 - int(self.carry.iteration))
+        counted = {name: getattr(self.carry, name).value() for name in _COUNTERS}
+        _assign(self.carry, carry._replace(**counted))
 
     def new_report(self):
         """Forgets sums and totals."""
@@ -113,70 +119,126 @@ class CompiledLoop(tf.Module):
         metrics = dict(zip(self.metric_names, means, strict=True))
         return metrics, updates, self.carry.totals.value()
 
-    def checkpoint_variables(self):
-        """Dictionary of names to all variables of a run but the replay buffer's.
+    def variables_by_name(self):
+        """Dictionary of names to all variables of a run, for checkpoints.
 
-        Episodes in Python cannot be stored: of them only `counters` are in it.
+        Those of the replay buffer begin with `buffer/`. Episodes in Python cannot be
+        stored: of them only what is counted is in it.
         """
-        agent, carry = self.agent, self.carry
-        slots = agent.optimizer.variables
+        variables = self.state().variables
         if not self.env.in_graph:
-            state = [getattr(carry.state, name) for name in self.counters]
-            carry = carry._replace(state=state)
-        return {
-            **_named("agent", [(v.name, v.value) for v in agent.variables]),
-            **_named("optimizer", [("slot", v.value) for v in slots]),
-            **_named("loop", [("carry", v) for v in tf.nest.flatten(carry)]),
-            **_named("plan", [("made", v) for v in self.plan_variables]),
-        }
+            counted = {id(getattr(self.carry, name)) for name in _COUNTERS}
+            variables = {
+                name: variable
+                for name, variable in variables.items()
+                if not name.startswith("carry/") or id(variable) in counted
+            }
+        return variables
 
-    def plan(self, num_iterations):
-        """Hears how many iterations the coming call of `fit` will make."""
+    def state(self):
+        """`State` of all that the compiled function uses."""
+        agent, env = self.agent, self.env
+        return state_of(
+            buffer=getattr(agent, "buffer", None),
+            agent=agent,
+            optimizers=agent.optimizers(),
+            guard=self.guard,
+            carry=self.carry,
+            plan=self.plan_variables,
+            seed=self._seed,
+            env=env if env.in_graph else None,
+        )
 
-    def run(self, num_iterations):
+    def _key(self):
+        """What a program depends on beside `state`; None if it cannot be shared."""
+        if not self.env.in_graph:  # the program calls these very environments
+            return None
+        return type(self), self.uses_xla, self.compiles_environment
+
+    def plan(self, env_steps):
+        """Prepares schedules for the env steps that a call of `fit` will make."""
+
+    def run(self, num_iterations, until=None):
         """Makes `num_iterations` iterations; returns `report`.
+
+        Args:
+            num_iterations: Integer.
+            until: Integer or None. No further iteration begins once the agent has
+                played that many env steps.
 
         Raises:
             EnvironmentFailure: The environment raised.
             NonFiniteError: NaN or infinity; nothing was learned from it.
         """
         self.compile()
-        carry = self._values()
-        eager = tf.config.functions_run_eagerly()  # the user looks into it
-        block = self._block if eager else self._compiled
+        self.guard.clear()
+        limit = tf.constant(tf.int64.max if until is None else until, tf.int64)
+        # Eager functions are for users who debug: then nothing is compiled.
+        eager = tf.config.functions_run_eagerly()
+        block = self._block if eager else self._program
         with self.env.errors():
-            carry = block(tf.constant(num_iterations, tf.int64), carry)
+            carry = block(tf.constant(num_iterations, tf.int64), limit, self._values())
         _assign(self.carry, carry)
-        raise_if_found(carry.problem, self.env, self.vector_steps)
+        self.agent.env_steps.assign(carry.env_steps)
+        names = list(self.agent.optimizers())
+        iteration = int(carry.iteration)
+        self.guard.raise_if_found(self.env, iteration, self.vector_steps, names)
         return self.report()
 
     def compile(self):
-        """Traces and compiles by a block of no iterations; does nothing if done."""
-        if self._compiled is not None or tf.config.functions_run_eagerly():
+        """Traces and compiles by a block of no iterations; does nothing if done.
+
+        Raises:
+            ValueError: The compiled function uses a variable that no checkpoint holds.
+        """
+        if self._program is not None or tf.config.functions_run_eagerly():
             return
         none = tf.zeros([], tf.int64)
         with native_chatter_kept_back():
-            # Concrete, or TensorFlow warns of retracing once there were a few loops.
-            self._compiled = self._block.get_concrete_function(none, self._values())
-            self._compiled(none, self._values())
+            example = none, none, self._values()
+            self._program = Program(self._block, example, self.state(), self._key())
+            self._program(*example)
 
     def _values(self):
-        """The `Carry` as tensors, healthy again after a problem."""
-        carry = tf.nest.map_structure(lambda variable: variable.value(), self.carry)
-        return carry._replace(problem=no_problem())
+        """The `Carry` as tensors."""
+        return tf.nest.map_structure(lambda variable: variable.value(), self.carry)
 
-    def _first_state(self, number):
+    def _first_carry(self, number):
         """Resets the environment with seed `[seed, number]`; nothing is counted yet."""
-        raise NotImplementedError
+        agent, env = self.agent, self.env
+        with env.errors():
+            actor = begin_episodes(agent, env, tf.stack([self._seed, number]))
+        return Carry(
+            iteration=tf.zeros([], tf.int64),
+            env_steps=tf.convert_to_tensor(agent.env_steps),
+            actor=actor,
+            episodes=no_episodes(env.num_envs),
+            learner_state=agent.initial_learner_state(env.num_envs),
+            sums=tf.zeros([len(self.metric_names)], tf.float64),
+            updates=tf.zeros([], tf.float64),
+            totals=zero_totals(),
+        )
+
+    def _seeds(self, iteration):
+        """`[2, 2]` int32 of an iteration: of playing and of learning."""
+        seed = tf.stack([self._seed, tf.cast(iteration, tf.int32)])
+        return tf.random.stateless_uniform(
+            [2, 2], seed, None, None, tf.int32, alg="philox"
+        )
 
     def _iterate(self, carry):
         """One iteration: a `Carry` to the next one."""
         raise NotImplementedError
 
-    def _run_block(self, num_iterations, carry):
+    def _run_block(self, num_iterations, until, carry):
         self.num_traces += 1
+
+        def goes_on(i, carry):
+            left = (i < num_iterations) & (carry.env_steps < until)
+            return left & self.guard.is_healthy()
+
         return tf.while_loop(
-            lambda i, carry: (i < num_iterations) & is_healthy(carry.problem),
+            goes_on,
             lambda i, carry: (i + 1, self._iterate(carry)),
             (tf.zeros([], tf.int64), carry),
             parallel_iterations=1,
@@ -187,12 +249,6 @@ def _assign(variables, values):
     tf.nest.map_structure(lambda v, value: v.assign(value), variables, values)
 
 
-def _named(room, pairs):
-    """Names that are unique and the same in each process, for `(name, variable)`."""
-    return {f"{room}/{i}/{name}": variable for i, (name, variable) in enumerate(pairs)}
-
-
 def has_convolutions(network):
     """Whether any layer of a Keras model is a convolution."""
-    layers = network._flatten_layers() if isinstance(network, keras.Layer) else []
-    return any("Conv" in type(layer).__name__ for layer in layers)
+    return any("Conv" in type(layer).__name__ for layer in layers_of(network))

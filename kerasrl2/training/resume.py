@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2._numbers import number_names
 from kerasrl2.errors import CheckpointError
 from kerasrl2.training.checkpoints import CheckpointStore
 
@@ -84,7 +85,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         due = epoch_ended
         if self.every is not None:
             due = int(loop.agent.env_steps) - self._written >= self.every
-        ends = progress.begin == progress.iterations or loop.agent.stop_training
+        ends = progress.is_done or loop.agent.stop_training
         if due or ends or interrupted:
             self._save(loop, progress)
 
@@ -95,7 +96,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             "environment": loop.env.id,
             "num_envs": loop.env.num_envs,
             "seed": loop.agent.seed,
-            "settings": _settings(loop.agent),
+            "settings": progress.settings,
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "versions": _versions(),
             "threads": _threads(),
@@ -118,24 +119,34 @@ class TrainingCheckpoint(keras.callbacks.Callback):
                     f"{manifest[name]!r}. Received: {present!r}."
                 )
         optional = ["buffer", "plan"] if hasattr(loop.agent, "buffer") else []
+        present, stored = progress.settings, manifest["settings"]
+        changed = {
+            name: value
+            for name, value in present.items()
+            if name in stored and stored[name] != value
+        }
         self.store.restore(checkpoint, self._variables(loop, True), optional)
+        for name in set(changed) & set(number_names(type(loop.agent))):
+            setattr(loop.agent, name, present[name])
         if not loop.env.in_graph:
             loop.restart_episodes()
         progress.set_state(manifest["progress"])
         self._written = manifest["env_steps"]
-        _warn_of_changes(checkpoint, _settings(loop.agent))
+        if changed:
+            shown = [f"{n}={v!r} (was {stored[n]!r})" for n, v in changed.items()]
+            warnings.warn(
+                f"Resuming {checkpoint.path} with other settings: {', '.join(shown)}.",
+                stacklevel=3,
+            )
         _warn_of_circumstances(checkpoint)
 
     def _variables(self, loop, buffer=False):
-        variables = loop.checkpoint_variables()
-        stored = getattr(loop.agent, "buffer", None)
-        if stored is None:
+        """All variables of a run by name, the replay buffer's only if they are kept."""
+        variables = loop.variables_by_name()
+        if self.buffer or buffer:
             return variables
-        if not (self.buffer or buffer):
-            rooms = {name: name.partition("/")[0] for name in variables}
-            return {n: v for n, v in variables.items() if rooms[n] != "plan"}
-        named = {f"buffer/{i}/rows": v for i, v in enumerate(stored.variables)}
-        return {**variables, **named}
+        left_out = "buffer/", "plan/"
+        return {n: v for n, v in variables.items() if not n.startswith(left_out)}
 
 
 def checkpoint_of(callbacks, directory, every, resume):
@@ -167,7 +178,7 @@ def checkpoint_of(callbacks, directory, every, resume):
     return checkpoint, checkpoint.find(resume)
 
 
-def _settings(agent):
+def plain_settings(agent):
     """The agent's plain settings, as JSON gives them back."""
     plain = {
         name: value
@@ -175,20 +186,6 @@ def _settings(agent):
         if isinstance(value, bool | int | float | str | None) and name != "name"
     }
     return json.loads(json.dumps(plain))
-
-
-def _warn_of_changes(checkpoint, settings):
-    stored = checkpoint.manifest["settings"]
-    changed = [
-        f"{name}={settings[name]!r} (was {stored[name]!r})"
-        for name in sorted(set(stored) & set(settings))
-        if stored[name] != settings[name]
-    ]
-    if changed:
-        warnings.warn(
-            f"Resuming {checkpoint.path} with other settings: {', '.join(changed)}.",
-            stacklevel=4,
-        )
 
 
 def _versions():

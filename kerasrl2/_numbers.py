@@ -1,0 +1,107 @@
+"""Hyper-parameters that are numbers: variables, so that changing one compiles nothing."""
+
+import numbers
+
+import tensorflow as tf
+
+from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2.schedules import Schedule
+
+
+class Number:
+    """An attribute that holds a number, for compiled functions as a variable.
+
+    Assigned is a number; inside a `tf.function` the attribute is a scalar tensor of its
+    present value, float32 or int64, elsewhere a Python number. What else may be
+    assigned is structure: compiled functions keep what they were traced with.
+
+    Args:
+        low: Number or None, the smallest allowed value.
+        high: Number or None, the largest allowed value.
+        open_low: Boolean, whether `low` itself is excluded.
+        open_high: Boolean, whether `high` itself is excluded.
+        optional: Boolean, whether None may be assigned.
+        schedule: Boolean, whether a Keras schedule may be assigned.
+        integer: Boolean, whether it is an integer, of at least 1 if no `low` is given.
+
+    Example:
+    >>> class Discounted:
+    ...     gamma = Number(0.0, 1.0)
+    >>> owner = Discounted()
+    >>> owner.gamma = 0.5
+    >>> compiled = tf.function(lambda: 2.0 * owner.gamma)
+    >>> float(compiled()), owner.gamma
+    (1.0, 0.5)
+    >>> owner.gamma = 0.9
+    >>> round(float(compiled()), 3)
+    1.8
+    """
+
+    def __init__(
+        self, low=None, high=None, *, open_low=False, open_high=False, optional=False,
+        schedule=False, integer=False,
+    ):  # fmt: skip
+        self._range = {"low": low, "high": high}
+        self._range |= {"open_low": open_low, "open_high": open_high}
+        self._optional, self._schedule, self._integer = optional, schedule, integer
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, owner, owner_class=None):
+        if owner is None:
+            return self
+        try:
+            variable = vars(owner)["_numbers"][self._name]
+        except KeyError:
+            raise AttributeError(f"`{self._name}` has not been set yet.") from None
+        if not isinstance(variable, tf.Variable):
+            return variable
+        if tf.inside_function():
+            value = variable.read_value()
+            return value if self._integer else tf.cast(value, tf.float32)
+        return variable.numpy().item()
+
+    def __set__(self, owner, value):
+        self._check(value)
+        # Not through `setattr`: Keras would replace the dictionary by its own.
+        known = vars(owner).setdefault("_numbers", {})
+        if value is None or isinstance(value, Schedule):
+            known[self._name] = value
+        elif isinstance(known.get(self._name), tf.Variable):
+            known[self._name].assign(value)
+        else:
+            dtype = tf.int64 if self._integer else tf.float64
+            with tf.init_scope():
+                known[self._name] = tf.Variable(
+                    value, trainable=False, dtype=dtype, name=self._name
+                )
+
+    def _check(self, value):
+        if value is None and self._optional:
+            return
+        if isinstance(value, Schedule) and self._schedule:
+            return
+        if self._integer and self._range["low"] is None:
+            check_positive_integer(self._name, value)
+        elif self._integer and not isinstance(value, numbers.Integral):
+            raise ValueError(
+                f"Expected `{self._name}` to be an integer. Received: {value!r}"
+            )
+        elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+            check_range(self._name, value, **self._range)
+        else:
+            also = " or a Keras schedule" if self._schedule else ""
+            also += " or None" if self._optional else ""
+            raise ValueError(
+                f"Expected `{self._name}` to be a number{also}. Received: {value!r}"
+            )
+
+
+def number_names(owner_class):
+    """Names of the attributes of a class that are a `Number`, a list."""
+    return [
+        name
+        for name in dir(owner_class)
+        if isinstance(getattr(owner_class, name, None), Number)
+    ]

@@ -1,0 +1,95 @@
+"""Builds actor-critic agents for an environment from keywords."""
+
+import inspect
+
+from kerasrl2 import envs
+from kerasrl2._checks import check_keywords, check_range
+from kerasrl2.agents.specs import ObservationSpec
+from kerasrl2.distributions import head_for
+from kerasrl2.layers import (
+    RewardScaling,
+    RunningNormalization,
+    actor_critic,
+    seed_weights,
+)
+
+
+class ActorCriticBuilder:
+    """`for_env` of the agents with a policy and a value. A mixin."""
+
+    @classmethod
+    def for_env(
+        cls,
+        env,
+        network=None,
+        hidden=(64, 64),
+        activation="tanh",
+        shared_trunk=False,
+        encoder="auto",
+        distribution="auto",
+        standard_deviation="independent",
+        initial_log_std=0.0,
+        normalize_observations=False,
+        normalize_rewards=False,
+        gamma=0.99,
+        seed=None,
+        **hyperparameters,
+    ):
+        """Makes an agent whose network and policy head fit an environment.
+
+        Args:
+            env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
+            network: Keras model from observations to `[parameters, value]`, or None to
+                build one from the following.
+            hidden: Sequence of integers, units of the hidden layers.
+            activation: String, Keras activation of the hidden layers.
+            shared_trunk: Boolean, one trunk for policy and value, or one each.
+            encoder: `"auto"` (images: the Nature network; else dense layers), `"mlp"`
+                or `"nature_cnn"`.
+            distribution: `"auto"` (categorical or diagonal Gaussian), `"gaussian"`,
+                `"squashed_gaussian"` or `"beta"`.
+            standard_deviation: `"independent"` of the state or `"dependent"` on it.
+            initial_log_std: Float, the logarithm of its initial value.
+            normalize_observations: Boolean, by running mean and variance.
+            normalize_rewards: Boolean, by the running deviation of returns.
+            gamma: Float in [0, 1], discount per env step.
+            seed: Integer or None, of weights, actions and environments.
+            **hyperparameters: Keywords of the constructor.
+
+        Returns:
+            An agent.
+        """
+        own = inspect.signature(cls.for_env).parameters
+        known = {*own, *cls.hyperparameters()} - {
+            "env",
+            "hyperparameters",
+            "head",
+            "observation_spec",
+        }
+        check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
+        check_range("seed", seed, 0)
+        made = env if isinstance(env, envs.Environment) else envs.make(env)
+        spec = ObservationSpec.of_space(made.observation_space)
+        head = head_for(made.action_space, distribution)
+        if made is not env and isinstance(env, str):
+            made.close()
+        if network is None:
+            gaussian = "gaussian" in head.kind
+            network = actor_critic(
+                spec.shape,
+                head.num_parameters,
+                hidden=hidden,
+                activation=activation,
+                shared=shared_trunk,
+                encoder=encoder,
+                num_classes=spec.num_classes,
+                gaussian_std=standard_deviation if gaussian else None,
+                initial_log_std=initial_log_std,
+            )
+            if seed is not None:
+                seed_weights(network, seed)
+        if normalize_observations and spec.dtype == "float32":
+            hyperparameters["observation_normalizer"] = RunningNormalization()
+        if normalize_rewards:
+            hyperparameters["reward_scaling"] = RewardScaling(gamma)
+        return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)

@@ -1,0 +1,54 @@
+"""Methods that subclasses override: what they were called, what they must take."""
+
+import inspect
+
+_RENAMED = {
+    "explore": "choose",
+    "explore_with_value": "forward",
+    "knobs": "hyperparameters",
+    "observe": "update_statistics",
+    "overlaps": "updates_in_halves",
+    "policy_and_value": "forward",
+    "policy_parameters": "forward",
+    "random_action": "choose",
+    "stops": "should_stop",
+    "stored_reward": "stored",
+}
+_TAKES = {  # arguments after `self`
+    "compute_loss": ("batch", "seed"),
+    "compute_gradients": ("batch", "seed"),
+    "update": ("batch", "seed"),
+    "apply_gradients": ("gradients",),
+}
+
+
+def check_renamed(owner, name):
+    """Raises `AttributeError`, with the new name, for a name of an earlier version."""
+    if name in _RENAMED:
+        raise AttributeError(
+            f"{owner!r} object has no attribute {name!r}. It is called "
+            f"{_RENAMED[name]!r} now."
+        )
+
+
+def check_hooks(agent_class):
+    """Raises `ValueError` where a class overrides what nobody calls any more.
+
+    Args:
+        agent_class: Subclass of `Agent`.
+    """
+    for old, new in _RENAMED.items():
+        if inspect.getattr_static(agent_class, old, None) is not None:
+            raise ValueError(
+                f"Expected `{new}` in {agent_class.__name__}. Received: `{old}`, the "
+                f"name of an earlier version, which nothing calls: see the changelog."
+            )
+    for name, names in _TAKES.items():
+        method = inspect.signature(getattr(agent_class, name)).parameters.values()
+        given = [p.name for p in method if p.name != "self"]
+        loose = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in method)
+        if not loose and len(given) != len(names):
+            raise ValueError(
+                f"Expected `{name}(self, {', '.join(names)})` in "
+                f"{agent_class.__name__}. Received: `{name}(self, {', '.join(given)})`."
+            )

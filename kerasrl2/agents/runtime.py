@@ -1,0 +1,152 @@
+"""Compiled functions and environments an agent keeps, outside of what is saved."""
+
+from kerasrl2._startup import native_chatter_kept_back
+
+import threading
+
+import numpy as np
+import tensorflow as tf
+
+from kerasrl2._checks import check_positive_integer
+from kerasrl2._state import state_of
+from kerasrl2.training.evaluate import Evaluator
+from kerasrl2.training.loop import has_convolutions
+from kerasrl2.training.programs import Program
+
+_MAX_COPIES, _MAX_EVALUATORS = 32, 8
+
+
+def is_recipe(env):
+    """Whether environments are made from `env`: an id or a callable."""
+    return isinstance(env, str) or callable(env)
+
+
+class Runtime:
+    """What an agent holds while it runs: nothing of this is saved.
+
+    A plain object, so that Keras tracks no environment and no function in it. Each
+    thread has a loop of its own.
+    """
+
+    def __init__(self):
+        self._acting = {}
+        self._loops = {}  # by thread: key, environment as it was given, loop
+        self._evaluators = {}
+        self._numpy_rng = None
+
+    # Acting outside of graphs
+
+    def act(self, agent, observation, training, seed, policy_state):
+        """`Agent.act` on NumPy arrays: compiled once; one observation is a batch of 1.
+
+        One observation at a time is worth XLA: the call takes half the time.
+        """
+        spec = agent.observation_spec
+        observation = np.asarray(observation, spec.dtype)
+        single = observation.ndim == len(spec.shape)
+        batch = observation[None] if single else observation
+        if batch.shape[1:] != spec.shape:
+            raise ValueError(
+                f"Expected observations of shape {spec.shape}, or a batch of "
+                f"them. Received: {observation.shape}"
+            )
+        if policy_state is None:
+            _check_stateless(agent)
+            policy_state = ()
+        inputs = [tf.constant(batch)]
+        if training:
+            seed = self._next_seed(agent) if seed is None else seed
+            inputs.append(tf.constant(seed, tf.int32))
+        inputs += map(tf.convert_to_tensor, tf.nest.flatten(policy_state))
+        key = type(agent).act, training, single, len(inputs)
+        if key not in self._acting:
+            self._acting[key] = self._compiled(agent, inputs, training, single)
+        action, state = self._acting[key](*inputs)
+        action = action.numpy()[0] if single else action.numpy()
+        if isinstance(policy_state, tuple) and policy_state == ():
+            return action
+        return action, tf.nest.map_structure(lambda tensor: tensor.numpy(), state)
+
+    def _compiled(self, agent, inputs, training, single):
+        rows = 1 if single else None
+        structure = agent.initial_state(1)
+
+        def function(observation, *rest):
+            seed, *state = rest if training else (None, *rest)
+            if not state:
+                return agent.act(observation, training, seed), ()
+            state = tf.nest.pack_sequence_as(structure, state)
+            return agent.act(observation, training, seed, state)
+
+        signature = [
+            tf.TensorSpec(
+                i.shape if j == 1 and training else [rows, *i.shape[1:]], i.dtype
+            )
+            for j, i in enumerate(inputs)
+        ]
+        xla = single and not has_convolutions(agent.network) and agent.xla is not False
+        function = tf.function(
+            function, input_signature=signature, autograph=False, jit_compile=xla
+        )
+        example = [tf.zeros([1, *i.shape[1:]], i.dtype) for i in inputs]
+        if training:
+            example[1] = tf.constant([0, 0])
+        with native_chatter_kept_back():
+            program = Program(
+                function, inputs if single else signature,
+                state_of(agent=agent), ("act", training, single),
+            )  # fmt: skip
+            program(*example)
+        return program
+
+    def _next_seed(self, agent):
+        """`[2]` int32 NumPy seed of the next eager sampling call."""
+        if self._numpy_rng is None:
+            self._numpy_rng = np.random.default_rng(agent.seed)
+        return self._numpy_rng.integers(0, 2**31, 2, np.int32)
+
+    # Loops and evaluators
+
+    def loop(self, agent, env, num_envs):
+        """This thread's loop on `env`: the last one, if it is the same work."""
+        state = state_of(agent=agent, optimizers=agent.optimizers())
+        parts = [id(variable) for variable in state.variables.values()]
+        name = env if isinstance(env, str) else id(env)
+        key = (name, num_envs, state.structure, *parts)
+        known = self._loops.get(threading.get_ident())
+        if known is not None and known[0] == key:
+            return known[2]
+        self.forget_loop()
+        loop = agent.loop(agent.environment(env, num_envs))
+        # The environment as it was given and what was told apart by identity stay
+        # alive, for their ids are in the key.
+        held = env, state
+        self._loops[threading.get_ident()] = key, held, loop
+        return loop
+
+    def forget_loop(self):
+        """Drops the loop; an environment made for it by id or callable is closed."""
+        known = self._loops.pop(threading.get_ident(), None)
+        if known is not None and is_recipe(known[1][0]):
+            known[2].env.close()
+
+    def evaluator(self, agent, env, episodes):
+        """A compiled evaluator of `episodes` episodes on `env`, kept for later."""
+        check_positive_integer("episodes", episodes)
+        key = (env if isinstance(env, str) else id(env), episodes)
+        if key not in self._evaluators:
+            if len(self._evaluators) >= _MAX_EVALUATORS:
+                self._evaluators.clear()
+            num_envs = min(episodes, _MAX_COPIES) if is_recipe(env) else None
+            made = agent.environment(env, num_envs)
+            self._evaluators[key] = (Evaluator(made, episodes), env)
+        return self._evaluators[key][0]
+
+
+def _check_stateless(agent):
+    if tf.nest.flatten(agent.initial_state(1)):
+        raise ValueError(
+            f"Expected `policy_state`: the policy of {type(agent).__name__} remembers. "
+            "Received: none. Begin an episode with `agent.initial_state(B)` and give "
+            "each call what the one before returned beside the action."
+        )

@@ -1,0 +1,146 @@
+"""What loops ask of agents, as protocols that are checked when a loop is made."""
+
+import inspect
+from typing import Any, Protocol
+
+_PLAIN = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+class Player(Protocol):
+    """An agent that acts: all that `collect` and evaluation need.
+
+    Attributes:
+        head: Policy head of `kerasrl2.distributions`.
+    """
+
+    head: Any
+
+    def initial_state(self, num_envs):
+        """What the policy remembers at the start of episodes, a nest of `[N, ...]`."""
+
+    def forward(self, observation, policy_state, training, seed):
+        """`PolicyOutputs` of a batch of observations."""
+
+    def choose(self, outputs, seed, env_steps):
+        """Actions of the training loop, in the policy's own coordinates."""
+
+    def greedy(self, outputs):
+        """The best actions known, in the policy's own coordinates."""
+
+
+class Learner(Player, Protocol):
+    """An agent that learns, whatever from.
+
+    Attributes:
+        network: Keras model; with convolutions a plain graph is faster than XLA.
+        guard: `Guard`, which its gradient steps report to.
+        env_steps: Integer variable, env steps played so far.
+        report_names: Names of the metrics a report has.
+    """
+
+    network: Any
+    guard: Any
+    env_steps: Any
+    report_names: Any
+
+    def optimizers(self):
+        """Dictionary of names to pairs of an optimizer and the variables it moves."""
+
+    def update(self, batch, seed):
+        """One update from a batch: `(metrics, td_error or None)`."""
+
+    def update_statistics(self, observation, valid):
+        """Counts observations `[T, N, ...]` into running statistics."""
+
+    def initial_learner_state(self, num_envs):
+        """What learning remembers of episodes under way, a nest of `[N, ...]`."""
+
+
+class OnPolicyLearner(Learner, Protocol):
+    """An agent that learns from each rollout once, right after it was played.
+
+    Attributes:
+        rollout_length: Integer, vector steps of a rollout, at most.
+        keeps_outputs: Boolean, or None where the loop may choose: whether a rollout has
+            the parameters and values of the passes that chose its actions.
+        whole_episodes: Boolean, whether a rollout is the first episode of each copy.
+    """
+
+    rollout_length: Any
+    keeps_outputs: Any
+    whole_episodes: Any
+
+    def prepare(self, rollout, learner_state):
+        """`(batch, learner_state)`: what `learn` gets, from a `Rollout`."""
+
+    def learn(self, batch, seed):
+        """`(sums, updates)`: of the metrics over gradient steps, and how many."""
+
+
+class OffPolicyLearner(Learner, Protocol):
+    """An agent that learns from a replay buffer.
+
+    Attributes:
+        buffer: Replay buffer.
+        batch_size: Integer, transitions of an update.
+        train_frequency: Integer, vector steps between updates.
+        gradient_steps: Integer, updates made then.
+        learning_starts: Integer, transitions in the buffer before the first update.
+    """
+
+    buffer: Any
+    batch_size: Any
+    train_frequency: Any
+    gradient_steps: Any
+    learning_starts: Any
+
+    def stored(self, rollout):
+        """The `Rollout` as the buffer is to keep it."""
+
+    def sampling(self):
+        """Keywords of the buffer's `sample`."""
+
+
+def check_contract(agent, protocol):
+    """Raises `ValueError` unless an agent has what a protocol asks for.
+
+    Args:
+        agent: `Agent`.
+        protocol: One of the classes above.
+    """
+    for owner in reversed(protocol.__mro__):
+        for name in getattr(owner, "__annotations__", {}):
+            if not hasattr(agent, name):
+                raise _missing(agent, protocol, name)
+        for name, method in vars(owner).items():
+            if inspect.isfunction(method) and not name.startswith("_"):
+                _check_method(agent, protocol, name, method)
+
+
+def _check_method(agent, protocol, name, method):
+    expected = [p for p in inspect.signature(method).parameters if p != "self"]
+    call = f"{name}({', '.join(expected)})"
+    found = getattr(agent, name, None)
+    if not callable(found):
+        raise _missing(agent, protocol, call)
+    try:
+        received = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):  # made by native code
+        return
+    if any(p.kind is p.VAR_POSITIONAL for p in received):
+        return
+    names = [p.name for p in received if p.kind in _PLAIN]
+    required = [p.name for p in received if p.default is p.empty and p.kind in _PLAIN]
+    if len(names) < len(expected) or len(required) > len(expected):
+        raise ValueError(
+            f"Expected `{call}` of {type(agent).__name__}. Received: "
+            f"`{name}({', '.join(names)})`."
+        )
+
+
+def _missing(agent, protocol, what):
+    return ValueError(
+        f"Expected an agent with `{what}`. Received: {type(agent).__name__}, which has "
+        f"none. An agent for this loop has what `training.{protocol.__name__}` lists: "
+        "derive it from an agent of the same family, or define what is missing."
+    )

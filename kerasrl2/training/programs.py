@@ -1,0 +1,101 @@
+"""Compiled programs, shared by agents of equal structure in a process."""
+
+import tensorflow as tf
+
+from kerasrl2._private import call_concrete
+
+_KEPT, _BYTES = 16, 64 * 2**20  # programs kept for agents to come, memory they may hold
+_programs = {}
+
+
+class Program:
+    """A compiled function on the variables of one owner.
+
+    Agents with equal structures need equal programs: the second one runs that of the
+    first on its own variables and compiles nothing.
+
+    Args:
+        function: `tf.function` that is traced if no program fits.
+        example: Tuple of nests of tensors, arguments of the shapes it will have.
+        state: `State` of everything the function uses.
+        key: Hashable, what else the program depends on; None if it cannot be shared.
+
+    Raises:
+        ValueError: The function uses a variable that is not in `state`, so that no
+            checkpoint would hold it.
+    """
+
+    def __init__(self, function, example, state, key):
+        shared = key is not None
+        specs = tf.nest.map_structure(_spec, example)
+        key = key, str(specs), state.structure
+        found = _programs.get(key) if shared else None
+        self._call = None if found is None else found.on(state.variables)
+        if self._call is None:
+            # Concrete, or TensorFlow warns of retracing once there were a few.
+            found = _Traced(function.get_concrete_function(*example), state)
+            self._call = call_concrete(found.concrete)
+            if shared and found.can_be_shared():
+                _keep(key, found)
+        self._outputs = found.concrete.structured_outputs
+
+    def __call__(self, *arguments):
+        outputs = self._call(*tf.nest.flatten(arguments))
+        return tf.nest.pack_sequence_as(self._outputs, tf.nest.flatten(outputs))
+
+
+class _Traced:
+    """A concrete function and which variables it uses."""
+
+    def __init__(self, concrete, state):
+        self.concrete = concrete
+        self._identities = state.identities
+        names = {id(v.handle): name for name, v in state.variables.items()}
+        self._captured = []  # names of variables; other tensors as they are
+        unknown = []
+        for tensor in concrete.captured_inputs:
+            name = names.get(id(tensor))
+            if name is None and tensor.dtype == tf.resource:
+                unknown.append(tensor)
+            self._captured.append(tensor if name is None else name)
+        self._bytes = sum(
+            state.variables[name].dtype.size
+            * state.variables[name].shape.num_elements()
+            for name in self._captured
+            if isinstance(name, str)
+        )
+        self._unknown = unknown
+        _check_declared(concrete, unknown)
+
+    def can_be_shared(self):
+        return not self._unknown and self._bytes <= _BYTES
+
+    def on(self, variables):
+        """A callable that runs the program on other variables, or None."""
+        captured = [
+            variables[one].handle if isinstance(one, str) else one
+            for one in self._captured
+        ]
+        return call_concrete(self.concrete, captured)
+
+
+def _check_declared(concrete, unknown):
+    handles = {id(tensor) for tensor in unknown}
+    lost = [v for v in concrete.graph.variables if id(v.handle) in handles]
+    if lost:
+        shown = ", ".join(f"{v.name} {v.dtype.name}{v.shape.as_list()}" for v in lost)
+        raise ValueError(
+            "Expected all variables that training uses to be attributes of the agent, "
+            "of its parts or of the environment: only these are kept in checkpoints. "
+            f"Received: {shown}, which is none. Keep it as an attribute."
+        )
+
+
+def _keep(key, made):
+    while len(_programs) >= _KEPT:
+        _programs.pop(next(iter(_programs)))
+    _programs[key] = made
+
+
+def _spec(tensor):
+    return tf.TensorSpec(tensor.shape, tensor.dtype)

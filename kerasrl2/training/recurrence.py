@@ -1,0 +1,63 @@
+"""Policies that remember, over whole sequences."""
+
+import tensorflow as tf
+
+from kerasrl2.types import PolicyOutputs
+
+
+def unroll(agent, observation, policy_state, resets, training=False, following=None):
+    """What an agent's networks say of sequences, as if they were played.
+
+    Gradients flow through the policy's state to the first step of a sequence.
+
+    Args:
+        agent: `Agent`: `forward`, `initial_state`, `head`.
+        observation: `[T, n, ...]` or a nest, sequences of `n` environments.
+        policy_state: Nest of `[n, ...]`, before the first step.
+        resets: `[T, n]` bool, whether the state becomes the initial one after a step.
+        training: Boolean, as Keras means it.
+        following: `[T, n, ...]` or a nest, true successors, or None.
+
+    Returns:
+        `PolicyOutputs` of `[T, n, ...]`, with the state after the last step. With
+        `following` the values are those of the successors.
+    """
+    length, count = resets.shape
+    first = agent.initial_state(count)
+    arrays = tuple(
+        tf.TensorArray(tf.float32, length, element_shape=shape)
+        for shape in ([count, agent.head.num_parameters], [count])
+    )
+
+    def at(nest, t):
+        return tf.nest.map_structure(lambda leaf: leaf[t], nest)
+
+    def step(t, state, arrays):
+        outputs = agent.forward(at(observation, t), state, training=training)
+        value = outputs.value
+        if following is not None:
+            value = agent.forward(at(following, t), outputs.policy_state).value
+        state = where_reset(resets[t], first, outputs.policy_state)
+        rows = outputs.parameters, value
+        arrays = tuple(a.write(t, row) for a, row in zip(arrays, rows, strict=True))
+        return t + 1, state, arrays
+
+    _, state, arrays = tf.while_loop(
+        lambda t, *_: t < length,
+        step,
+        (0, policy_state, arrays),
+        maximum_iterations=length,
+        parallel_iterations=1,
+    )
+    parameters, value = (array.stack() for array in arrays)
+    return PolicyOutputs(parameters, value, state)
+
+
+def where_reset(mask, first, state):
+    """`state`, a nest of `[N, ...]`, but `first` in rows where `mask` `[N]` is True."""
+
+    def chosen(start, now):
+        rows = tf.reshape(mask, [-1] + [1] * (len(now.shape) - 1))
+        return tf.where(rows, tf.cast(start, now.dtype), now)
+
+    return tf.nest.map_structure(chosen, first, state)
