@@ -1,14 +1,13 @@
 """Control flow of compiled programs."""
 
 import tensorflow as tf
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+from kerasrl2._private import in_xla_context
 
 
 def in_xla():
     """Whether the graph that is being built will be compiled by XLA."""
-    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
-    )
+    return in_xla_context()
 
 
 def run_if(condition, function, *inputs):

@@ -1,16 +1,283 @@
-"""stand-in until the branch h1 is merged"""
+"""What the package uses of TensorFlow and Keras beyond their public interfaces.
+
+No other file does. Each private name is looked for when it is used, and where it is
+gone or takes other arguments, public means give the same results in more time.
+"""
+
+import functools
+import inspect
 
 import keras
+import tensorflow as tf
+
+_GONE = (ImportError, AttributeError, TypeError)
+
+
+class PrivateInterfaceError(RuntimeError):
+    """What was asked for is only possible by a private interface that is not there."""
+
+
+# Keras
 
 
 def layers_of(network):
-    return network._flatten_layers() if isinstance(network, keras.Layer) else []
+    """All layers of a Keras layer or model, however deep, each once.
+
+    Args:
+        network: `keras.Layer`, so also a `keras.Model`. It comes first. Anything else
+            has no layers.
+
+    Returns:
+        List of `keras.Layer`, without the `InputLayer`s, which hold nothing.
+
+    Example:
+    >>> import keras
+    >>> dense = keras.layers.Dense(2, name="inner")
+    >>> network = keras.Sequential([dense, dense], name="outer")
+    >>> [layer.name for layer in layers_of(network)]
+    ['outer', 'inner']
+    """
+    if not isinstance(network, keras.layers.Layer):
+        return []
+    try:
+        layers = list(network._flatten_layers())
+    except _GONE:
+        layers = list(_walk(network))
+    layers = {id(layer): layer for layer in layers}.values()
+    return [x for x in layers if not isinstance(x, keras.layers.InputLayer)]
 
 
-def call_concrete(function, captured=None):
-    captured = function.captured_inputs if captured is None else captured
+def _walk(network):
+    """Depth first, the layers within a layer from the last: in the order of Keras."""
+    yield network
+    seen, waiting = set(), _children(network)
+    while waiting:
+        layer = waiting.pop(0)
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            yield layer
+            waiting = [*reversed(_children(layer)), *waiting]
 
-    def call(*tensors):
-        return function._call_flat(list(tensors), captured)
 
-    return call
+def _children(layer):
+    """The layers in a model's `layers` and in attributes of a layer."""
+    found = list(layer.layers) if isinstance(layer, keras.Model) else []
+    waiting = [
+        value for name, value in vars(layer).items() if name not in _own_attributes()
+    ]
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, keras.layers.Layer):
+            found.append(value)
+        elif isinstance(value, dict):
+            waiting = [*value.values(), *waiting]
+        elif isinstance(value, list | tuple | set):
+            waiting = [*value, *waiting]
+    return list({id(x): x for x in found}.values())
+
+
+@functools.cache
+def _own_attributes():
+    """Names of what any layer or model has, which are not its parts."""
+    bare = keras.layers.Layer(name="bare"), keras.Sequential(name="bare")
+    for layer in bare:
+        # With it come TensorFlow's notes for checkpoints, which name it too.
+        layer.part = keras.layers.Layer(name="part")
+    return {name for layer in bare for name in vars(layer)} - {"part"}
+
+
+def keras_home():
+    """Name of the package that Keras' classes are in, by which files name them."""
+    module = keras.layers.Layer.__module__
+    home = module.removesuffix(".layers.layer")
+    return home if home != module else "keras.src"
+
+
+# Programs
+
+
+def call_concrete(function, tensors, captured=None):
+    """Calls a concrete function with tensors that are known to fit its signature.
+
+    To match them again takes a third of the time of a small network's action.
+
+    Args:
+        function: `ConcreteFunction`.
+        tensors: The tensors among its arguments in the order of `tf.nest.flatten`,
+            with the shapes and dtypes of `function.structured_input_signature`. Other
+            arguments are what it was traced with.
+        captured: List of tensors in place of `function.captured_inputs`, of the same
+            dtypes in the same order (handles of variables, for instance), or None.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        PrivateInterfaceError: `captured` is given, and this TensorFlow has no way to do
+            it (see `takes_captured`): trace another function.
+
+    Example:
+    >>> one = tf.Variable(1.0)
+    >>> spec = tf.TensorSpec([], tf.float32)
+    >>> add = tf.function(lambda x: x + one).get_concrete_function(spec)
+    >>> float(call_concrete(add, [tf.constant(2.0)]))
+    3.0
+    """
+    flat = _flat_call(function)
+    if flat is not None:
+        if captured is None:
+            captured = function.captured_inputs
+        return flat(function, list(tensors), captured)
+    if captured is not None:
+        raise PrivateInterfaceError(
+            "Expected a TensorFlow that runs a function on other captured tensors. "
+            f"Received: version {tf.__version__}"
+        )
+    given = iter(tensors)
+    args, kwargs = tf.nest.map_structure(
+        lambda leaf: next(given) if isinstance(leaf, tf.TypeSpec) else leaf,
+        function.structured_input_signature,
+    )
+    return function(*args, **kwargs)
+
+
+def takes_captured(function):
+    """Whether `call_concrete` takes `captured` for this concrete function."""
+    return _flat_call(function) is not None
+
+
+def _flat_call(function):
+    """The method that takes tensors and captured tensors, or None."""
+    method = getattr(type(function), "_call_flat", None)
+    return method if _takes_two(method) else None
+
+
+@functools.cache
+def _takes_two(method):
+    """Whether a function can be called with `self` and two arguments."""
+    try:
+        inspect.signature(method).bind("self", [], [])
+    except (TypeError, ValueError):  # none, or with other arguments; of native code
+        return False
+    return True
+
+
+# XLA
+
+
+def in_xla_context():
+    """Whether the graph that is being built will be compiled by XLA.
+
+    Where `tells_xla_context()` is False it is False everywhere.
+    """
+    if tf.executing_eagerly():
+        return False
+    try:
+        return _asks_tensorflow()
+    except _GONE:
+        return tells_xla_context() and not _lowers_conditions()
+
+
+def tells_xla_context():
+    """Whether there is any way to tell graphs for XLA from others."""
+    try:
+        with tf.Graph().as_default():
+            return not _asks_tensorflow()
+    except _GONE:
+        return _lowering_tells()
+
+
+def _asks_tensorflow():
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def _lowers_conditions():
+    """Whether a `tf.cond` in a function within this graph will be taken apart.
+
+    TensorFlow does so except in what XLA will compile, and says so in an attribute of
+    the operation. The function is traced and dropped: it leaves nothing in the graph.
+    """
+
+    def condition():
+        return tf.cond(tf.ones([], tf.bool), lambda: tf.ones([]), lambda: tf.zeros([]))
+
+    graph = tf.function(condition, autograph=False).get_concrete_function().graph
+    for operation in graph.get_operations():
+        if operation.type in ("If", "StatelessIf"):
+            try:
+                return operation.get_attr("_lower_using_switch_merge")
+            except ValueError:  # it has no such attribute
+                return False
+    return False
+
+
+@functools.cache
+def _lowering_tells():
+    """Whether `_lowers_conditions` is right where the answer is known."""
+    seen = []
+    with tf.Graph().as_default():  # not within what is being built
+        for xla in (False, True):
+            function = tf.function(
+                lambda: seen.append(_lowers_conditions()),
+                autograph=False,
+                jit_compile=xla,
+            )
+            function.get_concrete_function()
+    return seen == [True, False]
+
+
+def call_stablehlo(tensors, module, outputs):
+    """Calls a program in StableHLO, inside a `tf.function` that XLA compiles for CPU.
+
+    Args:
+        tensors: List of tensors, the program's arguments.
+        module: String, the program's text, whose `@main` takes and returns them.
+        outputs: List of `tf.TensorSpec` with static shapes: what it returns, one or
+            more.
+
+    Returns:
+        List of tensors.
+
+    Raises:
+        ValueError: TensorFlow has no such operation, or another.
+    """
+    tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+    try:
+        from tensorflow.compiler.tf2xla.python import xla
+
+        return list(
+            xla.call_module(
+                tensors,
+                version=_VERSION,
+                module=module,
+                Tout=[spec.dtype for spec in outputs],
+                Sout=[spec.shape for spec in outputs],
+                platforms=_PLATFORMS,
+            )
+        )
+    except _GONE:
+        return _imported_call(tensors, module, outputs)
+
+
+_VERSION, _PLATFORMS = 9, ["CPU"]  # of the operation XlaCallModule
+
+
+def _imported_call(tensors, module, outputs):
+    """The same operation, by a graph of nothing else."""
+    names = [f"input{i}" for i in range(len(tensors))]
+    definition = tf.compat.v1.GraphDef()
+    node = definition.node.add(op="XlaCallModule", name="call", input=names)
+    node.attr["version"].i = _VERSION
+    node.attr["module"].s = module.encode()
+    node.attr["Tin"].list.type.extend(x.dtype.as_datatype_enum for x in tensors)
+    node.attr["Tout"].list.type.extend(x.dtype.as_datatype_enum for x in outputs)
+    node.attr["Sout"].list.shape.extend(x.shape.as_proto() for x in outputs)
+    node.attr["platforms"].list.s.extend(name.encode() for name in _PLATFORMS)
+    return tf.graph_util.import_graph_def(
+        definition,
+        input_map=dict(zip(names, tensors, strict=True)),
+        return_elements=[f"call:{i}" for i in range(len(outputs))],
+        name="",
+    )

@@ -5,7 +5,10 @@ import sys
 
 import keras
 
-# Packages of `keras.src.layers`; the others load files, code or foreign frameworks.
+from kerasrl2._private import keras_home
+
+_HOME = keras_home()
+# Packages of layers of Keras; the others load files, code or foreign frameworks.
 _LAYER_PACKAGES = {
     "activations", "attention", "convolutional", "core", "merging", "normalization",
     "pooling", "regularization", "reshaping", "rnn",
@@ -24,11 +27,10 @@ _BASES = {  # what public classes of a module of Keras must derive from
     "keras.optimizers.schedules": keras.optimizers.schedules.LearningRateSchedule,
     "keras.random": keras.random.SeedGenerator,
     "keras.regularizers": keras.regularizers.Regularizer,
-    "keras.src.models.functional": keras.Model,
+    f"{_HOME}.models.functional": keras.Model,
 }
 _OPERATIONS = {  # of functional networks
-    f"keras.src.ops.{name}"
-    for name in ("core", "image", "linalg", "math", "nn", "numpy")
+    f"{_HOME}.ops.{name}" for name in ("core", "image", "linalg", "math", "nn", "numpy")
 }
 _EXCLUDED = {  # they run functions, make one tensor per element, or allocate in NumPy
     "ArraySplit", "AssociativeScan", "Cond", "Dsplit", "ForiLoop", "Hsplit", "Lambda",
@@ -133,7 +135,7 @@ def _of_keras(module, name):
     """An allowed class of Keras, or None."""
     if name in _EXCLUDED or not name.isidentifier():
         return None
-    if module in _OPERATIONS:
+    if module in _OPERATIONS and module in sys.modules:
         made, base = vars(sys.modules[module]).get(name), keras.Operation
     elif module in _BASES:
         made, base = getattr(sys.modules.get(module), name, None), _BASES[module]
@@ -141,13 +143,13 @@ def _of_keras(module, name):
         return None
     if not inspect.isclass(made) or not issubclass(made, base):
         return None
-    package, _, rest = made.__module__.partition("keras.src.layers.")
+    package, _, rest = made.__module__.partition(f"{_HOME}.layers.")
     if rest and package == "":
         fine = rest.split(".")[0] in _LAYER_PACKAGES or name in _PREPROCESSING
         return made if fine else None
     of_layers = issubclass(made, keras.layers.Layer)
-    fine = not of_layers or made.__module__.startswith("keras.src.models.")
-    return made if fine and made.__module__.startswith("keras.src.") else None
+    fine = not of_layers or made.__module__.startswith(f"{_HOME}.models.")
+    return made if fine and made.__module__.startswith(f"{_HOME}.") else None
 
 
 def _is_function_of_keras(module, name):

@@ -5,7 +5,12 @@ public and stable (`xla/ffi/api/c_api.h`, among TensorFlow's headers). One C fun
 made by `ctypes`, serves all: the first operand says which Python function is meant. A
 call takes some 5 us; `tf.numpy_function`, which XLA cannot compile, takes ten times as
 long and needs a graph around it.
+
+The structures below are those of one version of the interface. Where TensorFlow has
+another one, or structures of other sizes, no such call is made: `available()` is False.
 """
+
+from kerasrl2._startup import native_chatter_kept_back
 
 import ctypes
 import functools
@@ -18,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
+
+from kerasrl2 import _private
 
 _NAME, _PLATFORM = b"kerasrl2_host_call", b"Host"
 _METADATA, _INTERNAL = 1, 13  # of XLA_FFI_Extension_Type, XLA_FFI_Error_Code
@@ -50,16 +56,9 @@ class HostFunction:
 
     def __call__(self, *tensors):
         """The operation, inside a `tf.function` with `jit_compile=True`."""
-        return tuple(
-            xla.call_module(
-                [tf.constant(self._number, tf.int64), *tensors],
-                version=9,
-                module=self._module,
-                Tout=[spec.dtype for spec in self._specs],
-                Sout=[spec.shape for spec in self._specs],
-                platforms=["CPU"],
-            )
-        )
+        number = tf.constant(self._number, tf.int64)
+        operands = [number, *tensors]
+        return tuple(_private.call_stablehlo(operands, self._module, self._specs))
 
     def run(self, operands, results):
         """Calls the function on `XLA_FFI_Buffer`s."""
@@ -73,14 +72,34 @@ class HostFunction:
 
 @functools.cache
 def available():
-    """Whether XLA's programs run on the CPU and can call back."""
+    """Whether XLA's programs run on the CPU and can call back: one is tried, once."""
     if tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"):
         return False
+    if not _private.tells_xla_context():
+        return False  # environments could not know when to call so
     try:
-        _register()
-    except (OSError, AttributeError, RuntimeError):
+        return _try()
+    except (OSError, AttributeError, RuntimeError, ValueError, tf.errors.OpError):
         return False
-    return True
+
+
+def _try():
+    """Whether numbers go to a function and come back, in a first program."""
+    spec, seen = tf.TensorSpec([2], tf.int32), []
+
+    def function(array):
+        seen.append(array.tolist())
+        return (array[::-1],)
+
+    call = HostFunction(function, [spec], [spec])
+    with tf.init_scope(), native_chatter_kept_back():
+        program = tf.function(
+            lambda array: call(array)[0], [spec], autograph=False, jit_compile=True
+        )
+        # Concrete, or it is no program where functions are to run eagerly.
+        program = program.get_concrete_function()
+        result = program(tf.constant([3, 5])).numpy().tolist()
+    return (seen, result) == ([[3, 5]], [5, 3])
 
 
 def _layouts(specs):
@@ -181,7 +200,18 @@ class _Buffers(Structure):
     ]
 
 
-class _CallFrame(Structure):  # up to what is read here
+class _Attributes(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("extension", c_void_p),
+        ("size", c_int64),
+        ("types", c_void_p),
+        ("names", c_void_p),
+        ("values", c_void_p),
+    ]
+
+
+class _CallFrame(Structure):  # `struct_size` does not count the `future` behind
     _fields_ = [
         ("struct_size", c_size_t),
         ("extension", POINTER(_Extension)),
@@ -190,6 +220,7 @@ class _CallFrame(Structure):  # up to what is read here
         ("stage", c_int),
         ("operands", _Buffers),
         ("results", _Buffers),
+        ("attributes", _Attributes),
     ]
 
 
@@ -223,7 +254,7 @@ class _RegisterArguments(Structure):
     ]
 
 
-class _Api(Structure):  # up to what is called here
+class _Api(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
         ("extension", c_void_p),
@@ -233,7 +264,22 @@ class _Api(Structure):  # up to what is called here
         ("get_message", c_void_p),
         ("destroy_error", c_void_p),
         ("register", ctypes.CFUNCTYPE(c_void_p, POINTER(_RegisterArguments))),
+        ("others", c_void_p * 14),
     ]
+
+
+def _check_size(structure, expected=None):
+    """Raises unless XLA means the same structure as this file."""
+    expected = expected or ctypes.sizeof(structure)
+    if structure.struct_size != expected:
+        raise _Mismatch(
+            f"Expected {type(structure).__name__[1:]} of {expected} bytes. "
+            f"Received: one of {structure.struct_size} bytes"
+        )
+
+
+class _Mismatch(RuntimeError):
+    """XLA's interface is not the one this file was written for."""
 
 
 @_Handler
@@ -242,23 +288,43 @@ def _handle(frame):
     try:
         frame = frame.contents
         if frame.extension and frame.extension.contents.type == _METADATA:
-            asked = ctypes.cast(frame.extension, POINTER(_MetadataExtension)).contents
-            version = asked.metadata.contents.api_version
-            version.major, version.minor = _API
-            return None
-        if threading.get_ident() not in _threads:  # else each call makes a Python
-            _threads.add(threading.get_ident())  # thread state and drops it: 20 us
-            ctypes.pythonapi.PyGILState_Ensure()
+            return _tell_version(frame)
         operands, results = frame.operands, frame.results
+        if threading.get_ident() not in _threads:
+            _check_call(frame)
+            # Else each call makes a Python thread state and drops it: 20 us.
+            ctypes.pythonapi.PyGILState_Ensure()
+            _threads.add(threading.get_ident())
         first = operands.buffers[0].contents
         number = c_int64.from_address(first.data).value
         _functions[number].run(
             operands.buffers[1 : operands.size], results.buffers[: results.size]
         )
+    except _Mismatch as error:
+        return _error(str(error))
     except BaseException as error:  # nothing may leave a C function
         sys.unraisablehook(_unraisable(error))
         return _error(f"{type(error).__name__}: {error}")
     return None
+
+
+def _tell_version(frame):
+    """Answers the question for the version, which comes before any call."""
+    asked = ctypes.cast(frame.extension, POINTER(_MetadataExtension)).contents
+    metadata = asked.metadata.contents
+    _check_size(frame)
+    _check_size(asked.base, ctypes.sizeof(asked))
+    last = _Metadata.traits  # the last field that XLA counts
+    _check_size(metadata, last.offset + last.size)
+    metadata.api_version.major, metadata.api_version.minor = _API
+
+
+def _check_call(frame):
+    _check_size(frame)
+    for buffers in (frame.operands, frame.results):
+        _check_size(buffers)
+        for buffer in buffers.buffers[: buffers.size]:
+            _check_size(buffer.contents)
 
 
 def _unraisable(error):
@@ -278,6 +344,7 @@ def _error(message):
 @functools.cache
 def _register():
     """Makes the C function known to XLA, once a process."""
+    _check_api(_api())
     arguments = _RegisterArguments(
         struct_size=ctypes.sizeof(_RegisterArguments),
         name=_Bytes(_NAME, len(_NAME)),
@@ -286,6 +353,17 @@ def _register():
     )
     if _api().register(ctypes.byref(arguments)):
         raise RuntimeError("XLA does not take the version of its interface used here.")
+
+
+def _check_api(api):
+    """Raises unless the interface is of the version and sizes that this file knows."""
+    _check_size(api)
+    _check_size(api.version)
+    if (api.version.major, api.version.minor) != _API:
+        raise _Mismatch(
+            f"Expected XLA's interface of version {_API}. "
+            f"Received: {(api.version.major, api.version.minor)}"
+        )
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._private import layers_of
 from kerasrl2.distributions import sampling
 
 
@@ -152,7 +153,7 @@ def seed_noise(network, seed):
     >>> outputs[0] == outputs[1]
     True
     """
-    layers = [x for x in network._flatten_layers() if isinstance(x, NoisyDense)]
+    layers = [x for x in layers_of(network) if isinstance(x, NoisyDense)]
     if layers:
         states = tf.random.stateless_uniform(
             [len(layers), 2], seed, None, None, tf.int32, alg="philox"

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kerasrl2._private import layers_of
+
 
 def seed_weights(model, seed):
     """Draws the random weights of a model anew, from one seed.
@@ -24,7 +26,7 @@ def seed_weights(model, seed):
     True
     """
     seeds = iter(np.random.SeedSequence(seed).generate_state(4096) >> 1)
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         for name in ("kernel", "recurrent_kernel", "bias", "embeddings"):
             initializer = getattr(layer, f"{name}_initializer", None)
             weight = getattr(layer, name, None)

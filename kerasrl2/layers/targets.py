@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from kerasrl2._checks import check_range
+from kerasrl2._private import layers_of
 
 _NOISE = 0x7A2E  # sets the noise of a copy apart from that of its original
 
@@ -46,7 +47,7 @@ def frozen_copy(network):
         raise ValueError(f"{_EXPECTED} Received: {network.name!r}") from error
     for old, new in _pairs(network, copy):
         new.assign(old)
-    for layer in copy._flatten_layers():
+    for layer in layers_of(copy):
         state = getattr(layer, "noise_state", None)
         if state is not None:
             seed, counter = (int(x) for x in ops.convert_to_numpy(state))

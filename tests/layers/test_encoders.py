@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasrl2._private import layers_of
 from kerasrl2.layers import PixelConv2D, actor_critic, grid_cnn, mlp, nature_cnn
 from kerasrl2.layers.encoders import features
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarnin
 
 def kernels(model):
     found = []
-    for layer in model._flatten_layers(include_self=False):
+    for layer in layers_of(model)[1:]:
         if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D):
             kernel = layer.kernel.numpy()
             found.append((layer, kernel.reshape(-1, kernel.shape[-1])))

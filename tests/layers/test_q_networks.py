@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasrl2._private import layers_of as all_layers
 from kerasrl2.layers import (
     DuelingHead,
     NoisyDense,
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarnin
 
 
 def layers_of(model, kind):
-    layers = model._flatten_layers(include_self=False)
+    layers = all_layers(model)[1:]
     return [layer for layer in layers if isinstance(layer, kind)]
 
 
