@@ -9,7 +9,14 @@ import pytest
 ROOT = Path(__file__).parents[1] / "kerasrl2"
 FLOORS = [
     ["types", "_checks", "_control", "errors", "_startup", "_version"],
-    ["returns", "statistics", "permutations", "distributions", "schedules"],
+    [
+        "returns",
+        "statistics",
+        "permutations",
+        "distributions",
+        "schedules",
+        "_algorithms",
+    ],
     ["losses", "layers", "exploration"],
     ["envs", "buffers", "action_values"],
     ["training"],

@@ -5,10 +5,12 @@ import keras
 from kerasrl2._checks import check_range
 from kerasrl2.agents.actor_critic import ActorCriticMixin
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.registry import register
 from kerasrl2.losses import policy_gradient_loss, value_loss
 from kerasrl2.statistics import masked_mean
 
 
+@register("a2c", title="Advantage actor-critic", quick={"hidden": (8,), "num_envs": 2})
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class A2C(ActorCriticMixin, Agent):
     """Synchronous advantage actor-critic.

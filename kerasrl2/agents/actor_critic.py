@@ -7,6 +7,7 @@ from keras import ops
 
 from kerasrl2 import envs
 from kerasrl2._checks import check_keywords, check_positive_integer, check_range
+from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.distributions import head_for
 from kerasrl2.layers import (
@@ -105,6 +106,16 @@ class ActorCriticMixin:
         if normalize_rewards:
             hyperparameters["reward_scaling"] = RewardScaling(gamma)
         return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)
+
+    @classmethod
+    def planned_updates(cls, settings, steps):
+        """Gradient steps of `steps` env steps; see `planning.on_policy_updates`."""
+        return on_policy_updates(settings, steps)
+
+    @classmethod
+    def adapt_settings(cls, settings, tuned, overrides):
+        """Settings for another rollout size; see `planning.keep_minibatches`."""
+        return keep_minibatches(settings, tuned, overrides)
 
     def policy_and_value(self, observation, training=False):
         """`[B, ...]` observations to float32 parameters `[B, P]` and values `[B]`."""

@@ -8,7 +8,9 @@ from kerasrl2._control import run_if
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.compiled import compiled_when_eager
+from kerasrl2.agents.planning import off_policy_updates
 from kerasrl2.agents.q_builder import QLearningBuilder
+from kerasrl2.agents.registry import register
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import EpsilonGreedy
@@ -18,6 +20,17 @@ from kerasrl2.training.loop import has_convolutions
 from kerasrl2.training.off_policy import OffPolicyLoop
 
 
+@register(
+    "dqn",
+    title="Deep Q-networks",
+    actions=("discrete",),
+    quick={
+        "hidden": (8,),
+        "learning_starts": 64,
+        "batch_size": 16,
+        "buffer_size": 512,
+    },
+)
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class DQN(QLearningBuilder, Agent):
     """Deep Q-network: Q-learning from replayed transitions with a target network.
@@ -173,6 +186,17 @@ class DQN(QLearningBuilder, Agent):
     @classmethod
     def hyperparameters(cls):
         return [name for name in super().hyperparameters() if name != "network"]
+
+    @classmethod
+    def planned_updates(cls, settings, steps):
+        """Gradient steps of `steps` env steps; see `planning.off_policy_updates`."""
+        return off_policy_updates(settings, steps)
+
+    @classmethod
+    def adapt_settings(cls, settings, tuned, overrides):
+        """Settings as they are: a batch does not depend on the environments."""
+        del tuned, overrides
+        return settings
 
     @property
     def q_network(self):

@@ -6,6 +6,7 @@ from keras import ops
 from kerasrl2._checks import check_range
 from kerasrl2.agents.actor_critic import ActorCriticMixin
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.registry import register
 from kerasrl2.losses import (
     approximate_kl,
     clipped_surrogate_loss,
@@ -16,6 +17,11 @@ from kerasrl2.schedules import value_at
 from kerasrl2.statistics import masked_mean
 
 
+@register(
+    "ppo",
+    title="Proximal policy optimisation",
+    quick={"hidden": (8,), "num_envs": 4, "rollout_length": 16, "batch_size": 32},
+)
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class PPO(ActorCriticMixin, Agent):
     """Proximal policy optimisation with the clipped objective.

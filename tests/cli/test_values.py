@@ -22,7 +22,7 @@ def test_values(text, value):
 
 
 def test_names_may_be_written_with_dashes_and_the_last_one_counts():
-    assert parse_assignments(["clip-ratio=1", "clip_range=2"]) == {"clip_range": 2}
+    assert parse_assignments(["clip-range=1", "clip_range=2"]) == {"clip_range": 2}
 
 
 @pytest.mark.parametrize("text", ["gamma", "", "=1", " =1"])
