@@ -240,7 +240,7 @@ class TestEntryPoints:
     @pytest.mark.parametrize(
         ("value", "source", "message"),
         [
-            ("acme_d:Agent", "import nothing_of_that_name", "ModuleNotFoundError: No mod"),
+            ("acme_d:Agent", "import nothing_of_that_name", "ModuleNotFoundError: No"),
             ("acme_d:Agent", "1 / 0", "ZeroDivisionError: division"),
             ("acme_d:Agnt", PLAIN, "has no attribute 'Agnt'"),
             ("acme_nowhere:Agent", PLAIN, "No module named 'acme_nowhere'"),
