@@ -126,11 +126,11 @@ class _Walk:
                 config["learning_rate"] = None  # a variable
             self.visit(f"{path}/config", config)
         elif not is_agent and isinstance(value, keras.Layer):
-            names = {layer.name: f"#{i}" for i, layer in enumerate(layers_of(value))}
             try:
                 config = value.get_config()
             except NotImplementedError:
                 config, own = None, True
+            names = {name: f"#{i}" for i, name in enumerate(_layer_names(config))}
             self.visit(f"{path}/config", _nameless(config, names))
             for i, layer in enumerate(layers_of(value)):
                 if layer is not value and _is_own(layer):
@@ -160,6 +160,21 @@ class _Walk:
 def _is_own(value):
     """Whether the class of a Keras object is not one of Keras itself."""
     return type(value).__module__.partition(".")[0] != "keras"
+
+
+def _layer_names(config):
+    """Names of the layers in a configuration, each once, in order."""
+    left, names = [config], {}
+    while left:
+        part = left.pop(0)
+        if isinstance(part, dict):
+            inner = part.get("config")
+            if "class_name" in part and isinstance(inner, dict) and "name" in inner:
+                names[inner["name"]] = None
+            left += part.values()
+        elif isinstance(part, list | tuple):
+            left += part
+    return list(names)
 
 
 def _nameless(config, names):

@@ -13,7 +13,14 @@ ROOT = Path(__file__).parents[1] / "kerasrl2"
 FLOORS = [
     ["_private"],  # below the ground floor, of what the package defines
     ["types", "_checks", "_control", "errors", "_startup", "_version"],
-    ["returns", "statistics", "permutations", "distributions", "schedules"],
+    [
+        "returns",
+        "statistics",
+        "permutations",
+        "distributions",
+        "schedules",
+        "_algorithms",
+    ],
     ["losses", "layers", "exploration"],
     ["envs", "buffers", "action_values"],
     ["training"],

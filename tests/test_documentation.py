@@ -13,6 +13,9 @@ import tensorflow as tf
 import typer.main
 
 import kerasrl2 as krl
+from kerasrl2 import _algorithms
+from kerasrl2._algorithms import built_in
+from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +73,8 @@ def without_xla(monkeypatch):
 )
 def test_code_of_a_page_runs(page, tmp_path, monkeypatch, without_xla):
     monkeypatch.chdir(tmp_path)
+    known = dict(_algorithms.REGISTERED)  # what the page registers is forgotten
+    monkeypatch.setattr(_algorithms, "REGISTERED", known)
     namespace = {"__name__": "__main__"}
     for lines_before, code in blocks(page, "python"):
         padded = "\n" * lines_before + code  # tracebacks name the page's own line
@@ -156,38 +161,54 @@ def public_names(room):
     return getattr(module, "__all__", defined)
 
 
-@pytest.mark.parametrize("algorithm", krl.zoo.algorithms())
-def test_algorithm_has_a_page_with_knobs_and_metrics(algorithm):
+@pytest.mark.parametrize("algorithm", built_in())
+def test_algorithm_has_a_page_with_hyperparameters_and_metrics(algorithm):
     page = (DOCS / "algorithms" / f"{algorithm}.md").read_text()
-    agent_class = krl.agents.ALGORITHMS[algorithm]
-    own = getattr(agent_class, "settings", None)  # of a preset: what it sets
-    made = getattr(agent_class, "agent_class", agent_class)
-    own = own or inspect.signature(made.__init__).parameters
-    built = {"self", "kwargs", "network", "q_network", "head", "observation_spec"}
+    agent_class = krl.agents.algorithm(algorithm)
     through = {  # set through these keywords of `for_env`
         "observation_normalizer": "normalize_observations",
         "reward_scaling": "normalize_rewards",
     }
-    hyperparameters = [through.get(name, name) for name in own if name not in built]
-    for name in [*hyperparameters, *made.metric_names]:
+    own = [through.get(name, name) for name in own_keywords(agent_class)]
+    for name in [*own, *agent_class.metric_names]:
         assert f"`{name}`" in page, name
     assert "Deviations from the paper" in page
-    assert f"docs/algorithms/{algorithm}.md" in README.read_text()
+    assert f"\nalgorithms/{algorithm}\n" in (DOCS / "index.md").read_text()
 
 
-@pytest.mark.parametrize("algorithm", krl.zoo.algorithms())
-def test_knobs_are_documented_with_their_defaults(algorithm):
-    agent_class = krl.agents.ALGORITHMS[algorithm]
-    preset = getattr(agent_class, "settings", {})
-    agent_class = getattr(agent_class, "agent_class", agent_class)
+def own_keywords(agent_class):
+    """The constructor's; of a subclass of an algorithm what its `for_env` names."""
+    built = {"self", "kwargs", "env", "hyperparameters", "network", "q_network"}
+    built |= {"head", "observation_spec"}
+    own = "__init__" in vars(agent_class)
+    function = agent_class.__init__ if own else agent_class.for_env
+    return [
+        name for name in inspect.signature(function).parameters if name not in built
+    ]
+
+
+@pytest.mark.parametrize("algorithm", built_in())
+def test_algorithm_is_in_the_table_of_the_readme(algorithm):
+    """Title, class, actions and tuned environments are those of the registry."""
+    found = krl.agents.registration(algorithm)
+    link = f"[{found.title}](docs/algorithms/{algorithm}.md)"
+    (row,) = [r for r in README.read_text().splitlines() if r.startswith(f"| {link}")]
+    _, _, name, actions, tuned, _ = map(str.strip, row.split("|"))
+    assert name == f"`agents.{found.agent_class.__name__}`"
+    assert actions == ", ".join(found.actions)
+    ids = krl.zoo.environments(algorithm)
+    short = dict.fromkeys(re.sub(r"-v\d+$", "", env_id) for env_id in ids)
+    assert tuned == ", ".join(short)
+
+
+@pytest.mark.parametrize("algorithm", built_in())
+def test_hyperparameters_are_documented_with_their_defaults(algorithm):
     page = (DOCS / "algorithms" / f"{algorithm}.md").read_text()
     rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|", page, re.M))
-    for function in (agent_class.__init__, agent_class.for_env):
-        for name, parameter in inspect.signature(function).parameters.items():
-            row = rows.get(f"`{name}`")
-            default = preset.get(name, parameter.default)
-            if row and isinstance(default, bool | float | int):
-                assert row.split(",")[0] in _spellings(default), name
+    for name, keyword in keywords_of(krl.agents.algorithm(algorithm)).items():
+        row = rows.get(f"`{name}`")
+        if row and isinstance(keyword.default, bool | float | int):
+            assert row.split(",")[0] in _spellings(keyword.default), name
 
 
 def _spellings(value):

@@ -1,31 +1,25 @@
 """Tests of `kerasrl2.zoo`."""
 
-import inspect
-
 import keras
 import pytest
 
 from kerasrl2 import agents, envs, zoo
+from kerasrl2.agents.keywords import keywords_of
 
 ENTRIES = [(name, id) for name in zoo.algorithms() for id in zoo.environments(name)]
 
 
 def test_lists_what_there_is():
-    assert zoo.algorithms() == sorted(agents.ALGORITHMS)
+    assert zoo.algorithms() == sorted(agents.algorithms())
     assert {"CartPole-v1", "Acrobot-v1", "Pendulum-v1"} <= set(zoo.environments("ppo"))
 
 
 @pytest.mark.parametrize(("algorithm", "env_id"), ENTRIES)
 def test_settings_make_an_agent(algorithm, env_id):
     settings = zoo.settings(algorithm, env_id)
-    agent_class = agents.ALGORITHMS[algorithm]
+    agent_class = agents.algorithm(algorithm)
     assert settings.pop("steps") > 0
-    made = getattr(agent_class, "agent_class", agent_class)  # what a preset makes
-    known = {
-        *inspect.signature(made.for_env).parameters,
-        *agent_class.hyperparameters(),
-    }
-    assert set(settings) <= known
+    assert set(settings) <= set(keywords_of(agent_class))
     agent = agent_class.for_env(env_id, **zoo.with_schedules(settings, 1000))
     loop = agent.loop_class(agent, envs.make(env_id, num_envs=agent.num_envs), 0, False)
     if hasattr(agent, "buffer"):

@@ -7,19 +7,27 @@ from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.dqn import DQN
 from kerasrl2.agents.loading import load_agent
 from kerasrl2.agents.ppo import PPO
-from kerasrl2.agents.presets import Preset, Rainbow
+from kerasrl2.agents.rainbow import Rainbow
+from kerasrl2.agents.registry import (
+    Registration,
+    algorithm,
+    algorithms,
+    register,
+    registration,
+)
 from kerasrl2.agents.specs import ObservationSpec
-
-ALGORITHMS = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "rainbow": Rainbow}
 
 __all__ = [
     "A2C",
-    "ALGORITHMS",
     "DQN",
     "PPO",
     "Agent",
     "ObservationSpec",
-    "Preset",
     "Rainbow",
+    "Registration",
+    "algorithm",
+    "algorithms",
     "load_agent",
+    "register",
+    "registration",
 ]

@@ -4,9 +4,11 @@ import keras
 
 from kerasrl2._checks import check_range
 from kerasrl2.agents.actor_critic import ActorCritic
+from kerasrl2.agents.registry import register
 from kerasrl2.losses import policy_gradient_loss
 
 
+@register("a2c", title="Advantage actor-critic", quick={"hidden": (8,), "num_envs": 2})
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class A2C(ActorCritic):
     """Synchronous advantage actor-critic.

@@ -7,6 +7,7 @@ from kerasrl2._checks import check_positive_integer
 from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
 from kerasrl2.losses import value_loss
 from kerasrl2.returns import generalized_advantages, n_step_returns
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
@@ -88,6 +89,16 @@ class ActorCritic(ActorCriticBuilder, Agent):
         for name in ("batch_size", "n_step"):
             if getattr(self, name) is not None:
                 check_positive_integer(name, getattr(self, name))
+
+    @classmethod
+    def planned_updates(cls, settings, steps):
+        """Gradient steps of `steps` env steps; see `planning.on_policy_updates`."""
+        return on_policy_updates(settings, steps)
+
+    @classmethod
+    def adapt_settings(cls, settings, tuned, overrides):
+        """Settings for another rollout size; see `planning.keep_minibatches`."""
+        return keep_minibatches(settings, tuned, overrides)
 
     # Acting
 

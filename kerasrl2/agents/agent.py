@@ -129,6 +129,29 @@ class Agent(Fitting, Saving, keras.Model):
                 break
         return [name for name in names if name != "self"]
 
+    @classmethod
+    def planned_updates(cls, settings, steps):
+        """Gradient steps a run will make: how long linear schedules of the zoo are.
+
+        Args:
+            settings: Dictionary of keywords of `for_env`, all of them.
+            steps: Integer, env steps of the run.
+        """
+        del settings
+        return max(1, steps)
+
+    @classmethod
+    def adapt_settings(cls, settings, tuned, overrides):
+        """Settings with what has to follow from those a caller chose.
+
+        Args:
+            settings: Dictionary of keywords of `for_env`, all of them.
+            tuned: Dictionary, the zoo's settings for the environment.
+            overrides: Dictionary, what the caller chose.
+        """
+        del tuned, overrides
+        return settings
+
     # Acting
 
     def call(self, observation, training=False):

@@ -9,7 +9,9 @@ from kerasrl2._numbers import Number
 from kerasrl2._private import layers_of
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.planning import off_policy_updates
 from kerasrl2.agents.q_builder import QLearningBuilder
+from kerasrl2.agents.registry import register
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import EpsilonGreedy
@@ -19,6 +21,17 @@ from kerasrl2.training.off_policy import OffPolicyLoop
 from kerasrl2.types import PolicyOutputs
 
 
+@register(
+    "dqn",
+    title="Deep Q-networks",
+    actions=("discrete",),
+    quick={
+        "hidden": (8,),
+        "learning_starts": 64,
+        "batch_size": 16,
+        "buffer_size": 512,
+    },
+)
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class DQN(QLearningBuilder, Agent):
     """Deep Q-network: Q-learning from replayed transitions with a target network.
@@ -170,6 +183,17 @@ class DQN(QLearningBuilder, Agent):
     @classmethod
     def hyperparameters(cls):
         return [name for name in super().hyperparameters() if name != "network"]
+
+    @classmethod
+    def planned_updates(cls, settings, steps):
+        """Gradient steps of `steps` env steps; see `planning.off_policy_updates`."""
+        return off_policy_updates(settings, steps)
+
+    @classmethod
+    def adapt_settings(cls, settings, tuned, overrides):
+        """Settings as they are: a batch does not depend on the environments."""
+        del tuned, overrides
+        return settings
 
     @property
     def q_network(self):

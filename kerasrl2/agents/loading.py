@@ -15,6 +15,7 @@ from kerasrl2.agents._archive import CONFIG, WEIGHTS, unpack
 from kerasrl2.agents._configuration import check_config
 from kerasrl2.agents._weights import check_weights, variables_bounded
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.registry import objects_of
 
 
 def load_agent(filepath, custom_objects=None):
@@ -23,7 +24,8 @@ def load_agent(filepath, custom_objects=None):
     Weights, normaliser statistics, optimizer state and counters are restored. The file
     is checked before Keras sees it: it can run no code, name no class but those of
     kerasrl2, of Keras and of `custom_objects`, touch no other file, and take no more
-    memory than its own size accounts for.
+    memory than its own size accounts for. If it holds an algorithm of an installed
+    package, that class is known as well, with the `custom_objects` it registered.
 
     Args:
         filepath: Path of a file that `agent.save` wrote.
@@ -47,11 +49,11 @@ def load_agent(filepath, custom_objects=None):
             f"Expected an agent that `agent.save` wrote. Received: {path}, "
             f"which is not such an archive."
         )
-    allowed = Allowed(custom_objects)
     with tempfile.TemporaryDirectory(prefix="kerasrl2-") as directory:
         weights = Path(directory, WEIGHTS)
         with _explained(path):
             config = unpack(path, weights)
+            allowed = Allowed({**objects_of(config), **(custom_objects or {})})
             made = check_config(config, allowed)
             stored = check_weights(weights)
         if not (inspect.isclass(made) and issubclass(made, Agent)):

@@ -6,11 +6,17 @@ from keras import ops
 from kerasrl2._checks import check_range
 from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic import ActorCritic
+from kerasrl2.agents.registry import register
 from kerasrl2.losses import approximate_kl, clipped_surrogate_loss, clipped_value_loss
 from kerasrl2.schedules import value_at
 from kerasrl2.statistics import masked_mean
 
 
+@register(
+    "ppo",
+    title="Proximal policy optimisation",
+    quick={"hidden": (8,), "num_envs": 4, "rollout_length": 16, "batch_size": 32},
+)
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class PPO(ActorCritic):
     """Proximal policy optimisation with the clipped objective.

@@ -1,7 +1,5 @@
 """Builds Q-learning agents for an environment from keywords."""
 
-import inspect
-
 import keras
 
 from kerasrl2 import envs
@@ -12,6 +10,7 @@ from kerasrl2.action_values import (
     QuantileValues,
     ScalarValues,
 )
+from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
 from kerasrl2.distributions import head_for
@@ -93,9 +92,8 @@ class QLearningBuilder:
         Returns:
             An agent.
         """
-        own = inspect.signature(cls.for_env).parameters
-        taken = {"env", "hyperparameters", "head", "observation_spec", "q_network"}
-        known = {*own, *cls.hyperparameters()} - {*taken, "action_values"}
+        taken = {"env", "head", "observation_spec", "q_network", "action_values"}
+        known = set(keywords_of(cls)) - taken
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
@@ -139,6 +137,11 @@ class QLearningBuilder:
                 exploration = "greedy" if noisy else "epsilon_greedy"
             epsilon = initial_epsilon, final_epsilon, epsilon_steps
             exploration = _exploration(exploration, *epsilon, boltzmann_temperature)
+        elif not callable(exploration):
+            raise ValueError(
+                f"Expected `exploration` as one of: {', '.join(EXPLORATIONS)}, or an "
+                f"object of `kerasrl2.exploration`. Received: {exploration!r}"
+            )
         if normalize_observations and spec.dtype == "float32":
             hyperparameters["observation_normalizer"] = RunningNormalization()
         return cls(

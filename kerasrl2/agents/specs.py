@@ -3,8 +3,6 @@
 import keras
 import numpy as np
 
-from kerasrl2.distributions import head_for
-
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class ObservationSpec:
@@ -67,11 +65,7 @@ def check_spaces(env, observation_spec, head):
             f"{observation_spec}. Received: {env.id!r} with {received}. Make an agent "
             f"for it with `for_env`."
         )
-    try:
-        fits = head_for(env.action_space, head.kind).get_config() == head.get_config()
-    except ValueError:
-        fits = False
-    if not fits:
+    if not head.fits(env.action_space):
         raise ValueError(
             f"Expected an environment with the actions this agent was made for: "
             f"{type(head).__name__} {head.get_config()}. Received: {env.id!r} with "

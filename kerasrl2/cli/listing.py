@@ -2,7 +2,7 @@
 
 import typer
 
-from kerasrl2 import zoo
+from kerasrl2 import _algorithms, zoo
 from kerasrl2._checks import check_choice
 from kerasrl2.cli.values import settable
 
@@ -12,8 +12,7 @@ def show(what, algorithm):
     check_choice("what", what, ["algorithms", "environments", "settings"])
     if what == "algorithms":
         for name in zoo.algorithms():
-            tuned = ", ".join(zoo.environments(name))
-            typer.echo(f"{name}  (tuned for {tuned})")
+            typer.echo(f"{name}  ({_origin(name)})")
     elif what == "environments":
         from kerasrl2 import envs
 
@@ -23,13 +22,23 @@ def show(what, algorithm):
         _settings(algorithm)
 
 
+def _origin(algorithm):
+    """What is known of an algorithm without importing it."""
+    if algorithm not in _algorithms.built_in():
+        places = _algorithms.places()
+        if algorithm not in places:
+            return "of several packages: uninstall all but one"
+        return f"of {places[algorithm].owner}"
+    return f"tuned for {', '.join(zoo.environments(algorithm)) or 'nothing yet'}"
+
+
 def _settings(algorithm):
     if algorithm is None:
         raise ValueError("Expected an algorithm: `kerasrl2 list settings ppo`.")
     check_choice("algorithm", algorithm, zoo.algorithms())
     from kerasrl2 import agents
 
-    agent_class = agents.ALGORITHMS[algorithm]
+    agent_class = agents.algorithm(algorithm)
     for name, default in settable(agent_class).items():
         typer.echo(f"{name} = {default!r}")
     for env_id in zoo.environments(algorithm):

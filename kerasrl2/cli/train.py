@@ -96,7 +96,7 @@ def _run(config, make_directory, resume):
     from kerasrl2 import agents, callbacks, envs
     from kerasrl2.zoo.build import tuned_agent
 
-    check_kinds(overrides, agents.ALGORITHMS[algorithm])
+    check_kinds(overrides, agents.algorithm(algorithm))
     phases = [time.perf_counter()]
     settings = {**zoo.settings(algorithm, env_id), **overrides}
     settings.pop("steps", None)

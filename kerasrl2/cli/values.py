@@ -1,24 +1,15 @@
 """`name=value` assignments of the command line."""
 
-import inspect
-import numbers
-
 import yaml
 
 from kerasrl2._checks import check_keywords
+from kerasrl2.cli.kinds import declared_kinds, kinds_like
 
 # Keywords whose values are objects, and what has an option of its own.
 _INTERNAL = {
-    "self",
-    "kwargs",
-    "hyperparameters",
-    "env",
-    "network",
-    "head",
-    "observation_spec",
-}
-_INTERNAL |= {"observation_normalizer", "reward_scaling", "optimizer", "seed"}
-_INTERNAL |= {"q_network", "action_values", "buffer"}
+    "env", "network", "head", "observation_spec", "observation_normalizer",
+    "reward_scaling", "optimizer", "seed", "q_network", "action_values", "buffer",
+}  # fmt: skip
 
 
 def parse_assignments(assignments):
@@ -45,42 +36,38 @@ def parse_assignments(assignments):
 
 def settable(agent_class):
     """Defaults of what `--set` may change: plain keywords, by name."""
-    made = getattr(agent_class, "agent_class", agent_class)  # what a preset makes
-    defaults = {
-        name: parameter.default
-        for function in (made.__init__, made.for_env)
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name not in _INTERNAL
-    }
-    return {**defaults, **getattr(agent_class, "settings", {})}
+    return {name: k.default for name, k in _settable(agent_class).items()}
 
 
 def check_kinds(overrides, agent_class):
     """Raises `ValueError` if a setting cannot be set, or has a value of another kind.
 
+    What kinds a keyword takes is its annotation in `for_env` or the constructor, of
+    `bool`, `int`, `float`, `str`, `None`, `Literal[...]` and lists or tuples of these:
+    `alpha: float | Literal["auto"] = 0.2` takes a number or the word "auto". Without
+    an annotation it goes by the default: as one of `"auto"` a number or a word, as a
+    number also null, of which the constructor judges. A float may be "linear ...".
+
     Args:
         overrides: Dictionary, what `parse_assignments` returned.
-        agent_class: Subclass of `Agent`, or a preset.
+        agent_class: Subclass of `Agent`.
     """
-    defaults = settable(agent_class)
-    check_keywords(f"{agent_class.__name__}.for_env", overrides, defaults)
+    keywords = _settable(agent_class)
+    check_keywords(f"{agent_class.__name__}.for_env", overrides, keywords)
     for name, value in overrides.items():
-        default = defaults[name]
-        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        schedule = isinstance(value, str) and value.startswith("linear")
-        if isinstance(default, bool):
-            fits, kind = isinstance(value, bool), "true or false"
-        elif isinstance(default, str):
-            fits, kind = isinstance(value, str | bool), "a word"
-        elif isinstance(default, tuple):
-            kinds = (int, float) if isinstance(default[0], float) else (int,)
-            fits = isinstance(value, list) and all(type(n) in kinds for n in value)
-            noun = "numbers" if float in kinds else "integers"
-            kind = f"a list of {noun} such as {list(default)}"
-        else:
-            fits, kind = number or schedule or value is None, "a number"
-        if not fits:
-            raise ValueError(f"Expected `{name}` as {kind}. Received: {value!r}")
+        kinds = declared_kinds(keywords[name].annotation)
+        kinds = kinds or kinds_like(keywords[name].default)
+        if not any(kind.takes(value) for kind in kinds):
+            words = " or ".join(dict.fromkeys(kind.word for kind in kinds if kind.word))
+            raise ValueError(f"Expected `{name}` as {words}. Received: {value!r}")
+
+
+def _settable(agent_class):
+    """Dictionary of names to `inspect.Parameter`."""
+    from kerasrl2.agents.keywords import keywords_of
+
+    keywords = keywords_of(agent_class).items()
+    return {name: keyword for name, keyword in keywords if name not in _INTERNAL}
 
 
 def _value(text):

@@ -1,8 +1,22 @@
-"""The box that holds the environment's continuous actions."""
+"""Action spaces: what kind one is, and the box that holds continuous actions."""
 
 import math
 
+import numpy as np
 import tensorflow as tf
+
+from kerasrl2.distributions.sampling import normal_of, uniform
+
+
+def is_discrete(space):
+    """Whether a space is Gymnasium's `Discrete`, and no `MultiBinary`."""
+    return hasattr(space, "n") and space.shape == ()
+
+
+def is_continuous(space):
+    """Whether a space is a `Box` of floating-point numbers."""
+    dtype = getattr(space, "dtype", None) or "O"
+    return hasattr(space, "low") and np.issubdtype(dtype, np.floating)
 
 
 class Bounds:
@@ -54,9 +68,62 @@ class Bounds:
             return action
         return tf.reshape(action, tf.concat([tf.shape(action)[:-1], self.shape], 0))
 
+    def to_centred(self, action):
+        """`[..., *shape]` in the environment's units to `[..., D]` float32.
+
+        The bounds are at -1 and 1, what lies outside them beyond.
+        """
+        action = tf.convert_to_tensor(action)
+        if action.dtype != tf.float64:
+            action = tf.cast(action, tf.float32)
+        lead = action.shape.rank - len(self.shape)
+        if lead < 0 or tuple(action.shape[lead:]) != self.shape:
+            raise ValueError(
+                f"Expected actions of the environment of shape [..., "
+                f"{', '.join(map(str, self.shape))}]. Received: {tuple(action.shape)}"
+            )
+        if self.shape != (self.size,):
+            flat = tf.concat([tf.shape(action)[:lead], [self.size]], 0)
+            action = tf.reshape(action, flat)
+        centre = tf.constant(self.centre, action.dtype)
+        half_width = tf.constant(self.half_width, action.dtype)
+        return tf.cast((action - centre) / half_width, tf.float32)
+
+    def random_centred(self, n, seed):
+        """Random `[n, D]` float32, bounds at -1 and 1.
+
+        Uniform in dimensions with two bounds. Elsewhere as `gymnasium.spaces.Box`
+        draws: standard exponential from the one bound on, standard normal without any.
+
+        Args:
+            n: Integer.
+            seed: `[2]` int, stateless seed.
+        """
+        draw = uniform([n, self.size], seed, tf.float32)
+        columns = zip(self.low, self.high, tf.unstack(draw, axis=1), strict=True)
+        return tf.stack([_random_between(*column) for column in columns], axis=1)
+
+    def match(self, space):
+        """Whether a space is a floating-point `Box` of this shape and these bounds."""
+        if not is_continuous(space) or tuple(space.shape) != self.shape:
+            return False
+        low, high = (np.ravel(x).tolist() for x in (space.low, space.high))
+        return (low, high) == (self.low, self.high)
+
     def get_config(self):
         low = [
             x if math.isfinite(x) else None for x in self.low
         ]  # JSON has no infinity
         high = [x if math.isfinite(x) else None for x in self.high]
         return {"low": low, "high": high, "shape": list(self.shape)}
+
+
+def _random_between(low, high, draw):
+    """Draws from (0, 1) as `Bounds.random_centred` wants them for one dimension."""
+    if math.isfinite(low) and math.isfinite(high):
+        return 2.0 * draw - 1.0
+    if math.isfinite(low):
+        return low - tf.math.log(draw)
+    if math.isfinite(high):
+        return high + tf.math.log(draw)
+    return normal_of(draw)

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2.distributions.bounds import is_discrete
 from kerasrl2.distributions.head import PolicyHead
 from kerasrl2.distributions.sampling import shape_of, uniform
 
@@ -73,6 +74,18 @@ class Categorical(PolicyHead):
 
     def to_env(self, action):
         return tf.convert_to_tensor(action) + self.start
+
+    def from_env(self, action):
+        return tf.cast(tf.convert_to_tensor(action), tf.int32) - self.start
+
+    def random(self, n, seed):
+        """Uniformly random actions, `[n]` int32: a `sample` of equal logits."""
+        return self.sample(tf.zeros([n, self.num_actions]), seed)
+
+    def fits(self, space):
+        if not is_discrete(space):
+            return False
+        return (int(space.n), int(space.start)) == (self.num_actions, self.start)
 
     def get_config(self):
         return {"num_actions": self.num_actions, "start": self.start}

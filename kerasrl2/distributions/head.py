@@ -8,8 +8,9 @@ class PolicyHead:
 
     Actions are in the policy's own coordinates, the ones a buffer stores and a loss
     scores: the index from 0 (`Categorical`), standardised and not clipped
-    (`DiagonalGaussian`), before tanh (`SquashedGaussian`), in (0, 1) (`Beta`). Only
-    `to_env` changes to the environment's. Information is in nats, summed over the
+    (`DiagonalGaussian`), before tanh (`SquashedGaussian`), in (0, 1) (`Beta`).
+    `to_env` changes to the environment's, `from_env` back. `fits` says whether a space
+    has exactly these actions. Information is in nats, summed over the
     action's dimensions. All methods work in eager, graph and XLA mode; half-precision
     parameters are computed in float32. Wrong shapes raise `ValueError`.
 
@@ -49,6 +50,46 @@ class PolicyHead:
 
     def to_env(self, action):
         """What the environment is given for an action of the policy."""
+        raise NotImplementedError
+
+    def from_env(self, action):
+        """The action of the policy for one of the environment: undoes `to_env`.
+
+        Args:
+            action: `[..., *shape]` of the environment's action space, any dtype.
+
+        Returns:
+            `[..., *action_shape]` of `action_dtype`. `to_env` makes `action` of it
+            again, up to rounding, wherever that lies in the space.
+
+        Raises:
+            ValueError: `action` has another shape than the space.
+        """
+        raise NotImplementedError
+
+    def random(self, n, seed):
+        """Uniformly random actions, before anything is known.
+
+        `to_env` of them is uniform over the space, where that is bounded.
+
+        Args:
+            n: Integer, how many.
+            seed: `[2]` int, stateless seed.
+
+        Returns:
+            `[n, *action_shape]` of `action_dtype`, in the policy's coordinates.
+        """
+        raise NotImplementedError
+
+    def fits(self, space):
+        """Whether a Gymnasium space has exactly the actions this head was made for.
+
+        Args:
+            space: Any `gymnasium.Space`.
+
+        Returns:
+            Boolean.
+        """
         raise NotImplementedError
 
     def get_config(self):

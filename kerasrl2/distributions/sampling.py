@@ -38,7 +38,12 @@ def uniform(shape, seed, dtype):
 
 def normal(shape, seed, dtype):
     """Standard normal draws, at most 5.3 from 0 in float32. Arguments as `uniform`."""
-    return math.sqrt(2.0) * tf.math.erfinv(2.0 * uniform(shape, seed, dtype) - 1.0)
+    return normal_of(uniform(shape, seed, dtype))
+
+
+def normal_of(draw):
+    """Standard normal numbers of draws from (0, 1), by the inverse distribution."""
+    return math.sqrt(2.0) * tf.math.erfinv(2.0 * draw - 1.0)
 
 
 def gamma(concentration, seed):

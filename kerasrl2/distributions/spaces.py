@@ -3,6 +3,7 @@
 import numpy as np
 
 from kerasrl2._checks import check_choice
+from kerasrl2.distributions.bounds import is_continuous, is_discrete
 from kerasrl2.distributions.categorical import Categorical
 from kerasrl2.distributions.continuous import Beta, DiagonalGaussian, SquashedGaussian
 
@@ -29,11 +30,10 @@ def head_for(action_space, kind="auto"):
         "beta": Beta,
     }
     check_choice("kind", kind, ("auto", "categorical", *boxes))
-    floating = np.issubdtype(getattr(action_space, "dtype", None) or "O", np.floating)
-    if hasattr(action_space, "n") and action_space.shape == ():
+    if is_discrete(action_space):
         if kind in ("auto", "categorical"):
             return Categorical(int(action_space.n), int(action_space.start))
-    elif hasattr(action_space, "low") and floating:
+    elif is_continuous(action_space):
         if kind != "categorical":
             low, high = (
                 np.ravel(x).tolist() for x in (action_space.low, action_space.high)

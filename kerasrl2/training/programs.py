@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from kerasrl2._private import call_concrete
+from kerasrl2._private import call_concrete, takes_captured
 
 _KEPT, _BYTES = 16, 64 * 2**20  # programs kept for agents to come, memory they may hold
 _programs = {}
@@ -30,18 +30,19 @@ class Program:
         specs = tf.nest.map_structure(_spec, example)
         key = key, str(specs), state.structure
         found = _programs.get(key) if shared else None
-        self._call = None if found is None else found.on(state.variables)
-        if self._call is None:
+        self._captured = None
+        if found is not None and takes_captured(found.concrete):
+            self._captured = found.captured(state.variables)
+        else:
             # Concrete, or TensorFlow warns of retracing once there were a few.
             found = _Traced(function.get_concrete_function(*example), state)
-            self._call = call_concrete(found.concrete)
             if shared and found.can_be_shared():
                 _keep(key, found)
-        self._outputs = found.concrete.structured_outputs
+        self._concrete = found.concrete
 
     def __call__(self, *arguments):
-        outputs = self._call(*tf.nest.flatten(arguments))
-        return tf.nest.pack_sequence_as(self._outputs, tf.nest.flatten(outputs))
+        tensors = tf.nest.flatten(arguments)
+        return call_concrete(self._concrete, tensors, self._captured)
 
 
 class _Traced:
@@ -51,17 +52,17 @@ class _Traced:
         self.concrete = concrete
         self._identities = state.identities
         names = {id(v.handle): name for name, v in state.variables.items()}
-        self._captured = []  # names of variables; other tensors as they are
+        self._uses = []  # names of variables; other tensors as they are
         unknown = []
         for tensor in concrete.captured_inputs:
             name = names.get(id(tensor))
             if name is None and tensor.dtype == tf.resource:
                 unknown.append(tensor)
-            self._captured.append(tensor if name is None else name)
+            self._uses.append(tensor if name is None else name)
         self._bytes = sum(
             state.variables[name].dtype.size
             * state.variables[name].shape.num_elements()
-            for name in self._captured
+            for name in self._uses
             if isinstance(name, str)
         )
         self._unknown = unknown
@@ -70,13 +71,11 @@ class _Traced:
     def can_be_shared(self):
         return not self._unknown and self._bytes <= _BYTES
 
-    def on(self, variables):
-        """A callable that runs the program on other variables, or None."""
-        captured = [
-            variables[one].handle if isinstance(one, str) else one
-            for one in self._captured
+    def captured(self, variables):
+        """What the function uses, with others in place of the variables it knew."""
+        return [
+            variables[one].handle if isinstance(one, str) else one for one in self._uses
         ]
-        return call_concrete(self.concrete, captured)
 
 
 def _check_declared(concrete, unknown):

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasrl2._checks import check_range
+from kerasrl2._private import layers_of
 from kerasrl2.buffers import PrioritizedReplayBuffer
 from kerasrl2.layers.noisy import NoisyDense
 from kerasrl2.layers.targets import frozen_copy, update_target
@@ -81,7 +82,7 @@ class QLearningTrainStep:
         Returns:
             `[B]` float32. Receives no gradient.
         """
-        noisy = any(isinstance(x, NoisyDense) for x in self.q_network._flatten_layers())
+        noisy = any(isinstance(x, NoisyDense) for x in layers_of(self.q_network))
         following = batch.next_observation
         values = selecting = self.target_network(following, training=noisy)
         if self.double_q:

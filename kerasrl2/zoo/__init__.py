@@ -1,30 +1,43 @@
-"""Tuned settings: one YAML file an algorithm, one entry an environment."""
+"""Tuned settings: one YAML file an algorithm, one entry an environment.
+
+An algorithm without a file has no tuned settings. Those of other packages' algorithms
+are the `settings` of their registration.
+"""
 
 import re
+from collections.abc import Mapping
 from importlib import resources
 
 import yaml
+
+from kerasrl2 import _algorithms
 
 _LINEAR = re.compile(r"linear\s+(\S+)(?:\s+(\S+))?")
 
 
 def algorithms():
-    """Names of the algorithms with tuned settings, sorted."""
-    files = resources.files(__name__).iterdir()
-    return sorted(f.name[:-5] for f in files if f.name.endswith(".yaml"))
+    """Names of all algorithms, tuned or not, sorted."""
+    return _algorithms.names()
 
 
 def environments(algorithm):
-    """Ids of the environments an algorithm has tuned settings for."""
+    """Ids of the environments an algorithm has tuned settings for, as a list.
+
+    Raises:
+        ValueError: There is no such algorithm.
+    """
     return list(_load(algorithm))
 
 
 def settings(algorithm, env_id):
-    """Tuned settings as a dictionary, empty for an unknown environment.
+    """Tuned settings as a dictionary, empty for an environment without any.
 
     `steps` is how many env steps they were tuned for; the rest are keywords of the
     agent's `for_env`. `"linear 1e-3"` stands for a linear decay to 0 over the run,
     `"linear 1e-3 1e-4"` for one that ends elsewhere: see `with_schedules`.
+
+    Raises:
+        ValueError: There is no such algorithm.
 
     Example:
     >>> settings("ppo", "CartPole-v1")["num_envs"]
@@ -57,5 +70,33 @@ def _schedule(name, text, gradient_steps):
 
 
 def _load(algorithm):
-    text = (resources.files(__name__) / f"{algorithm}.yaml").read_text("utf-8")
-    return yaml.safe_load(text)
+    """Dictionary of environment ids to dictionaries of settings."""
+    if _algorithms.place(algorithm).module.startswith("kerasrl2."):
+        file = resources.files(__name__) / f"{algorithm}.yaml"
+        return yaml.safe_load(file.read_text("utf-8")) if file.is_file() else {}
+    from kerasrl2.agents import registration
+
+    settings = registration(algorithm).settings or {}
+    if not isinstance(settings, Mapping):
+        settings = _read(settings)
+    for env_id, values in settings.items():
+        if not isinstance(env_id, str) or not isinstance(values, Mapping):
+            raise ValueError(
+                f"Expected the settings of {algorithm!r} as a dictionary of "
+                "environment ids to dictionaries of keywords. Received: "
+                f"{env_id!r}: {values!r}"
+            )
+    return settings
+
+
+def _read(path):
+    try:
+        settings = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"Expected readable YAML in {path}: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(
+            f"Expected a dictionary of environment ids in {path}. Received: "
+            f"{type(settings).__name__}"
+        )
+    return settings

@@ -1,77 +1,68 @@
 """Every agent, on every kind of action space, is put through `check_agent`."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
 
-from kerasrl2.agents import A2C, DQN, PPO, Rainbow
+from kerasrl2.agents import A2C, algorithm, algorithms, registration
+from kerasrl2.agents.keywords import keywords_of
 from tests.agents.harness import check_agent
 
 # Keras 3.15 under NumPy 2 warns of its own variables.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
-AGENTS = {
-    "ppo": (PPO, {"rollout_length": 16, "batch_size": 16, "num_epochs": 2}),
-    "a2c": (A2C, {"rollout_length": 8}),
-}
 SPACES = {
-    "categorical": ("CartPole-v1", {}),
-    "gaussian": ("Pendulum-v1", {"distribution": "gaussian"}),
-    "squashed": ("Pendulum-v1", {"distribution": "squashed_gaussian",
-                                 "standard_deviation": "dependent"}),
-    "beta": ("Pendulum-v1", {"distribution": "beta"}),
+    "categorical": ("CartPole-v1", "discrete", {}),
+    "gaussian": ("Pendulum-v1", "continuous", {"distribution": "gaussian"}),
+    "squashed": ("Pendulum-v1", "continuous", {"distribution": "squashed_gaussian",
+                                               "standard_deviation": "dependent"}),
+    "beta": ("Pendulum-v1", "continuous", {"distribution": "beta"}),
 }  # fmt: skip
-QUICK = [("ppo", "gaussian"), ("a2c", "categorical")]
-COMMON = {"hidden": (8,), "num_envs": 2, "learning_rate": 0.01}
-COMMON |= {"normalize_observations": True, "normalize_rewards": True}
-COMMON |= {"entropy_coefficient": 0.01}  # so that the Gaussian's deviation moves too
-
-
+QUICK = [("ppo", "gaussian"), ("a2c", "categorical"), ("dqn", "categorical")]
+# What makes every weight move within 64 steps, of the keywords an algorithm has.
+LIVELY = {
+    "num_envs": 2, "learning_rate": 0.01, "activation": "tanh", "num_epochs": 2,
+    "rollout_length": 8, "batch_size": 8, "normalize_observations": True,
+    "normalize_rewards": True, "entropy_coefficient": 0.01, "learning_starts": 10,
+    "target_update_interval": 3, "num_atoms": 5,
+}  # fmt: skip
 LONG = pytest.mark.long
-CASES = [
-    pytest.param(*case, marks=[] if case in QUICK else LONG)
-    for case in itertools.product(AGENTS, SPACES)
-]
 
 
-@pytest.mark.parametrize(("name", "space"), CASES)
+def settings_of(name):
+    """The registered quick settings, livelier."""
+    found = registration(name)
+    known = keywords_of(found.agent_class)
+    return {**found.quick, **{k: v for k, v in LIVELY.items() if k in known}}
+
+
+def cases():
+    for name in algorithms():
+        for space, (_, actions, _) in SPACES.items():
+            if actions in registration(name).actions:
+                quick = (name, space) in QUICK
+                yield pytest.param(name, space, marks=[] if quick else LONG)
+
+
+@pytest.mark.parametrize(("name", "space"), list(cases()))
 def test_agent(name, space, tmp_path):
-    agent_class, hyperparameters = AGENTS[name]
-    env_id, head = SPACES[space]
+    env_id, _, head = SPACES[space]
 
     def make_agent(**settings):
-        return agent_class.for_env(
-            env_id, **COMMON, **hyperparameters, **head, **settings
-        )
+        hyperparameters = {**settings_of(name), **head, **settings}
+        return algorithm(name).for_env(env_id, **hyperparameters)
 
     # TensorFlow adds three or more gradients of one tensor in an order that varies.
     rtol = 1e-5 if space == "beta" else 0.0
     check_agent(make_agent, env_id, tmp_path, rtol=rtol)
 
 
-REPLAY = {"hidden": (8,), "num_envs": 2, "learning_rate": 0.01, "activation": "tanh"}
-REPLAY |= {"normalize_observations": True, "buffer_size": 200, "batch_size": 8}
-REPLAY |= {"learning_starts": 10, "target_update_interval": 3}
-VALUE_BASED = {
-    "dqn": (DQN, {"double": True}),
-    "boltzmann": (DQN, {"exploration": "boltzmann", "distribution": "quantile"}),
-    "rainbow": (Rainbow, {"num_atoms": 5}),
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["dqn", *(pytest.param(n, marks=LONG) for n in ("boltzmann", "rainbow"))],
-)
-def test_value_based_agent(name, tmp_path):
-    agent_class, hyperparameters = VALUE_BASED[name]
-
+@pytest.mark.long
+def test_value_based_agent_with_other_parts(tmp_path):
     def make_agent(**settings):
-        return agent_class.for_env(
-            "CartPole-v1", **REPLAY, **hyperparameters, **settings
-        )
+        parts = {"exploration": "boltzmann", "distribution": "quantile"}
+        hyperparameters = {**settings_of("dqn"), **parts, **settings}
+        return algorithm("dqn").for_env("CartPole-v1", **hyperparameters)
 
     check_agent(make_agent, "CartPole-v1", tmp_path)
 

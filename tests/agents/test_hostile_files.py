@@ -3,6 +3,7 @@
 Nothing is executed and nothing written; the honest files of all kinds still load.
 """
 
+import functools
 import json
 import pickle
 import stat
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import kerasrl2 as krl
-from kerasrl2.agents import A2C, DQN, PPO, Rainbow
+from kerasrl2.agents import A2C, DQN, PPO, algorithms
 from tests.agents.hostile import (
     CONFIG,
     METADATA,
@@ -30,6 +31,7 @@ from tests.agents.hostile import (
     with_config,
 )  # fmt: skip
 from tests.agents.test_networks import Subclassed
+from tests.training.runs import make
 
 __all__ = ["honest", "refused"]  # fixtures
 pytestmark = [
@@ -366,13 +368,12 @@ HONEST = {
         learning_rate=keras.optimizers.schedules.CosineDecay(0.1, 9), **SETTINGS,
     ),
     "PPO, continuous": lambda: PPO.for_env("Pendulum-v1", **SETTINGS),
-    "A2C": lambda: A2C.for_env("CartPole-v1", **SETTINGS),
     "DQN": lambda: DQN.for_env("CartPole-v1", normalize_observations=True, **SETTINGS),
-    "Rainbow": lambda: Rainbow.for_env("CartPole-v1", **SETTINGS),
     "IQN": lambda: DQN.for_env(
         "CartPole-v1", distribution="implicit_quantile", **SETTINGS,
     ),
     "own": own_agent,
+    **{name: functools.partial(make, name, "CartPole-v1") for name in algorithms()},
 }  # fmt: skip
 
 

@@ -129,3 +129,15 @@ def test_only_float_observations_are_normalised():
 def test_rainbow_has_the_alpha_of_its_paper():
     config = Rainbow.for_env("CartPole-v1").buffer.get_config()
     assert (config["alpha"], config["beta"]) == (0.5, 0.4)
+
+
+def test_rainbow_answers_with_the_keywords_of_dqn_too():
+    with pytest.raises(ValueError, match=r"`Rainbow.for_env`.*'hiden'. .*'hidden'"):
+        Rainbow.for_env("CartPole-v1", hiden=(4,))
+    with pytest.raises(ValueError, match=r"`Rainbow.for_env`.*Did you mean 'dueling"):
+        Rainbow.for_env("CartPole-v1", duellin=True)
+
+
+def test_exploration_that_explores_nothing():
+    with pytest.raises(ValueError, match=r"`exploration` as one of: auto, .*: 3$"):
+        make(exploration=3)

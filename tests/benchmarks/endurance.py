@@ -32,10 +32,9 @@ def main():
     import kerasrl2 as krl
     from kerasrl2.cli.machine import set_threads
 
-    agents = krl.agents
     set_threads(1)
     hyperparameters = WORK[arguments.algorithm]
-    agent = agents.ALGORITHMS[arguments.algorithm].for_env(
+    agent = krl.agents.algorithm(arguments.algorithm).for_env(
         "CartPole-v1", seed=0, **hyperparameters
     )
     env = krl.envs.make("CartPole-v1", num_envs=8)

@@ -91,7 +91,7 @@ def each_pair(arguments):
     from tests.training.runs import fitting
 
     moments = random.Random(arguments.seed)
-    for algorithm in sorted(agents.ALGORITHMS):
+    for algorithm in sorted(agents.algorithms()):
         for env_id in envs.ids():
             if fitting(algorithm, env_id):
                 yield one_kill(algorithm, env_id, moments)

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import keras
 
+from kerasrl2 import zoo
+
 EPISODES = 100
 CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of 5
     ("ppo", "CartPole-v1", 100_000, 475.0, 5),
@@ -45,7 +47,8 @@ VARIANTS = {"dqn double": ("dqn", {"double": True})}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("algorithm", help="ppo, a2c, random, all, or table")
+    names = [*zoo.algorithms(), *VARIANTS]
+    parser.add_argument("algorithm", choices=[*names, "random", "all", "table"])
     parser.add_argument("env", nargs="?")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)

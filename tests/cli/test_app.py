@@ -211,17 +211,17 @@ class TestList:
     def test_algorithms(self):
         lines = succeed("list").splitlines()
         names = [line.split()[0] for line in lines]
-        assert names == ["a2c", "dqn", "ppo", "rainbow"]
+        assert names == zoo.algorithms() == ["a2c", "dqn", "ppo", "rainbow"]
         assert all("CartPole-v1" in line for line in lines)
 
     def test_environments(self):
         assert "Endless-1" in succeed("list", "environments")
 
-    @pytest.mark.parametrize("algorithm", ["ppo", "a2c", "dqn", "rainbow"])
+    @pytest.mark.parametrize("algorithm", zoo.algorithms())
     def test_settings_are_all_keywords(self, algorithm):
         output = succeed("list", "settings", algorithm)
         listed = {line.split(" = ")[0] for line in output.splitlines() if " = " in line}
-        agent_class = krl.agents.ALGORITHMS[algorithm]
+        agent_class = krl.agents.algorithm(algorithm)
         objects = {"network", "head", "observation_spec", "optimizer", "seed",
                    "observation_normalizer", "reward_scaling", "q_network",
                    "action_values", "buffer"}  # fmt: skip

@@ -19,25 +19,26 @@ from kerasrl2 import agents, envs
 from kerasrl2.callbacks import TrainingCheckpoint
 
 EPOCHS = 4
-REPLAY = {"hidden": (8,), "learning_starts": 64, "batch_size": 16, "buffer_size": 512}
-SMALL = {
-    "ppo": {"hidden": (8,), "num_envs": 4, "rollout_length": 16, "batch_size": 32},
-    "a2c": {"hidden": (8,), "num_envs": 2},
-    "dqn": REPLAY,
-    "rainbow": REPLAY,
-}
-CONTINUOUS = {"Pendulum-v1", "MountainCarContinuous-v0"}
-VALUE_BASED = {"dqn", "rainbow"}
 
 
 def fitting(algorithm, env_id):
     """Whether an algorithm can act in an environment."""
-    return not (algorithm in VALUE_BASED and env_id in CONTINUOUS)
+    discrete = hasattr(envs.make(env_id).action_space, "n")
+    kind = "discrete" if discrete else "continuous"
+    return kind in agents.registration(algorithm).actions
 
 
 def make(algorithm, env_id, seed=3, **hyperparameters):
-    hyperparameters = {**SMALL[algorithm], **hyperparameters}
-    return agents.ALGORITHMS[algorithm].for_env(env_id, seed=seed, **hyperparameters)
+    """A small agent: with the registered `quick` settings, if not told otherwise."""
+    found = agents.registration(algorithm)
+    settings = {**found.quick, **hyperparameters}
+    return found.agent_class.for_env(env_id, seed=seed, **settings)
+
+
+def steps_of(algorithm, at_least, iterations):
+    """Env steps of a run of at least so many, and of so many iterations."""
+    loop = make(algorithm, "CartPole-v1", xla=False).prepare("CartPole-v1")
+    return max(at_least, iterations * loop.steps_per_iteration)
 
 
 def train(agent, env_id, steps, directory=None, every=None, backend="auto", **options):

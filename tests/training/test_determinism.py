@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 
 from kerasrl2 import agents
-from tests.training.runs import digest, make, train
+from kerasrl2.agents.keywords import keywords_of
+from tests.training.runs import digest, make, steps_of, train
 
 pytestmark = pytest.mark.long
-STEPS = {"ppo": 256, "a2c": 120, "dqn": 120, "rainbow": 120}
 
 
 def play(algorithm, seed, num_envs, backend="auto", **hyperparameters):
     agent = make(algorithm, "CartPole-v1", seed, num_envs=num_envs, **hyperparameters)
-    steps = STEPS[algorithm]
+    steps = steps_of(algorithm, 120, 4)
     history = train(agent, "CartPole-v1", steps, backend=backend, epochs=2)
     return digest(agent), history
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])
-@pytest.mark.parametrize("algorithm", sorted(agents.ALGORITHMS))
+@pytest.mark.parametrize("algorithm", sorted(agents.algorithms()))
 def test_equal_seeds_give_equal_runs_and_others_do_not(algorithm, num_envs):
-    hyperparameters = (
-        {"xla": False, "batch_size": 16} if algorithm != "a2c" else {"xla": False}
-    )
+    hyperparameters = {"xla": False}
+    if "batch_size" in keywords_of(agents.algorithm(algorithm)):
+        hyperparameters["batch_size"] = 16  # also rows of a rollout with `num_envs=1`
     first, history = play(algorithm, 7, num_envs, **hyperparameters)
     again, same = play(algorithm, 7, num_envs, **hyperparameters)
     other, _ = play(algorithm, 8, num_envs, **hyperparameters)
@@ -39,14 +39,15 @@ def test_a_gymnasium_environment_in_a_program_of_xla():
     assert runs[0][0] == runs[1][0] != runs[2][0]
 
 
-@pytest.mark.parametrize("algorithm", sorted(agents.ALGORITHMS))
+@pytest.mark.parametrize("algorithm", sorted(agents.algorithms()))
 def test_two_processes_give_equal_runs(algorithm, tmp_path):
     """Under XLA, with threads as TensorFlow chooses them."""
+    steps = steps_of(algorithm, 120, 4)
     directories = [tmp_path / name for name in ("first", "second")]
     processes = []
     for directory in directories:
         directory.mkdir()
-        arguments = [algorithm, "CartPole-v1", str(directory), str(STEPS[algorithm])]
+        arguments = [algorithm, "CartPole-v1", str(directory), str(steps)]
         command = [sys.executable, "-m", "tests.training.runs", *arguments]
         processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
     assert [process.wait() for process in processes] == [0, 0]

@@ -10,10 +10,9 @@ from kerasrl2 import agents, envs
 from kerasrl2.callbacks import EvaluateReturn, RecordEpisodes, TrainingCheckpoint
 from kerasrl2.errors import CheckpointError
 from kerasrl2.training import resume
-from tests.training.runs import EPOCHS, fitting, make, state_of, train
+from tests.training.runs import EPOCHS, fitting, make, state_of, steps_of, train
 
 QUICK = "GridBreakout-v0"
-STEPS = {"ppo": 1024, "a2c": 320, "dqn": 320, "rainbow": 320}
 
 
 class StopAt(keras.callbacks.Callback):
@@ -48,10 +47,10 @@ def assert_same(agent, history, other, other_history):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("algorithm", sorted(agents.ALGORITHMS))
+@pytest.mark.parametrize("algorithm", sorted(agents.algorithms()))
 def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
     """Another seed is given to the second agent: it takes over the first one's."""
-    steps = STEPS[algorithm]
+    steps = steps_of(algorithm, 320, 16)
     whole = make(algorithm, "CartPole-v1")
     history = train(whole, "CartPole-v1", steps)
     resumed, again = interrupted(
@@ -68,7 +67,7 @@ PAIRS = [
         env_id,
         marks=[] if algorithm == "a2c" and env_id == QUICK else pytest.mark.long,
     )
-    for algorithm in sorted(agents.ALGORITHMS)
+    for algorithm in sorted(agents.algorithms())
     for env_id in envs.ids()
     if fitting(algorithm, env_id)
 ]
@@ -78,7 +77,7 @@ PAIRS = [
 def test_every_algorithm_in_every_environment_goes_on(algorithm, env_id, tmp_path):
     """In the middle of an epoch and of episodes."""
     hyperparameters = {"xla": False, "normalize_observations": "Grid" not in env_id}
-    steps = 512 if algorithm == "ppo" else 200
+    steps = steps_of(algorithm, 200, 8)
     whole = make(algorithm, env_id, **hyperparameters)
     history = train(whole, env_id, steps)
     resumed, again = interrupted(
