@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2 import distributions, layers
-from kerasrl2.agents import A2C, PPO, ObservationSpec
+from kerasrl2 import buffers, distributions, exploration, layers
+from kerasrl2.agents import A2C, PPO, ObservationSpec, algorithms
+from kerasrl2.agents.keywords import keywords_of
 
 SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.05, 4, 0.001)
 CLIP_SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.2, 8, 0.001)
 
-BASE = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "learning_rate": 0.05}
-BASE |= {"seed": 0, "xla": False}
-PPO_BASE = {"batch_size": 4, "num_epochs": 2}
-
+# The usual agent, of the keywords an algorithm has.
+BASE = {
+    "hidden": (4,), "rollout_length": 4, "num_envs": 2, "learning_rate": 0.05,
+    "seed": 0, "xla": False, "batch_size": 4, "num_epochs": 2, "learning_starts": 8,
+    "target_update_interval": 2, "max_gradient_norm": 0.5,
+}  # fmt: skip
 CHANGES = {
     "learning_rate": [0.01, SCHEDULE],
-    "optimizer": [keras.optimizers.SGD, keras.optimizers.Adam],
+    "optimizer": [keras.optimizers.SGD, keras.optimizers.Nadam],
     "gamma": [0.5],
     "lambda_": [0.5],
     "n_step": [2],
@@ -32,22 +35,34 @@ CHANGES = {
     "observation_normalizer": [layers.RunningNormalization],
     "reward_scaling": [layers.RewardScaling],
     "seed": [1],
-}
-PPO_CHANGES = {
     "clip_range": [0.001, CLIP_SCHEDULE],
     "value_clip": [0.001],
     "target_kl": [1e-9],
     "num_epochs": [1],
-    "batch_size": [8, None],
+    "batch_size": [8],
+    "double": ["other"],
+    "munchausen": [0.9],
+    "tau": [0.5],
+    "target_update_interval": [3],
+    "clip_rewards": [0.1],
+    "train_frequency": [2],
+    "gradient_steps": [2],
+    "learning_starts": [12],
+    "buffer": [lambda: buffers.ReplayBuffer(4, seed=0)],
+    "exploration": [exploration.Greedy],
 }
+# `network`, `q_network`, `head`, `observation_spec` and `action_values` are what
+# `for_env` makes. `xla` and a `batch_size` of None have tests below, `overlap`, which
+# changes nothing, and `temperature`, of `munchausen`, tests of their own.
+ELSEWHERE = {"network", "q_network", "head", "observation_spec", "action_values", "xla"}
+ELSEWHERE |= {"overlap", "temperature"}
+CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
     (agent_class, name, value)
-    for agent_class, more in ((PPO, PPO_CHANGES), (A2C, {}))
-    for name, values in {**CHANGES, **more}.items()
-    for value in values
+    for agent_class in CLASSES
+    for name in agent_class.hyperparameters()
+    for value in CHANGES.get(name, ())
 ]
-# `network`, `head` and `observation_spec` are `for_env`'s; `xla` has a test below.
-ELSEWHERE = {"network", "head", "observation_spec", "xla"}
 
 
 @pytest.fixture
@@ -59,30 +74,33 @@ def eager():
 
 
 def trained_weights(agent_class, hyperparameters, results={}):  # noqa: B006
-    """Weights after 2 rollouts; those of unchanged hyperparameters are remembered."""
+    """Weights after a few updates; those of the usual agent are remembered."""
     if not hyperparameters and agent_class in results:
         return results[agent_class]
-    own = PPO_BASE if agent_class is PPO else {}
-    agent = agent_class.for_env("CartPole-v1", **{**BASE, **own, **hyperparameters})
-    rows = agent.rollout_length * agent.num_envs
-    agent.fit("CartPole-v1", steps=2 * rows, epochs=1, verbose=0)
+    known = keywords_of(agent_class)
+    usual = {name: value for name, value in BASE.items() if name in known}
+    agent = agent_class.for_env("CartPole-v1", **{**usual, **hyperparameters})
+    rows = agent.prepare("CartPole-v1").steps_per_iteration
+    steps = max(2 * rows, 2 * BASE["learning_starts"])
+    agent.fit("CartPole-v1", steps=steps, epochs=1, verbose=0)
     weights = agent.network.get_weights()
     if not hyperparameters:
         results[agent_class] = weights
     return weights
 
 
-@pytest.mark.parametrize("agent_class", [PPO, A2C])
+@pytest.mark.parametrize("agent_class", CLASSES)
 def test_the_table_is_complete(agent_class):
+    """A new algorithm adds rows for those of its keywords that no other has."""
     tested = {name for owner, name, _ in CASES if owner is agent_class}
-    assert tested | ELSEWHERE == set(agent_class.hyperparameters())
+    assert set(agent_class.hyperparameters()) - tested <= ELSEWHERE
 
 
 @pytest.mark.parametrize(("agent_class", "name", "value"), CASES)
 def test_each_keyword_changes_what_is_learned(eager, agent_class, name, value):
     if value == "other":
         value = not inspect.signature(agent_class.__init__).parameters[name].default
-    if isinstance(value, type):
+    if isinstance(value, type) or inspect.isfunction(value):
         value = value(0.05) if name == "optimizer" else value()
     usual = trained_weights(agent_class, {})
     changed = trained_weights(agent_class, {name: value})
@@ -93,11 +111,17 @@ def test_each_keyword_changes_what_is_learned(eager, agent_class, name, value):
 
 def test_the_same_keywords_give_the_same_weights(eager):
     """Or else the tests above prove nothing."""
-    for agent_class in (PPO, A2C):
+    for agent_class in CLASSES:
         usual = trained_weights(agent_class, {})
         again = trained_weights(agent_class, {"gamma": 0.99})
         for a, b in zip(usual, again, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_the_whole_rollout_as_a_batch(eager):
+    usual, whole = (trained_weights(PPO, {"batch_size": n}) for n in (8, None))
+    for a, b in zip(usual, whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # rows in another order
 
 
 @pytest.mark.parametrize(
