@@ -323,7 +323,7 @@ def test_an_agent_learns_from_it():
         PONG,
         num_envs=2,
         rollout_length=4,
-        epochs=1,
+        num_epochs=1,
         hidden=(8,),
         shared_trunk=True,
         batch_size=8,

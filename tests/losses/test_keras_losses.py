@@ -23,15 +23,22 @@ def test_values_by_hand(compiled, cast, column):
     def shaped(x):
         return tf.constant(x[:, None] if column else x)
 
+    reductions = {"sum_over_batch_size": np.mean, "sum": np.sum, "none": np.asarray}
+
+    @compiled
+    def losses(*args):
+        return {
+            reduction: (
+                PolicyGradientLoss(reduction=reduction)(*args),
+                ActorCriticLoss(0.1, reduction=reduction)(*args),
+            )
+            for reduction in reductions
+        }
+
     args = shaped(ACTION.astype(cast)), tf.constant(LOGITS), shaped(ADVANTAGE)
-    for reduction, reduce in [
-        ("sum_over_batch_size", np.mean),
-        ("sum", np.sum),
-        ("none", np.asarray),
-    ]:
-        policy = compiled(PolicyGradientLoss(reduction=reduction))(*args)
+    for reduction, (policy, actor) in losses(*args).items():
+        reduce = reductions[reduction]
         np.testing.assert_allclose(policy, reduce(POLICY), rtol=1e-5)
-        actor = compiled(ActorCriticLoss(0.1, reduction=reduction))(*args)
         np.testing.assert_allclose(actor, reduce(POLICY - 0.1 * ENTROPY), rtol=1e-5)
 
 
