@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kerasrl2.buffers import SumTree, _order
 from kerasrl2.buffers._order import uniform
+from tests.harness import xla_in_long_runs
 
 SMALL = range(1, 71)
 SOME = (1, 5, 65, 200_000)  # of 1, 2, 4 and 9 levels
@@ -143,6 +144,7 @@ def test_draw_just_below_the_total_stays_inside(capacity):
     assert found.min() >= 0
 
 
+@xla_in_long_runs
 def test_empty_tree_finds_nothing(compiled):
     tree = SumTree(7, track_minimum=True)
     found, priority = compiled(tree.lookup)(tf.constant([0.0, 1.0, np.nan], tf.float64))
@@ -150,6 +152,7 @@ def test_empty_tree_finds_nothing(compiled):
     assert not priority.numpy().any()
 
 
+@xla_in_long_runs
 def test_nan_finds_nothing(compiled):
     tree = SumTree(7)
     tree.assign(np.ones(7))

@@ -8,6 +8,7 @@ from kerasrl2.envs import TensorFlowEnvironment, make
 from kerasrl2.envs.exact import Endless
 from kerasrl2.envs.grid._board import stick
 from tests.envs import naive_grid
+from tests.harness import compiled_in_long_runs
 
 SEED = tf.constant([3, 4])
 IDS = ["GridBreakout-v0", "GridSpaceInvaders-v0"]
@@ -281,6 +282,7 @@ def test_waves_come_sooner_down_to_six_steps():
     assert intervals == [11, 10, 9, 8, 7, 6, 6, 6]
 
 
+@compiled_in_long_runs
 def test_actions_stick_with_the_given_probability(compiled):
     n, run = 20_000, compiled(stick)
     previous, action = tf.fill([n], 2), tf.fill([n], 1)

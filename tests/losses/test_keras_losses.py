@@ -112,7 +112,9 @@ def by_hand(model, x, action, advantage, returns):
     return tf.reduce_mean(policy - 0.1 * entropy + 0.5 * critic)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [True, pytest.param(False, marks=pytest.mark.long)]
+)
 def test_fit_of_two_outputs_and_a_file(tmp_path, jit_compile):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(16, 3)).astype("f4")
