@@ -1,4 +1,4 @@
-"""Hyper-parameters that are numbers: variables, so that changing one compiles nothing."""
+"""Hyper-parameters that are numbers: to change one compiles nothing."""
 
 import numbers
 
@@ -46,15 +46,15 @@ class Number:
         self._optional, self._schedule, self._integer = optional, schedule, integer
 
     def __set_name__(self, owner, name):
-        self._name = name
+        self._attribute = name
 
     def __get__(self, owner, owner_class=None):
         if owner is None:
             return self
         try:
-            variable = vars(owner)["_numbers"][self._name]
+            variable = vars(owner)["_numbers"][self._attribute]
         except KeyError:
-            raise AttributeError(f"`{self._name}` has not been set yet.") from None
+            raise AttributeError(f"`{self._attribute}` has not been set yet.") from None
         if not isinstance(variable, tf.Variable):
             return variable
         if tf.inside_function():
@@ -67,14 +67,14 @@ class Number:
         # Not through `setattr`: Keras would replace the dictionary by its own.
         known = vars(owner).setdefault("_numbers", {})
         if value is None or isinstance(value, Schedule):
-            known[self._name] = value
-        elif isinstance(known.get(self._name), tf.Variable):
-            known[self._name].assign(value)
+            known[self._attribute] = value
+        elif isinstance(known.get(self._attribute), tf.Variable):
+            known[self._attribute].assign(value)
         else:
             dtype = tf.int64 if self._integer else tf.float64
             with tf.init_scope():
-                known[self._name] = tf.Variable(
-                    value, trainable=False, dtype=dtype, name=self._name
+                known[self._attribute] = tf.Variable(
+                    value, trainable=False, dtype=dtype, name=self._attribute
                 )
 
     def _check(self, value):
@@ -83,18 +83,18 @@ class Number:
         if isinstance(value, Schedule) and self._schedule:
             return
         if self._integer and self._range["low"] is None:
-            check_positive_integer(self._name, value)
+            check_positive_integer(self._attribute, value)
         elif self._integer and not isinstance(value, numbers.Integral):
             raise ValueError(
-                f"Expected `{self._name}` to be an integer. Received: {value!r}"
+                f"Expected `{self._attribute}` to be an integer. Received: {value!r}"
             )
         elif isinstance(value, numbers.Real) and not isinstance(value, bool):
-            check_range(self._name, value, **self._range)
+            check_range(self._attribute, value, **self._range)
         else:
             also = " or a Keras schedule" if self._schedule else ""
             also += " or None" if self._optional else ""
             raise ValueError(
-                f"Expected `{self._name}` to be a number{also}. Received: {value!r}"
+                f"Expected `{self._attribute}` to be a number{also}. Received: {value!r}"
             )
 
 

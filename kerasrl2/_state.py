@@ -1,4 +1,4 @@
-"""What an object is made of: its variables, and everything else a program depends on."""
+"""What objects are made of: variables, and what else a program depends on."""
 
 import hashlib
 import types

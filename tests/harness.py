@@ -1,8 +1,20 @@
-"""What every layer must do: `check_layer`."""
+"""What every layer must do, `check_layer`; and modes that only long runs take."""
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
+
+LONG_GRAPH, LONG_XLA = (
+    pytest.param(mode, marks=pytest.mark.long) for mode in ("graph", "xla")
+)
+# For tests of what does not depend on the mode, where another test compares the modes.
+compiled_in_long_runs = pytest.mark.parametrize(
+    "compiled", ["eager", LONG_GRAPH, LONG_XLA], indirect=True
+)
+xla_in_long_runs = pytest.mark.parametrize(
+    "compiled", ["eager", "graph", LONG_XLA], indirect=True
+)
 
 
 def check_layer(make_layer, x, tmp_path):

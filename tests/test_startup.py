@@ -26,6 +26,7 @@ for i in range(4):
     fresh.fit("CartPole-v1", steps=40, epochs=1, verbose=0)
 history = agent.fit("CartPole-v1", steps=80, epochs=2)
 agent.evaluate("CartPole-v1", episodes=2)
+krl.distributions.Beta([0.0], [1.0]).sample([[0.0, 0.0]], [0, 1])
 for unwanted in ("tensorflow_probability", "tf_keras", "ray", "typer"):
     assert unwanted not in sys.modules, unwanted
 """

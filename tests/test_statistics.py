@@ -138,10 +138,11 @@ def test_global_norm(compiled, shapes):
     np.testing.assert_allclose(norm, by_hand, rtol=1e-6)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("place", [0, 512, 1023, 1024, 1030])
-def test_global_norm_shows_what_is_not_finite(compiled, bad, place):
+def test_global_norm_shows_what_is_not_finite(compiled):
     """Also in what folding leaves over."""
-    array = np.ones(1031, "f4")
-    array[place] = bad
-    assert not np.isfinite(compiled(global_norm)([tf.constant(array)]))
+    norm = compiled(global_norm)
+    for place in (0, 512, 1023, 1024, 1030):
+        for bad in (np.nan, np.inf, -np.inf):
+            array = np.ones(1031, "f4")
+            array[place] = bad
+            assert not np.isfinite(norm([tf.constant(array)])), (place, bad)

@@ -20,8 +20,8 @@ from kerasrl2.types import OnPolicyBatch, PolicyOutputs
 class ActorCritic(ActorCriticBuilder, Agent):
     """Base of agents with a policy and a value that learn from rollouts.
 
-    `loss = mean(policy loss) + c_v * mean(value loss) - c_h * mean(entropy)`. A subclass
-    gives `policy_loss`. The network maps observations to `[parameters, value]`:
+    `loss = mean(policy loss) + c_v * mean(value loss) - c_h * mean(entropy)`; a
+    subclass gives `policy_loss`. The network maps observations to `[parameters, value]`:
     `[B, P]` for the policy head and `[B]` or `[B, 1]`.
 
     A policy that remembers overrides `initial_state` and `forward`; then the rows of a

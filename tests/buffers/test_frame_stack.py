@@ -1,5 +1,6 @@
 """Frame stacks from single frames, and what they cost."""
 
+import itertools
 import subprocess
 import sys
 
@@ -84,7 +85,14 @@ def test_first_frame_repeats_at_an_episode_start(make):
     np.testing.assert_array_equal(batch.next_observation[3, 0, 0], [4, 4, 5, 6])
 
 
-@pytest.mark.parametrize("episode_length", [1, 3, 64])
+@pytest.mark.parametrize(
+    ("make", "episode_length"),
+    [
+        *itertools.product([NumpyReplayBuffer, ReplayBuffer], [1, 3, 64]),
+        (NumpyPrioritizedReplayBuffer, 3),
+        (PrioritizedReplayBuffer, 3),  # on the ring of the uniform one
+    ],
+)
 def test_no_window_spans_the_write_head(make, episode_length):
     # Capacity 8, 11 and more adds; every held start is drawn.
     buffer = make(8, frame_stack=4, episode_length=episode_length)
@@ -174,6 +182,7 @@ print((peak() - before) / 60_000)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_measured_bytes_of_an_atari_transition():
     run = subprocess.run(

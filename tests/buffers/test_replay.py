@@ -50,7 +50,20 @@ CASES = [  # num_envs, capacity, n_step, stack, episode_length, jumps
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+QUICK = {"graph": (CASES[0], CASES[2]), "xla": (CASES[1], CASES[3])}
+
+
+@pytest.mark.parametrize(
+    ("mode", "case"),
+    [
+        pytest.param(
+            mode, case, marks=() if case in QUICK.get(mode, CASES) else pytest.mark.long
+        )
+        for mode in MODES
+        for case in CASES
+    ],
+    ids=str,
+)
 def test_random_episodes_against_a_naive_buffer(mode, case):
     num_envs, capacity, n_step, stack, episode_length, jumps = case
     gamma, steps = 0.9, capacity // num_envs

@@ -128,7 +128,9 @@ def test_minus_one_names_nothing(make):
         )
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize(("num_envs", "n_step"), [(1, 1), (3, 2)])
 @pytest.mark.parametrize("make", BUFFERS[:2])
 def test_empty_buffer_in_a_graph(make, num_envs, n_step, jit_compile):

@@ -1,5 +1,6 @@
 """Blocks of steps in one call, `add_rollout`, against as many calls of `add`."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,8 +86,23 @@ def assert_same_state(buffer, other):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("kind", ["flat", "frames", "proportional", "rank"])
-@pytest.mark.parametrize("mode", ["numpy", "graph", "xla"])
+LONG = [
+    ("graph", "frames"),
+    ("graph", "rank"),
+    ("xla", "flat"),
+    ("xla", "proportional"),
+]
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        pytest.param(*case, marks=pytest.mark.long if case in LONG else ())
+        for case in itertools.product(
+            ["numpy", "graph", "xla"], ["flat", "frames", "proportional", "rank"]
+        )
+    ],
+)
 def test_equals_as_many_adds_bit_for_bit(mode, kind):
     buffer, other = make(mode, kind), make(mode, kind)
     ranked = kind in ("proportional", "rank")

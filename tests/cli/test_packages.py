@@ -38,8 +38,8 @@ class Acme(krl.agents.A2C):
         super().__init__(*args, **hyperparameters)
         self.caution = caution
 
-    def compute_loss(self, batch):
-        loss, metrics = super().compute_loss(batch)
+    def compute_loss(self, batch, seed):
+        loss, metrics = super().compute_loss(batch, seed)
         caution = 0.125 if self.caution == "auto" else self.caution
         return loss, {**metrics, "caution": tf.constant(caution)}
 """

@@ -8,6 +8,7 @@ from kerasrl2.envs import TensorFlowEnvironment, make
 from kerasrl2.envs.exact import Endless
 from kerasrl2.envs.grid._board import stick
 from tests.envs import naive_grid
+from tests.harness import compiled_in_long_runs
 
 SEED = tf.constant([3, 4])
 IDS = ["GridBreakout-v0", "GridSpaceInvaders-v0"]
@@ -96,16 +97,23 @@ def scattered(id, physics, rng):
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_agrees_with_the_naive_game_from_10_000_scattered_states(id, compiled):
+def test_agrees_with_the_naive_game_from_10_000_scattered_states(id):
     n = 500
     env, rng, naive = make(id, num_envs=n), np.random.default_rng(1), NAIVE[id]
-    transition, first, ended = compiled(env.transition), env.initial(SEED, n), 0
+    first, ended = env.initial(SEED, n), 0
+    compiled = [tf.function(env.transition, jit_compile=jit) for jit in (False, True)]
     for _ in range(20):
         physics = scattered(id, first, rng)
         arrays = tf.nest.map_structure(np.array, physics)
         games = [naive.of(arrays, i) for i in range(n)]
         action = rng.integers(env.action_space.n, size=n).astype(np.int32)
-        result = transition(physics, tf.constant(action))
+        result = env.transition(physics, tf.constant(action))
+        for function in compiled:
+            tf.nest.map_structure(
+                np.testing.assert_array_equal,
+                function(physics, tf.constant(action)),
+                result,
+            )
         physics, reward, terminated = tf.nest.map_structure(np.array, result)
         for i, game in enumerate(games):
             assert (reward[i], terminated[i]) == game.step(int(action[i]))
@@ -274,6 +282,7 @@ def test_waves_come_sooner_down_to_six_steps():
     assert intervals == [11, 10, 9, 8, 7, 6, 6, 6]
 
 
+@compiled_in_long_runs
 def test_actions_stick_with_the_given_probability(compiled):
     n, run = 20_000, compiled(stick)
     previous, action = tf.fill([n], 2), tf.fill([n], 1)

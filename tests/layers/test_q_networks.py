@@ -29,8 +29,15 @@ def sizes(model):
     return [tuple(layer.kernel.shape) for layer in layers_of(model, kinds)]
 
 
-@pytest.mark.parametrize("noisy", [False, True])
-@pytest.mark.parametrize("dueling", [False, True])
+@pytest.mark.parametrize(
+    ("dueling", "noisy"),
+    [
+        (False, False),
+        (True, True),
+        pytest.param(True, False, marks=pytest.mark.long),
+        pytest.param(False, True, marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize(
     "outputs", [{}, {"num_atoms": 5}, {"fractions": True}], ids=str
 )

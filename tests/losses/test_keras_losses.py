@@ -23,15 +23,22 @@ def test_values_by_hand(compiled, cast, column):
     def shaped(x):
         return tf.constant(x[:, None] if column else x)
 
+    reductions = {"sum_over_batch_size": np.mean, "sum": np.sum, "none": np.asarray}
+
+    @compiled
+    def losses(*args):
+        return {
+            reduction: (
+                PolicyGradientLoss(reduction=reduction)(*args),
+                ActorCriticLoss(0.1, reduction=reduction)(*args),
+            )
+            for reduction in reductions
+        }
+
     args = shaped(ACTION.astype(cast)), tf.constant(LOGITS), shaped(ADVANTAGE)
-    for reduction, reduce in [
-        ("sum_over_batch_size", np.mean),
-        ("sum", np.sum),
-        ("none", np.asarray),
-    ]:
-        policy = compiled(PolicyGradientLoss(reduction=reduction))(*args)
+    for reduction, (policy, actor) in losses(*args).items():
+        reduce = reductions[reduction]
         np.testing.assert_allclose(policy, reduce(POLICY), rtol=1e-5)
-        actor = compiled(ActorCriticLoss(0.1, reduction=reduction))(*args)
         np.testing.assert_allclose(actor, reduce(POLICY - 0.1 * ENTROPY), rtol=1e-5)
 
 
@@ -105,7 +112,9 @@ def by_hand(model, x, action, advantage, returns):
     return tf.reduce_mean(policy - 0.1 * entropy + 0.5 * critic)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [True, pytest.param(False, marks=pytest.mark.long)]
+)
 def test_fit_of_two_outputs_and_a_file(tmp_path, jit_compile):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(16, 3)).astype("f4")

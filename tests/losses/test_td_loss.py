@@ -82,7 +82,9 @@ def test_actions_survive_the_cast_to_float(compiled):
     assert float(loss(integers, tf.constant(Q))) == 0.0
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [True, pytest.param(False, marks=pytest.mark.long)]
+)
 def test_fit_and_file(tmp_path, jit_compile):
     rng = np.random.default_rng(0)
     x = rng.normal(size=[8, 4]).astype("f4")

@@ -1,0 +1,157 @@
+"""How agents learn: losses, guarded gradient steps, optimizers."""
+
+import keras
+
+from kerasrl2._checks import check_choice, check_range
+from kerasrl2.agents.gradients import (
+    check_optimizer,
+    differentiate,
+    rate_of,
+    take_step,
+    with_rate,
+)
+
+
+class Learning:
+    """What an agent does with a batch. A mixin."""
+
+    def optimizers(self):
+        """Dictionary of names to pairs of an optimizer and the variables it moves.
+
+        An agent with several networks overrides it; all of them are then built, saved,
+        logged and kept in checkpoints.
+        """
+        return {"optimizer": (self.optimizer, self.trainable_variables)}
+
+    def compute_loss(self, batch, seed):
+        """`(loss, metrics)` of a batch: a scalar and a dictionary of scalars.
+
+        Args:
+            batch: What the agent learns from.
+            seed: `[2]` int32, for what is random in the loss.
+        """
+        raise TypeError(f"{type(self).__name__} does not define `compute_loss`.")
+
+    def compute_gradients(self, batch, seed):
+        """`types.Gradients` of `compute_loss`; reads weights and writes none."""
+        variables = next(iter(self.optimizers().values()))[1]
+        return differentiate(lambda: self.compute_loss(batch, seed), variables)
+
+    def apply_gradients(self, gradients):
+        """Takes one gradient step; returns `(metrics, td_error or None)`."""
+        name = next(iter(self.optimizers()))
+        self.take_step(name, gradients)
+        own = {"loss": gradients.loss, "gradient_norm": gradients.norm}
+        return {**gradients.metrics, **own}, None
+
+    def update(self, batch, seed):
+        """One update, in a graph: `compute_gradients`, then `apply_gradients`.
+
+        Args:
+            batch: What the agent learns from.
+            seed: `[2]` int32.
+
+        Returns:
+            `(metrics, td_error)`: a dictionary of scalars, as `metric_names` lists
+            them, and `[B]` float32, the new priorities of replayed transitions, or
+            None.
+        """
+        return self.apply_gradients(self.compute_gradients(batch, seed))
+
+    def gradient_step(self, name, loss_function):
+        """One guarded gradient step of one of several optimizers.
+
+        A step with a NaN or infinite loss or gradient is not taken, nor is one after
+        it; the loop hears of it and stops the run.
+
+        Args:
+            name: String, of `optimizers`. Its variables receive the gradients.
+            loss_function: Callable without arguments, to `(loss, metrics)`.
+
+        Returns:
+            `types.Gradients`, taken.
+        """
+        gradients = differentiate(loss_function, self.optimizers()[name][1])
+        self.take_step(name, gradients)
+        return gradients
+
+    def take_step(self, name, gradients):
+        """Clips `types.Gradients` and applies them by the optimizer of that name."""
+        known = self.optimizers()
+        check_choice("name", name, list(known))
+        take_step(
+            *known[name],
+            gradients,
+            self.max_gradient_norm,
+            self.guard,
+            list(known).index(name),
+            self.xla is not False,
+        )
+
+    def initial_learner_state(self, num_envs):
+        """What `prepare` remembers of episodes under way, a nest of `[N, ...]`."""
+        del num_envs
+        return ()
+
+    def update_statistics(self, observation, valid):
+        """Counts observations into running statistics.
+
+        Args:
+            observation: `[T, N, ...]`.
+            valid: `[T, N]` bool, False for rows that do not count.
+        """
+        if self.observation_normalizer is not None:
+            self.observation_normalizer.update(observation, valid)
+
+    @property
+    def report_names(self):
+        """Names of the metrics of a report."""
+        return self.metric_names
+
+    def progress_logs(self):
+        """What else callbacks and the history are told at an epoch's end, floats."""
+        rates = {
+            name: pair[0].learning_rate for name, pair in self.optimizers().items()
+        }
+        if len(rates) == 1:
+            return {"learning_rate": float(next(iter(rates.values())))}
+        return {f"{name}_learning_rate": float(rate) for name, rate in rates.items()}
+
+    # The optimizer of an agent with one
+
+    @property
+    def learning_rate(self):
+        """Number, or the Keras schedule over gradient steps; may be assigned."""
+        return rate_of(self.optimizer)
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        check_range("learning_rate", rate, 0.0)
+        changed = with_rate(self.optimizer, rate, self.optimizers()["optimizer"][1])
+        if changed is not self.optimizer:
+            self.compile(changed)
+
+    def compile(self, optimizer, **kwargs):
+        """Sets the optimizer of an agent with one; the agent brings its own loss.
+
+        Args:
+            optimizer: Keras optimizer.
+            **kwargs: None; what else Keras' `compile` takes has no meaning here.
+        """
+        if kwargs:
+            raise ValueError(
+                f"Expected `compile(optimizer)` alone: {type(self).__name__} brings "
+                f"its own loss and metrics. Received: {', '.join(sorted(kwargs))}. "
+                "Override `compute_loss` for another loss."
+            )
+        optimizer = keras.optimizers.get(optimizer)
+        check_optimizer(optimizer)
+        super().compile(optimizer=optimizer, jit_compile=False)
+        if self.built:  # else `ready` does it
+            optimizer.build(self.optimizers()["optimizer"][1])
+
+    def compile_from_config(self, config):
+        """Does nothing: the optimizer is among the constructor's arguments."""
+
+    def get_compile_config(self):
+        return None
