@@ -272,14 +272,19 @@ def _check_size(structure, expected=None):
     """Raises unless XLA means the same structure as this file."""
     expected = expected or ctypes.sizeof(structure)
     if structure.struct_size != expected:
-        raise _Mismatch(
-            f"Expected {type(structure).__name__[1:]} of {expected} bytes. "
-            f"Received: one of {structure.struct_size} bytes"
-        )
+        name = type(structure).__name__[1:]
+        received = f"one of {structure.struct_size} bytes"
+        raise _Mismatch(f"{name} of {expected} bytes", received)
 
 
 class _Mismatch(RuntimeError):
     """XLA's interface is not the one this file was written for."""
+
+    def __init__(self, expected, received):
+        super().__init__(
+            f"Expected {expected}. Received: {received}. With TensorFlow "
+            f"{tf.__version__} programs of XLA cannot call Python: compile without XLA."
+        )
 
 
 @_Handler
@@ -360,10 +365,8 @@ def _check_api(api):
     _check_size(api)
     _check_size(api.version)
     if (api.version.major, api.version.minor) != _API:
-        raise _Mismatch(
-            f"Expected XLA's interface of version {_API}. "
-            f"Received: {(api.version.major, api.version.minor)}"
-        )
+        received = api.version.major, api.version.minor
+        raise _Mismatch(f"XLA's interface of version {_API}", received)
 
 
 @functools.cache

@@ -151,7 +151,7 @@ def test_the_version_is_told_to_the_known_structures_only(wrong, told):
 @pytest.mark.usefixtures("first_time")
 def test_a_first_call_of_other_sizes_is_off_not_an_error(monkeypatch):
     def differ(frame):
-        raise _host_call._Mismatch("Expected 168 bytes. Received: 176")
+        raise _host_call._Mismatch("CallFrame of 168 bytes", "one of 176")
 
     monkeypatch.setattr(_host_call, "_check_call", differ)
     assert not available()
