@@ -94,7 +94,8 @@ class Number:
             also = " or a Keras schedule" if self._schedule else ""
             also += " or None" if self._optional else ""
             raise ValueError(
-                f"Expected `{self._attribute}` to be a number{also}. Received: {value!r}"
+                f"Expected `{self._attribute}` to be a number{also}. Received: "
+                f"{value!r}"
             )
 
 

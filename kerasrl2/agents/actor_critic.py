@@ -21,8 +21,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
     """Base of agents with a policy and a value that learn from rollouts.
 
     `loss = mean(policy loss) + c_v * mean(value loss) - c_h * mean(entropy)`; a
-    subclass gives `policy_loss`. The network maps observations to `[parameters, value]`:
-    `[B, P]` for the policy head and `[B]` or `[B, 1]`.
+    subclass gives `policy_loss`. The network maps observations to
+    `[parameters, value]`: `[B, P]` for the policy head and `[B]` or `[B, 1]`.
 
     A policy that remembers overrides `initial_state` and `forward`; then the rows of a
     minibatch are whole environments, and gradients flow back through the rollout.
@@ -48,7 +48,6 @@ class ActorCritic(ActorCriticBuilder, Agent):
     """
 
     loop_class = OnPolicyLoop
-    whole_episodes = False
 
     gamma = Number(0.0, 1.0)
     lambda_ = Number(0.0, 1.0)

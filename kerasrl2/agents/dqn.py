@@ -215,7 +215,7 @@ class DQN(QLearningBuilder, Agent):
         seeds = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         q_values = outputs.parameters
         action = self.exploration(q_values, env_steps, seeds[0])
-        anything = self.head.sample(tf.zeros_like(q_values), seeds[1])
+        anything = self.head.random(q_values.shape[0], seeds[1])
         return tf.where(env_steps < self.learning_starts, anything, action)
 
     # Learning
@@ -226,10 +226,6 @@ class DQN(QLearningBuilder, Agent):
             return rollout
         reward = tf.clip_by_value(rollout.reward, -self.clip_rewards, self.clip_rewards)
         return rollout._replace(reward=reward)
-
-    def sampling(self):
-        """Keywords of the buffer's `sample`."""
-        return {"gamma": self.gamma}
 
     def targets(self, batch, seeds=(None, None)):
         """What the outputs for the actions taken should become.

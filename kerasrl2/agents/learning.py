@@ -1,6 +1,7 @@
 """How agents learn: losses, guarded gradient steps, optimizers."""
 
 import keras
+import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_range
 from kerasrl2.agents.gradients import (
@@ -10,10 +11,21 @@ from kerasrl2.agents.gradients import (
     take_step,
     with_rate,
 )
+from kerasrl2.training.minibatches import named_sums
 
 
 class Learning:
-    """What an agent does with a batch. A mixin."""
+    """What an agent does with rollouts and batches. A mixin.
+
+    Attributes:
+        whole_episodes: Boolean, whether a rollout of the on-policy loop is the first
+            episode of each environment.
+        keeps_outputs: Boolean, whether it keeps parameters and values of the passes
+            that chose its actions; None leaves it to the loop.
+    """
+
+    whole_episodes = False
+    keeps_outputs = None
 
     def optimizers(self):
         """Dictionary of names to pairs of an optimizer and the variables it moves.
@@ -87,6 +99,29 @@ class Learning:
             list(known).index(name),
             self.xla is not False,
         )
+
+    def learn(self, batch, seed):
+        """What is learned from the batch of a rollout: here one update.
+
+        Args:
+            batch: What `prepare` made of the rollout.
+            seed: `[2]` int32.
+
+        Returns:
+            `(sums, updates)`: dictionary of the sums of the metrics over updates, and
+            how many there were.
+        """
+        metrics, _ = self.update(batch, seed)
+        self.guard.report_metrics(metrics)
+        return named_sums(metrics, self), tf.constant(1.0)
+
+    def stored(self, rollout):
+        """A `Rollout` as a replay buffer is to keep it."""
+        return rollout
+
+    def sampling(self):
+        """Keywords of a replay buffer's `sample`: the agent's own `gamma`."""
+        return {"gamma": self.gamma}
 
     def initial_learner_state(self, num_envs):
         """What `prepare` remembers of episodes under way, a nest of `[N, ...]`."""

@@ -1,10 +1,35 @@
-"""Compiled loops, evaluation and progress. They receive agents and import none."""
+"""Playing, compiled loops, evaluation and progress. They receive agents, import none."""
 
 import kerasrl2._startup  # noqa: F401
 
+from kerasrl2.training.collect import ActorState, begin_episodes, collect
+from kerasrl2.training.contract import (
+    Learner,
+    OffPolicyLearner,
+    OnPolicyLearner,
+    Player,
+    check_contract,
+)
 from kerasrl2.training.evaluate import Evaluator
 from kerasrl2.training.fit import fit_loop
+from kerasrl2.training.off_policy import OffPolicyLoop
 from kerasrl2.training.on_policy import OnPolicyLoop
+from kerasrl2.training.recurrence import unroll
 from kerasrl2.training.train_steps import QLearningTrainStep
 
-__all__ = ["Evaluator", "OnPolicyLoop", "QLearningTrainStep", "fit_loop"]
+__all__ = [
+    "ActorState",
+    "Evaluator",
+    "Learner",
+    "OffPolicyLearner",
+    "OffPolicyLoop",
+    "OnPolicyLearner",
+    "OnPolicyLoop",
+    "Player",
+    "QLearningTrainStep",
+    "begin_episodes",
+    "check_contract",
+    "collect",
+    "fit_loop",
+    "unroll",
+]

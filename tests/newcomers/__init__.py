@@ -1,0 +1,1 @@
+"""Algorithms that know nothing of the package but its contract, as a user's would."""
