@@ -20,7 +20,7 @@ class Exploration:
 
         Args:
             q_values: `[N, A]` float32, in units of return.
-            env_steps: Scalar int64, what schedules are over.
+            env_steps: Scalar int64, the argument of schedules.
             seed: `[2]` int32, stateless seed.
         """
         del env_steps, seed
@@ -41,7 +41,7 @@ class Exploration:
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class Greedy(Exploration):
-    """The action of the largest value; for networks that bring their own noise.
+    """The action of the largest value; for networks that are noisy themselves.
 
     Example:
     >>> Greedy()(tf.constant([[1.0, 2.0]]), 0, [0, 0]).numpy().tolist()
@@ -77,7 +77,7 @@ class EpsilonGreedy(Exploration):
         shape = tf.concat([[2], shape_of(q_values)[:-1]], axis=0)
         draws = uniform(shape, seed, tf.float32)
         chance, draw = draws[0], draws[1]
-        # The draw is below 1, but rounding may make its multiple the number itself.
+        # The draw is below 1, but its product with the number may round to the number.
         anything = tf.cast(draw * num_actions, tf.int32)
         anything = tf.minimum(anything, num_actions - 1)
         epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)

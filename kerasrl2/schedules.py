@@ -12,7 +12,7 @@ def value_at(schedule, step):
 
     Args:
         schedule: Float, or `keras.optimizers.schedules.LearningRateSchedule`.
-        step: Scalar integer, of whatever counter the schedule is over.
+        step: Scalar integer, the counter that the schedule is a function of.
 
     Example:
     >>> halved = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0)

@@ -20,7 +20,7 @@ FIELDS = (
 class Replay:
     """Building, adding and asking for sizes, on top of a ring of either back end."""
 
-    _bytes_per_step = 0  # of what a subclass keeps for a transition
+    _bytes_per_step = 0  # that a subclass needs per transition beside the ring
 
     def _configure(
         self, capacity, num_envs, n_step, gamma, frame_stack, episode_length
@@ -34,7 +34,7 @@ class Replay:
         self._frame_stack, self._episode_length = frame_stack, episode_length
         self.layout = self._ring = None
 
-    # What a back end gives.
+    # What each back end implements.
 
     def _make_ring(self):
         raise NotImplementedError
@@ -65,7 +65,7 @@ class Replay:
         return f"{type(self).__name__}({self.capacity:,} transitions, {size})"
 
     def __bool__(self):
-        return True  # an empty buffer is one
+        return True  # `if buffer` asks whether there is one, not whether it is full
 
     # Building
 
@@ -85,7 +85,7 @@ class Replay:
         return self._bytes_of(self.layout) if self.built else 0
 
     def build(self, observation_spec, action_spec, num_envs=None):
-        """Allocates the memory. The first `add` does it if nobody else did.
+        """Allocates the memory. The first `add` calls it if you did not.
 
         Prints the size of buffers from 100 MB on. Call it before a function that uses
         the buffer is traced: otherwise TensorFlow traces the function twice.
@@ -97,7 +97,7 @@ class Replay:
             num_envs: Integer or None, `N`. None means that of the constructor, or 1.
 
         Raises:
-            ValueError: If memory does not suffice, or if it was built otherwise.
+            ValueError: If memory does not suffice, or if it was built with other specs.
         """
         if None not in (num_envs, self.num_envs) and num_envs != self.num_envs:
             raise ValueError(

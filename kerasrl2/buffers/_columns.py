@@ -52,7 +52,7 @@ class Columns(tf.Module):
         steps = self.layout.steps
         column = tf.truncatediv(tf.maximum(row, 0), steps)
         newest = self._columns.read_value()[0] - 1  # [N]
-        # A column without transitions is never asked for; 0 keeps the rest in range.
+        # No row of an empty column is ever asked for; 0 only keeps places in range.
         place = tf.cast(tf.truncatemod(tf.maximum(newest, 0), steps), tf.int32)
         age = tf.gather(place, column) - (row - column * steps)
         age = tf.where(age < 0, age + steps, age)

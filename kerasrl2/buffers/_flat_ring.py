@@ -24,8 +24,8 @@ class Scalar:
 class FlatRing(Columns):
     """Rows of flags, reward, action, observation and next observation.
 
-    Takes each observation twice, and so one gather for a transition. `Ring`, which
-    stores it once, is for large ones and for stacks of frames.
+    Stores each observation twice, so that one gather reads a whole transition. `Ring`,
+    which stores it once, is for large observations and for stacks of frames.
 
     Args:
         layout: `Layout`.
@@ -41,7 +41,7 @@ class FlatRing(Columns):
         self._then = self._now + len(observation)
         fields = [Scalar(np.int32), Scalar(np.float32)]
         fields += [*action, *observation, *observation]
-        # The rows after the ring's take what is not valid.
+        # Rows that are not valid are written to spare rows behind the ring.
         rows = self.num_envs * (layout.steps + 1)
         self._rows = PackedRows(rows, fields, "transitions")
 
@@ -64,7 +64,8 @@ class FlatRing(Columns):
         open_ = tf.cast(~(terminated | truncated), tf.int64)
         new = tf.stack([count + 1, goes, open_])
         self._columns.assign(tf.where(valid, new, self._columns.read_value()))
-        # What goes has the row of what comes: nothing else is displaced.
+        # A new transition overwrites the oldest one, in the same row: no other row
+        # loses its transition.
         displaced = tf.zeros([self.num_envs, 0], tf.int64)
         return tf.where(valid, count * self.num_envs + column, -1), displaced
 

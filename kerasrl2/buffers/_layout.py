@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer, check_range
 
-PRINT_FROM = 100e6  # bytes; smaller buffers are built without a word
+PRINT_FROM = 100e6  # bytes; building a smaller buffer prints nothing
 SMALL_OBSERVATION = 1024  # bytes
 
 
@@ -84,7 +84,8 @@ class Layout:
         stack: Integer, the largest frame stack.
         observation: Nest of `Spec`.
         action: Nest of `Spec`.
-        flat: Boolean, whether transitions may be stored whole: that takes no more.
+        flat: Boolean, whether a transition is stored whole, with both observations
+            (`FlatRing`): for small ones without stacks.
         episode_length: Integer, the mean one down to which `steps` are really held.
     """
 

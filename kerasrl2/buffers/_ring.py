@@ -24,7 +24,7 @@ class Ring(Columns):
         # Per column: transitions added; the oldest one held; the newest frame; the
         # frames before it in its episode, -1 where the next `add` begins a new one.
         super().__init__(layout, [0, 0, -1, -1])
-        # The rows after the ring's take what is not valid.
+        # Rows that are not valid are written to spare rows behind the ring.
         frames = self.num_envs * (layout.frames + 2)
         self._frames = [
             tf.Variable(
@@ -92,7 +92,7 @@ class Ring(Columns):
         return same
 
     def _displaced(self, count, oldest, head, valid):
-        """What a step takes the room of: `[N, W]` indices or -1, `[N]` new `oldest`.
+        """Transitions a step overwrites: `[N, W]` indices or -1, `[N]` new `oldest`.
 
         Two frames are written. The first frames of an episode are in `stack` stacks,
         and of two frames one may be the final one: at most `stack + 1` transitions go.
@@ -127,8 +127,8 @@ class Ring(Columns):
         record = self._steps.field(words, RECORD)
         reward = self._steps.field(words, REWARD)
 
-        # Frame numbers run on within an episode and skip one after it. They never come
-        # back: what lies beyond the write head does not match.
+        # Frame numbers are consecutive within an episode and skip one after it. No
+        # number is used twice, so rows beyond the write head do not match.
         frame = record[:, 0] // FRAME
         steps = tf.range(n_step, dtype=tf.int64)
         within = record // FRAME == frame[:, None] + steps

@@ -165,7 +165,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         displaced = tf.reshape(displaced, [-1])
         empty = -tf.ones_like(displaced, tf.float64)
         index_and_displaced = tf.concat([index, displaced], 0)
-        # Where one displaces the other in the same row, the larger one stays: the new.
+        # A new transition may have the row of a displaced one (-1): the tree keeps the
+        # larger key of a row, which is the new one.
         self._set(
             index_and_displaced, tf.concat([first, empty], 0), index_and_displaced >= 0
         )

@@ -116,7 +116,7 @@ class SumTree(tf.Module):
 
     def _write(self, index, priority, mask):
         spare, leaves = self._starts[-1], self._starts[-2]
-        node = tf.where(mask, index, 0)  # the path of leaf 0 is recomputed in vain
+        node = tf.where(mask, index, 0)  # else recompute leaf 0's path: no change
         position = self._fence.order(tf.where(mask, index + leaves, spare))
         # Two steps, so that of duplicates the largest stays.
         self.nodes.scatter_update(tf.IndexedSlices(tf.zeros_like(priority), position))

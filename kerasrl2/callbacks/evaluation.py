@@ -50,7 +50,7 @@ class EvaluateReturn(keras.callbacks.Callback):
                 logs[f"{self.prefix}_{name}"] = self._scores[name]
 
     def get_state(self):
-        """Of checkpoints of a run; see `TrainingCheckpoint`."""
+        """What a checkpoint of a run holds of this; see `TrainingCheckpoint`."""
         return {"scores": self._scores}
 
     def set_state(self, state):

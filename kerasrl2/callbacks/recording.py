@@ -166,7 +166,7 @@ def record_episode(agent, env, path, fps=30, max_steps=5_000, seed=0, **kwargs):
 
 
 class _Episode:
-    """Plays an episode while its pictures are asked for."""
+    """An episode that is played one step for each picture taken from `pictures`."""
 
     def __init__(self, agent, env, max_steps, seed):
         self.agent, self.env = agent, env

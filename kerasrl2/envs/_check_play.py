@@ -15,7 +15,7 @@ from kerasrl2.envs._lockstep import (
 )
 from kerasrl2.envs._spaces import CODECS, MalformedError, codec
 
-HUGE, SLOW = 1e6, 0.010  # a reward; seconds of a step
+HUGE, SLOW = 1e6, 0.010  # of a reward; of a step, in seconds
 REMEMBERED = 4  # observations watched for later changes
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -42,7 +42,7 @@ class Player:
         self._watched = []  # (where, array that was returned, what it held then)
 
     def play(self, steps, seed):
-        """Takes `steps` random steps, or as many as the environment stands."""
+        """Takes `steps` random steps, or fewer if the environment fails."""
         self.env.action_space.seed(seed)
         lengths, length, seconds = [], 0, []
         try:

@@ -34,11 +34,11 @@ class Report:
         self._add("error", what, where, remedy, kind)
 
     def warning(self, what, where, remedy, kind=None):
-        """The same for what does not stop training."""
+        """As `error`, for a fault with which training runs."""
         self._add("warning", what, where, remedy, kind)
 
     def note(self, what, where, remedy, kind=None):
-        """The same for what is only good to know."""
+        """As `error`, for what needs no action."""
         self._add("note", what, where, remedy, kind)
 
     def has_errors(self):

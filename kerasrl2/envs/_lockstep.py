@@ -85,7 +85,7 @@ class Lockstep:
                 value, gain, end, cut, _ = result
                 put(following, index, value)
                 reward[index] = gain if type(gain) is float else as_number(gain)
-                if end is False and cut is False:  # most often, so first
+                if end is False and cut is False:  # the usual case, without `as_flag`
                     continue
                 end, cut = as_flag(end), as_flag(cut)
                 terminated[index], truncated[index] = end, cut
@@ -116,11 +116,11 @@ class Lockstep:
             raise errors[0]
 
     def _begin_reset(self, env, seed, action_seed):
-        """Seeds the actions; where environments work side by side, begins."""
+        """Seeds the actions; a subclass with processes also starts the reset there."""
         env.action_space.seed(action_seed)
 
     def _begin_steps(self, actions):
-        """Where environments work side by side, begins their steps."""
+        """Does nothing; a subclass with processes starts the steps in all of them."""
 
     def _put_reset(self, observation, index, seed=None):
         result = self.envs[index].reset(seed=seed)
@@ -133,7 +133,7 @@ class Lockstep:
             raise RuntimeError(f"Environment {self.id} is closed. Make a new one.")
 
     def _check_token(self, token):
-        if not self._valid or (int(token) - self._token) % 2**32:  # int32 wraps
+        if not self._valid or (int(token) - self._token) % 2**32:  # tokens overflow
             raise RuntimeError(
                 f"Expected the state that the latest `reset` or `step` of {self.id} "
                 "returned. Received an older one: the environment failed, or somebody "
@@ -153,7 +153,7 @@ class Lockstep:
         )
 
     def _what(self, error):
-        """What happened, after the words that say where."""
+        """The end of a message, what went wrong; its beginning says where."""
         if isinstance(error, MalformedError):
             return f"returned what it must not: {error}"
         return f"raised {described(error)}"

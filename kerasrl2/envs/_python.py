@@ -46,7 +46,7 @@ class PythonEnvironment(Environment):
         )
 
     def step(self, state, action, seed):
-        """Takes one step in each copy, which need no `seed` any more."""
+        """Takes one step in each copy. `seed` is not used: the world was seeded."""
         inputs = [state, self._checked_action(action)]
         shape, dtype = self._shape(), self._world.observation.dtype
         outputs = [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])]
@@ -71,11 +71,11 @@ class PythonEnvironment(Environment):
         self._world.close()
 
     def _shape(self):
-        """Of a batch of observations."""
+        """Shape of a batch of observations."""
         return [self.num_envs, *self._world.observation.shape]
 
     def _call(self, function, inputs, specs):
-        """Runs `function` on arrays, at once or as an operation of the graph."""
+        """Runs `function` on arrays, eagerly or as an operation of the graph."""
         if tf.executing_eagerly():
             values = function(*(tf.convert_to_tensor(x).numpy() for x in inputs))
             return tuple(tf.constant(value) for value in values)
@@ -83,7 +83,7 @@ class PythonEnvironment(Environment):
         def guarded(*arrays):
             try:
                 return function(*arrays)
-            except BaseException as error:  # an interrupt must come back as one
+            except BaseException as error:  # `errors` raises interrupts, too
                 self.failure = error
                 raise
 
@@ -95,8 +95,8 @@ class PythonEnvironment(Environment):
     def _host_step(self, inputs, outputs):
         """`(tick, observations, outcome)` in a program of XLA; `tick` is 1.
 
-        Such a program cannot be left half way. After a failure rewards are NaN, which
-        loops end at, and `errors` raises the failure.
+        An exception cannot end such a program. After a failure rewards are NaN, at
+        which training loops stop, and `errors` raises the failure.
         """
         one, *failed = (
             np.full(spec.shape, fill, spec.dtype.as_numpy_dtype)
@@ -108,7 +108,7 @@ class PythonEnvironment(Environment):
         def step(token, action):
             try:
                 return one, *self._world.step(token, action)
-            except BaseException as error:  # an interrupt must come back as one
+            except BaseException as error:  # `errors` raises interrupts, too
                 self.failure = self.failure or error
                 return one, *failed
 

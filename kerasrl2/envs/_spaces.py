@@ -36,7 +36,7 @@ class BoxCodec:
 
     def _check(self, value):
         convertible = np.can_cast(value.dtype, self.dtype, "same_kind")
-        if convertible and value.size and self.dtype.kind in "iu":  # none may wrap
+        if convertible and value.size and self.dtype.kind in "iu":  # no overflow
             limits = np.iinfo(self.dtype)
             convertible = limits.min <= value.min() and value.max() <= limits.max
         if value.shape != self.shape or not convertible:

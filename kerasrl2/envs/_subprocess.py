@@ -61,7 +61,7 @@ class RemoteEnv:
         self.observation_space, self.action_space, self.name = self._answer()
 
     def ask(self, command, *arguments):
-        """Begins `"reset"` or `"step"`."""
+        """Sends a command, such as `"step"`; `step` or `reset` fetches its result."""
         self._deadline = None
         if self.time_limit is not None:
             self._deadline = time.monotonic() + self.time_limit
@@ -69,12 +69,12 @@ class RemoteEnv:
         self._asked, self._restarted = self._asked + 1, None
 
     def step(self, action):
-        """What `step` returned, which was asked for."""
+        """What `step` returned in the process; to call after `ask("step", action)`."""
         result, self._restarted = self._answer()
         return result
 
     def reset(self, *, seed=None):
-        """What `reset` returned: asked for, or made with the last step."""
+        """What `reset` returned, asked for or after the last step of an episode."""
         if self._restarted is None:
             return self._answer()
         (good, value), self._restarted = self._restarted, None
@@ -93,16 +93,16 @@ class RemoteEnv:
             self.kill()
 
     def _send(self, message):
-        """Sends it; if the process has ended, who fetches the answer hears of it."""
+        """Sends a message. If the process has ended, `_answer` raises, not this."""
         try:
             with contextlib.suppress(OSError):
                 self._connection.send(message)
-        except BaseException:  # perhaps half sent
+        except BaseException:  # the message may be half sent: no other can follow
             self.kill()
             raise
 
     def _answer(self):
-        """The latest answer; those that nobody fetched after a failure are dropped."""
+        """The latest answer. Older ones, not fetched after a failure, are dropped."""
         while self._asked:
             good, value = self._receive()
             self._asked -= 1
@@ -121,7 +121,7 @@ class RemoteEnv:
                 f"({_manner(self.process)}). Look for what crashes it: native code, "
                 "memory, `os._exit`."
             ) from None
-        except BaseException:  # an interrupt; perhaps half received
+        except BaseException:  # an interrupt: the answer may be half received
             self.kill()
             raise
         raise LostError(
@@ -194,7 +194,7 @@ def _raise(error, text):
 def _kill(process, connection):
     connection.close()
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # with what it has started itself
+        os.killpg(process.pid, signal.SIGKILL)  # and its own child processes
     process.wait()
 
 

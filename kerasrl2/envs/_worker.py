@@ -67,7 +67,7 @@ def _reset(env, seed, action_seed):
 
 
 def _step(env, action):
-    """`(result of step, result of reset or None)`, as an exception where one raised."""
+    """`(result of step, (True, result of reset) or (False, exception) or None)`."""
     result = _without_info(env.step(action))
     if not (isinstance(result, tuple) and len(result) == 5 and _ends(*result[2:4])):
         return result, None
@@ -78,14 +78,14 @@ def _step(env, action):
 
 
 def _ends(*flags):
-    """Whether a flag is true; what is no flag is for the parent to refuse."""
+    """Whether a flag is true. The parent refuses what is no Boolean."""
     arrays = [np.asarray(flag) for flag in flags]
     fit = all(array.shape == () and array.dtype.kind == "b" for array in arrays)
     return fit and any(arrays)
 
 
 def _without_info(result):
-    """`info` is not used, and need not be fit to travel."""
+    """`result` with an empty `info`: nobody reads it, and it might not pickle."""
     if isinstance(result, tuple) and len(result) in (2, 5):
         return (*result[:-1], {})
     return result
@@ -99,7 +99,7 @@ COMMANDS = {"reset": _reset, "step": _step, "close": _close}
 
 
 def _portable(error):
-    """An exception that can travel, and its traceback."""
+    """An exception that can be pickled, and its traceback as text."""
     text = "".join(traceback.format_exception(error))
     try:
         if not isinstance(error, Exception):  # such as `SystemExit`: not the parent's

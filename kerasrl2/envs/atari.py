@@ -102,7 +102,7 @@ class AtariEnvironment(PythonEnvironment):
                 img_width=SIZE,
                 stack_num=1,
                 frameskip=frame_skip,
-                noop_max=noop_max + 1 if noop_max else 0,  # it draws from below that
+                noop_max=noop_max + 1 if noop_max else 0,  # drawn below this
                 use_fire_reset=fire_on_reset,
                 reward_clipping=False,
             )
@@ -149,7 +149,7 @@ class Games(Lockstep):
             `(token, observation)`: `[]` int32 and `[N, 84, 84, frame_stack]`.
         """
         self._check_open()
-        if self._in_call:  # interrupted: its threads may still be at work
+        if self._in_call:  # a call was interrupted: its threads may still run
             self._vector, self._in_call = self._build(), False
         self._steps, self._valid = 0, False
         words = [int(word) % 2**32 for word in seed]
@@ -209,7 +209,7 @@ class Games(Lockstep):
         return observation
 
     def _ask(self, method, *arguments, **keywords):
-        """Calls the vector environment, remembering if that was cut short."""
+        """Calls the vector environment; `_in_call` stays True if it is interrupted."""
         self._in_call = True
         try:
             result = getattr(self._vector, method)(*arguments, **keywords)
@@ -224,7 +224,7 @@ class Games(Lockstep):
 
 
 class _Spaces(NamedTuple):
-    """All that `Lockstep` asks of an environment before it is stepped."""
+    """Stands for a `gymnasium.Env` in `Lockstep.__init__`, which reads its spaces."""
 
     observation_space: Any
     action_space: Any
@@ -294,9 +294,9 @@ class _FireOnReset(gymnasium.Wrapper):
 
 
 class _OneThread(gymnasium.Wrapper):
-    """Keeps OpenCV from waking a second thread, for which a busy machine takes 50 ms.
+    """Lets OpenCV use one thread.
 
-    Shrinking a screen takes 0.05 ms.
+    It shrinks a screen in 0.05 ms; to wake a second thread takes a busy machine 50 ms.
     """
 
     def reset(self, *, seed=None, options=None):

@@ -210,7 +210,7 @@ def _run_gymnasiums_checker(env, report):
                 return
         report.error(_GYMNASIUM + text, "", _ADVICE)
     except Exception as error:
-        if not report.has_errors():  # else it is likely the same again
+        if not report.has_errors():  # else random play has likely reported it
             report.error(_GYMNASIUM + described(error), "", "see the traceback")
 
 

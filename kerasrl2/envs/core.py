@@ -93,11 +93,11 @@ class Environment(tf.Module):
                 raise
             raise failure from failure.__cause__
         failure, self.failure = self.failure, None
-        if failure is not None:  # of a program of XLA, which ran to its end
+        if failure is not None:  # from a program of XLA, which no exception ends
             raise failure from failure.__cause__
 
     def _checked_action(self, action):
-        """`action` as a tensor of the right shape and kind, seen without running it."""
+        """`action` as a tensor, its static shape and its dtype checked."""
         action = tf.convert_to_tensor(action)
         shape = (self.num_envs, *self.action_space.shape)
         integer = np.issubdtype(self.action_space.dtype, np.integer)

@@ -19,9 +19,9 @@ class GymnasiumEnvironment(PythonEnvironment):
 
     The environments hold their own state. `state` is a number that `step` checks: it
     must come from the latest `reset` or `step`. Exceptions in the environments' code
-    arrive as `EnvironmentFailure`, from a graph with the help of `errors`. A program of
-    XLA cannot be left half way: there rewards are NaN from a failure on, until `errors`
-    raises it.
+    arrive as `EnvironmentFailure`, from a graph with the help of `errors`. They cannot
+    end a program of XLA: there rewards are NaN from a failure on, until `errors` raises
+    it.
 
     Args:
         env: String, an id that `gymnasium.make` knows; or a callable that returns a new
@@ -65,7 +65,7 @@ class GymnasiumEnvironment(PythonEnvironment):
     def envs(self):
         """Tuple of the `gymnasium.Env`s, to look at or to render.
 
-        With `subprocess`, of what stands for them here: they cannot be rendered.
+        With `subprocess`, of stand-ins for those in the processes: no rendering.
         """
         return self._world.envs
 

@@ -117,15 +117,15 @@ class NoisyDense(keras.layers.Layer):
         }
 
     def _weight(self, name, shape, initializer=None):
-        """Full precision also under mixed precision: sigmas are small."""
+        """A weight that mixed precision does not round: sigmas are small."""
         initializer = initializer or getattr(self, f"{name}_initializer")
         return self.add_weight(
             name=name, shape=shape, initializer=initializer, autocast=False
         )
 
     def _next_noise(self):
-        """`[F]` and `[U]`, equation (10)'s factors; moves `noise_state` on."""
-        state = tf.convert_to_tensor(self.noise_state.value)  # read before it moves
+        """Equation (10)'s factors, `[F]` and `[U]`; advances `noise_state`."""
+        state = tf.convert_to_tensor(self.noise_state.value)  # the old value
         self.noise_state.assign(state + tf.constant([0, 1]))
         inputs = self.kernel.shape[0]
         draw = sampling.normal([inputs + self.units], state, tf.float32)
@@ -134,7 +134,7 @@ class NoisyDense(keras.layers.Layer):
 
 
 def seed_noise(network, seed):
-    """Says what noise the `NoisyDense` layers of a network draw from now on.
+    """Seeds the noise that the `NoisyDense` layers of a network draw from now on.
 
     For use eagerly, in graphs and under XLA; equal seeds give equal noise, a different
     one in each layer.

@@ -36,7 +36,7 @@ class RunningNormalization(keras.layers.Layer):
     """
 
     def __init__(self, epsilon=1e-8, clip=10.0, **kwargs):
-        super().__init__(autocast=False, **kwargs)  # float16 ends at 65 504
+        super().__init__(autocast=False, **kwargs)  # float16's maximum is 65 504
         check_range("epsilon", epsilon, 0.0, open_low=True)
         check_range("clip", clip, 0.0, open_low=True)
         self.epsilon, self.clip = epsilon, clip
@@ -57,7 +57,7 @@ class RunningNormalization(keras.layers.Layer):
         return keras.KerasTensor(observation.shape, dtype=dtype)
 
     def update(self, observation, mask=None):
-        """Counts observations in, unless their squares overflow.
+        """Adds observations to the statistics, unless their squares overflow.
 
         Args:
             observation: `[..., *features]`, for instance `[T, N, F]`.
@@ -111,7 +111,7 @@ class RewardScaling(keras.layers.Layer):
     """
 
     def __init__(self, gamma=0.99, epsilon=1e-8, clip=10.0, **kwargs):
-        super().__init__(autocast=False, **kwargs)  # float16 ends at 65 504
+        super().__init__(autocast=False, **kwargs)  # float16's maximum is 65 504
         check_range("gamma", gamma, 0.0, 1.0)
         check_range("epsilon", epsilon, 0.0, open_low=True)
         check_range("clip", clip, 0.0, open_low=True)
@@ -128,7 +128,7 @@ class RewardScaling(keras.layers.Layer):
         return keras.KerasTensor(reward.shape, dtype=self.compute_dtype)
 
     def update(self, reward, ended, accumulator, valid=None):
-        """Counts the returns of a rollout in, unless their squares overflow.
+        """Adds a rollout's returns to the statistics, unless their squares overflow.
 
         Args:
             reward: `[T, N]` float or int, unscaled.

@@ -7,7 +7,7 @@ from keras import ops
 from kerasrl2._checks import check_range
 from kerasrl2._private import layers_of
 
-_NOISE = 0x7A2E  # sets the noise of a copy apart from that of its original
+_NOISE = 0x7A2E  # gives a copy other noise than its original has
 
 
 def frozen_copy(network):

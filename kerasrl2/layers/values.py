@@ -103,7 +103,7 @@ class DuelingHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class FractionEmbedding(keras.layers.Layer):
-    """Features multiplied by an embedding of the fractions whose quantiles are asked.
+    """Features times an embedding of the fractions whose quantiles are wanted.
 
     Equation (4) of Dabney et al. (2018), https://arxiv.org/abs/1806.06923:
     `psi(x) * relu(sum_i cos(pi i tau) w_i + b)` with `i` from 0 to `num_cosines - 1`,
