@@ -23,17 +23,22 @@ class GRUActorCritic(keras.Model):
 
     def __init__(self, shape, num_parameters, units, **kwargs):
         super().__init__(**kwargs)
-        self.shape, self.num_parameters, self.units = tuple(shape), num_parameters, units
+        self.shape, self.num_parameters, self.units = (
+            tuple(shape),
+            num_parameters,
+            units,
+        )
         self.cell = keras.layers.GRUCell(units)
         self.policy = keras.layers.Dense(num_parameters)
         self.critic = keras.layers.Dense(1)
         self.flatten = keras.layers.Flatten()
+        self.features = keras.layers.Dense(units, activation="tanh")
         self(tf.zeros([1, *self.shape]))
 
     def call(self, observation, state=None, training=False):
         if state is None:
             state = tf.zeros([tf.shape(observation)[0], self.units])
-        output, (state,) = self.cell(self.flatten(observation), [state])
+        output, (state,) = self.cell(self.features(self.flatten(observation)), [state])
         return self.policy(output), self.critic(output), state
 
     def compute_output_spec(self, observation, state=None, training=False):

@@ -85,7 +85,9 @@ class SAC(Agent):
         self.target_entropy = -float(np.prod(head.action_shape))
 
     @classmethod
-    def for_env(cls, env, hidden=(256, 256), buffer_size=100_000, seed=None, **settings):
+    def for_env(
+        cls, env, hidden=(256, 256), buffer_size=100_000, seed=None, **settings
+    ):
         made = envs.make(env)
         spec = ObservationSpec.of_space(made.observation_space)
         head = head_for(made.action_space, "squashed_gaussian")
