@@ -1,7 +1,9 @@
 """Hyper-parameters that are numbers: to change one compiles nothing."""
 
+import functools
 import numbers
 
+import numpy as np
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer, check_range
@@ -23,6 +25,7 @@ class Number:
         optional: Boolean, whether None may be assigned.
         schedule: Boolean, whether a Keras schedule may be assigned.
         integer: Boolean, whether it is an integer, of at least 1 if no `low` is given.
+        several: Boolean, whether a list or tuple of numbers may be assigned.
 
     Example:
     >>> class Discounted:
@@ -39,11 +42,12 @@ class Number:
 
     def __init__(
         self, low=None, high=None, *, open_low=False, open_high=False, optional=False,
-        schedule=False, integer=False,
+        schedule=False, integer=False, several=False,
     ):  # fmt: skip
         self._range = {"low": low, "high": high}
         self._range |= {"open_low": open_low, "open_high": open_high}
-        self._optional, self._schedule, self._integer = optional, schedule, integer
+        self._optional, self._schedule = optional, schedule
+        self._integer, self._several = integer, several
 
     def __set_name__(self, owner, name):
         self._attribute = name
@@ -60,7 +64,8 @@ class Number:
         if tf.inside_function():
             value = variable.read_value()
             return value if self._integer else tf.cast(value, tf.float32)
-        return variable.numpy().item()
+        value = variable.numpy().tolist()
+        return tuple(value) if isinstance(value, list) else value
 
     def __set__(self, owner, value):
         self._check(value)
@@ -68,7 +73,7 @@ class Number:
         known = vars(owner).setdefault("_numbers", {})
         if value is None or isinstance(value, Schedule):
             known[self._attribute] = value
-        elif isinstance(known.get(self._attribute), tf.Variable):
+        elif _same_shape(known.get(self._attribute), value):
             known[self._attribute].assign(value)
         else:
             dtype = tf.int64 if self._integer else tf.float64
@@ -82,7 +87,10 @@ class Number:
             return
         if isinstance(value, Schedule) and self._schedule:
             return
-        if self._integer and self._range["low"] is None:
+        if isinstance(value, list | tuple) and self._several and value:
+            for one in value:
+                check_range(self._attribute, one, **self._range)
+        elif self._integer and self._range["low"] is None:
             check_positive_integer(self._attribute, value)
         elif self._integer and not isinstance(value, numbers.Integral):
             raise ValueError(
@@ -91,7 +99,8 @@ class Number:
         elif isinstance(value, numbers.Real) and not isinstance(value, bool):
             check_range(self._attribute, value, **self._range)
         else:
-            also = " or a Keras schedule" if self._schedule else ""
+            also = " or several" if self._several else ""
+            also += " or a Keras schedule" if self._schedule else ""
             also += " or None" if self._optional else ""
             raise ValueError(
                 f"Expected `{self._attribute}` to be a number{also}. Received: "
@@ -99,10 +108,17 @@ class Number:
             )
 
 
+def _same_shape(variable, value):
+    known = isinstance(variable, tf.Variable)
+    return known and variable.shape == np.shape(value)
+
+
+@functools.cache
 def number_names(owner_class):
-    """Names of the attributes of a class that are a `Number`, a list."""
-    return [
+    """Names of the attributes of a class that are a `Number`, a set."""
+    return {
         name
-        for name in dir(owner_class)
-        if isinstance(getattr(owner_class, name, None), Number)
-    ]
+        for owner in owner_class.__mro__
+        for name, value in vars(owner).items()
+        if isinstance(value, Number)
+    }

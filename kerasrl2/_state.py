@@ -1,6 +1,7 @@
 """What objects are made of: variables, and what else a program depends on."""
 
 import hashlib
+import inspect
 import types
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from kerasrl2._private import layers_of
 
 _PLAIN = bool, int, float, complex, str, bytes, slice, type(None), np.dtype, tf.DType
+_LIBRARIES = {"builtins", "gymnasium", "keras", "kerasrl2", "numpy", "tensorflow"}
 _KERAS = keras.Layer, keras.optimizers.Optimizer, keras.metrics.Metric
 _NAMELESS = "name", "seed", "trainable"  # of a layer's configuration
 _reference = keras.Model(name="reference")
@@ -157,6 +159,31 @@ class _Walk:
     def _identity(self, path, value):
         self._note(path, "identity", id(value))
         self.identities.append(value)
+        if isinstance(value, type):
+            for owner in value.__mro__:
+                if owner.__module__.partition(".")[0] not in _LIBRARIES:
+                    self._visit_class(f"{path}/{owner.__qualname__}", owner)
+
+    def _visit_class(self, path, owner):
+        """What a user's class makes programs of: its attributes, globals it names."""
+        for name, value in sorted(vars(owner).items()):
+            function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+            if isinstance(value, (*_PLAIN, tuple)) and not name.startswith("__"):
+                self.visit(f"{path}/{name}", value)
+            elif isinstance(function, types.FunctionType):
+                known = _outside(function)
+                for where, found in known.items():
+                    if isinstance(found, (*_PLAIN, tuple)):
+                        self.visit(f"{path}/{name}/{where}", found)
+
+
+def _outside(function):
+    """Global and enclosing variables that a function names, a dictionary."""
+    try:
+        known = inspect.getclosurevars(function)
+    except ValueError:  # one is not set yet
+        return {}
+    return {**known.globals, **known.nonlocals}
 
 
 def _is_own(value):

@@ -5,7 +5,7 @@ import kerasrl2._startup  # noqa: F401
 import keras
 import tensorflow as tf
 
-from kerasrl2._checks import check_range
+from kerasrl2._numbers import Number
 from kerasrl2.distributions.sampling import shape_of, uniform
 from kerasrl2.schedules import deserialize_schedule, serialize_schedule, value_at
 
@@ -64,12 +64,9 @@ class EpsilonGreedy(Exploration):
     [1]
     """
 
+    epsilon = Number(0.0, 1.0, schedule=True, several=True)
+
     def __init__(self, epsilon=0.05):
-        if isinstance(epsilon, list | tuple):
-            for value in epsilon:
-                check_range("epsilon", value, 0.0, 1.0)
-        else:
-            check_range("epsilon", epsilon, 0.0, 1.0)
         self.epsilon = epsilon
 
     def __call__(self, q_values, env_steps, seed):
@@ -111,8 +108,9 @@ class Boltzmann(Exploration):
     [1]
     """
 
+    temperature = Number(0.0, open_low=True, schedule=True)
+
     def __init__(self, temperature=1.0):
-        check_range("temperature", temperature, 0.0, open_low=True)
         self.temperature = temperature
 
     def __call__(self, q_values, env_steps, seed):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_keywords
-from kerasrl2._numbers import Number
+from kerasrl2._numbers import Number, number_names
 from kerasrl2.agents.fitting import Fitting
 from kerasrl2.agents.gradients import check_optimizer
 from kerasrl2.agents.hooks import check_hooks, check_renamed
@@ -89,6 +89,12 @@ class Agent(Learning, Fitting, Saving, keras.Model):
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
             cls.__init__ = _then_ready(cls.__init__)
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        runtime = vars(self).get("_runtime")
+        if runtime is not None and name not in number_names(type(self)):
+            runtime.forget_acting()  # it may be of other parts now
 
     def __getattr__(self, name):
         check_renamed(type(self).__name__, name)

@@ -67,6 +67,10 @@ class Runtime:
             return action
         return action, tf.nest.map_structure(lambda tensor: tensor.numpy(), state)
 
+    def forget_acting(self):
+        """Drops what was compiled for acting: the agent has changed."""
+        self._acting = {}
+
     def _compiled(self, agent, inputs, training, single):
         rows = 1 if single else None
         structure = agent.initial_state(1)
