@@ -84,6 +84,20 @@ def calls(path):
             yield ast.unparse(node.func), node.lineno
 
 
+def floors_table():
+    """The floors as a Markdown table, without rooms that are nobody's to import."""
+    rows = ["| floor | rooms |", "|---|---|"]
+    for floor, rooms in enumerate(FLOORS, -1):
+        names = ", ".join(f"`{room}`" for room in sorted(rooms))
+        rows.append(f"| {floor} | {names} |")
+    return "\n".join(rows)
+
+
+def test_the_contributing_guide_shows_these_floors():
+    guide = (ROOT.parent / "docs" / "contributing.md").read_text()
+    assert floors_table() in guide, f"put this table there:\n\n{floors_table()}"
+
+
 def test_every_room_has_a_floor():
     assert {room_of(path) for path in FILES} <= {*FLOOR, "__init__"}
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_range
 from kerasrl2.action_values.base import ActionValues
-from kerasrl2.losses import huber, value_loss, value_of_action
+from kerasrl2.losses import huber, q_learning_target, value_loss, value_of_action
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -37,8 +37,7 @@ class ScalarValues(ActionValues):
         return outputs
 
     def target(self, next_outputs, policy, reward, discount):
-        next_value = tf.reduce_sum(policy * next_outputs, axis=-1)
-        return tf.stop_gradient(reward + discount * next_value)
+        return q_learning_target(reward, discount, next_outputs, policy)
 
     def loss(self, outputs, action, target):
         taken = value_of_action(outputs, action)

@@ -11,9 +11,8 @@ import tensorflow as tf
 from kerasrl2._checks import check_choice, check_keywords
 from kerasrl2._numbers import Number, number_names
 from kerasrl2.agents.fitting import Fitting
-from kerasrl2.agents.gradients import check_optimizer
 from kerasrl2.agents.hooks import check_hooks, check_renamed
-from kerasrl2.agents.learning import Learning
+from kerasrl2.agents.learning import Learning, check_optimizer
 from kerasrl2.agents.runtime import Runtime
 from kerasrl2.agents.saving import Saving
 from kerasrl2.agents.specs import ObservationSpec

@@ -16,7 +16,12 @@ from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import EpsilonGreedy
 from kerasrl2.layers import NoisyDense, frozen_copy, seed_noise, update_target
-from kerasrl2.losses import munchausen_reward, scaled_log_policy, value_of_action
+from kerasrl2.losses import (
+    greedy_policy,
+    munchausen_reward,
+    scaled_log_policy,
+    value_of_action,
+)
 from kerasrl2.training.off_policy import OffPolicyLoop
 from kerasrl2.types import PolicyOutputs
 
@@ -246,8 +251,8 @@ class DQN(QLearningBuilder, Agent):
         if self.double:
             online = values.read(self.q_network, following, noisy, seeds[1])
             chooser = values.expected(online)
-        best = tf.one_hot(tf.argmax(chooser, axis=-1), self.head.num_actions)
-        return values.target(next_outputs, best, batch.reward, batch.discount)
+        policy = greedy_policy(chooser)
+        return values.target(next_outputs, policy, batch.reward, batch.discount)
 
     def _soft_targets(self, batch, next_outputs):
         """Targets of the softmax policy, with its entropy, and Munchausen rewards."""

@@ -30,7 +30,9 @@ from kerasrl2.losses.policy import (
 )
 from kerasrl2.losses.temporal_difference import (
     double_q_td_error,
+    greedy_policy,
     importance_weighted_td_loss,
+    q_learning_target,
     q_learning_td_error,
     value_of_action,
 )
@@ -48,6 +50,7 @@ __all__ = [
     "clipped_value_loss",
     "distributional_cross_entropy",
     "double_q_td_error",
+    "greedy_policy",
     "huber",
     "importance_weighted_td_loss",
     "kl_penalty",
@@ -55,6 +58,7 @@ __all__ = [
     "munchausen_td_error",
     "policy_gradient_loss",
     "project_distribution",
+    "q_learning_target",
     "q_learning_td_error",
     "quantile_huber_loss",
     "quantile_midpoints",

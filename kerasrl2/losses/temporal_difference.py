@@ -32,6 +32,52 @@ def value_of_action(values, action):
     return ops.squeeze(taken, axis=-1)
 
 
+def greedy_policy(q_values):
+    """Probability 1 for the first action of the largest value, 0 for the others.
+
+    Args:
+        q_values: `[B, A]` float.
+
+    Returns:
+        `[B, A]` of the same dtype. Gives no gradient.
+
+    Example:
+    >>> greedy_policy(ops.array([[1.0, 3.0, 3.0]])).numpy().tolist()
+    [[0.0, 1.0, 0.0]]
+    """
+    best = ops.argmax(q_values, axis=-1)
+    return ops.one_hot(best, q_values.shape[-1], dtype=q_values.dtype)
+
+
+def q_learning_target(reward, discount, next_q_values, policy):
+    """What `Q(s, a)` should become: `r + discount * sum_b pi(b|s') Q'(s', b)`.
+
+    With the `greedy_policy` of `Q'` it is the target of algorithm 1 of Mnih et al.
+    (2015), https://doi.org/10.1038/nature14236; with that of the online network the one
+    of equation (4) of van Hasselt et al. (2016), https://arxiv.org/abs/1509.06461. The
+    value of an action of probability 0 may be infinite. Gives no gradient.
+
+    Args:
+        reward: `[B]` float, in units of return.
+        discount: `[B]` float, 0 where `s'` is terminal.
+        next_q_values: `[B, A]` float, `Q'(s', .)`.
+        policy: `[B, A]` float, probabilities of the actions in `s'`.
+
+    Returns:
+        `[B]` float.
+
+    Example:
+    >>> values = ops.array([[2.0, 5.0]])
+    >>> policy = greedy_policy(values)
+    >>> float(q_learning_target(ops.ones([1]), 0.5 * ops.ones([1]), values, policy)[0])
+    3.5
+    """
+    check_same_shape(next_q_values=next_q_values, policy=policy)
+    check_same_shape(next_state=policy[..., 0], reward=reward, discount=discount)
+    weighted = ops.where(policy > 0.0, policy * next_q_values, 0.0)
+    return ops.stop_gradient(reward + discount * ops.sum(weighted, axis=-1))
+
+
 def q_learning_td_error(q_values, action, reward, discount, next_q_values):
     """Q-learning's error, `r + discount * max_b Q'(s', b) - Q(s, a)`.
 
@@ -56,9 +102,9 @@ def q_learning_td_error(q_values, action, reward, discount, next_q_values):
     5.5
     """
     check_same_shape(q_values=q_values, next_q_values=next_q_values)
-    return _td_error(
-        q_values, action, reward, discount, ops.max(next_q_values, axis=-1)
-    )
+    policy = greedy_policy(next_q_values)
+    target = q_learning_target(reward, discount, next_q_values, policy)
+    return _td_error(q_values, action, target)
 
 
 def double_q_td_error(
@@ -92,9 +138,9 @@ def double_q_td_error(
         next_q_values=next_q_values,
         next_target_q_values=next_target_q_values,
     )
-    best = ops.argmax(next_q_values, axis=-1)
-    next_value = value_of_action(next_target_q_values, best)
-    return _td_error(q_values, action, reward, discount, next_value)
+    policy = greedy_policy(next_q_values)
+    target = q_learning_target(reward, discount, next_target_q_values, policy)
+    return _td_error(q_values, action, target)
 
 
 def importance_weighted_td_loss(td_error, weight, delta=1.0):
@@ -121,7 +167,7 @@ def importance_weighted_td_loss(td_error, weight, delta=1.0):
     return ops.stop_gradient(weight) * huber(td_error, delta)
 
 
-def _td_error(q_values, action, reward, discount, next_value):
+def _td_error(q_values, action, target):
     taken = value_of_action(q_values, action)
-    check_same_shape(taken=taken, reward=reward, discount=discount)
-    return ops.stop_gradient(reward + discount * next_value) - taken
+    check_same_shape(taken=taken, target=target)
+    return target - taken

@@ -1,4 +1,4 @@
-"""Playing, compiled loops, evaluation and progress. They receive agents, import none."""
+"""Playing, compiled loops, evaluation, progress. They receive agents, import none."""
 
 import kerasrl2._startup  # noqa: F401
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice
-from kerasrl2.training.recurrence import where_reset
 from kerasrl2.types import Rollout
 
 _SEEDS = 3  # of a step: of choosing, of the environment, of the network's own noise
@@ -129,6 +128,16 @@ def _step(agent, env, state, seeds, env_steps, greedy):
         action = agent.choose(outputs, seeds[0], env_steps)
     env_action = agent.head.to_env(action)
     return outputs, action, *env.step(state.env_state, env_action, seeds[1])
+
+
+def where_reset(mask, first, state):
+    """`state`, a nest of `[N, ...]`, but `first` in rows where `mask` `[N]` is True."""
+
+    def chosen(start, now):
+        rows = tf.reshape(mask, [-1] + [1] * (len(now.shape) - 1))
+        return tf.where(rows, tf.cast(start, now.dtype), now)
+
+    return tf.nest.map_structure(chosen, first, state)
 
 
 def _loop(step, specs, state, length, num_envs, until):

@@ -74,22 +74,7 @@ class Guard(tf.Module):
         if kind == _NONE:
             return
         self.clear()
-        if kind in (_OBSERVATION, _REWARD):
-            steps = found * steps + step + 1
-            raise NonFiniteError(
-                f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]} "
-                f"from environment {index} of {env.id!r} at its step {steps} (env step "
-                f"{steps * env.num_envs} of the run). Nothing was learned from it. "
-                f"Repair the environment, or clip what it returns."
-            )
-        which = f" of the optimizer {optimizers[step]!r}" if optimizers[1:] else ""
-        raise NonFiniteError(
-            f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]}"
-            f"{which} while learning from {env.id!r} in iteration {iteration} of the "
-            f"loop (env step {iteration * steps * env.num_envs}). The step was not "
-            f"taken: the weights are the last good ones. Try a smaller "
-            f"`learning_rate`, `max_gradient_norm`, or normalisation."
-        )
+        raise _failure(kind, found, step, index, env, iteration, steps, optimizers)
 
 
 def find_in_rollout(rollout, iteration):
@@ -150,3 +135,23 @@ def _finite_rows(observation):
     """`[T, N, ...]` to `[T, N]`: whether the whole observation is finite."""
     axes = list(range(2, observation.shape.rank))
     return tf.reduce_all(tf.math.is_finite(observation), axis=axes)
+
+
+def _failure(kind, found, step, index, env, iteration, steps, optimizers):
+    """The `NonFiniteError` that tells what was found."""
+    if kind in (_OBSERVATION, _REWARD):
+        steps = found * steps + step + 1
+        return NonFiniteError(
+            f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]} "
+            f"from environment {index} of {env.id!r} at its step {steps} (env step "
+            f"{steps * env.num_envs} of the run). Nothing was learned from it. "
+            f"Repair the environment, or clip what it returns."
+        )
+    which = f" of the optimizer {optimizers[step]!r}" if optimizers[1:] else ""
+    return NonFiniteError(
+        f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]}"
+        f"{which} while learning from {env.id!r} in iteration {iteration} of the "
+        f"loop (env step {iteration * steps * env.num_envs}). The step was not "
+        f"taken: the weights are the last good ones. Try a smaller "
+        f"`learning_rate`, `max_gradient_norm`, or normalisation."
+    )

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kerasrl2.training.collect import where_reset
 from kerasrl2.types import PolicyOutputs
 
 
@@ -51,13 +52,3 @@ def unroll(agent, observation, policy_state, resets, training=False, following=N
     )
     parameters, value = (array.stack() for array in arrays)
     return PolicyOutputs(parameters, value, state)
-
-
-def where_reset(mask, first, state):
-    """`state`, a nest of `[N, ...]`, but `first` in rows where `mask` `[N]` is True."""
-
-    def chosen(start, now):
-        rows = tf.reshape(mask, [-1] + [1] * (len(now.shape) - 1))
-        return tf.where(rows, tf.cast(start, now.dtype), now)
-
-    return tf.nest.map_structure(chosen, first, state)

@@ -9,7 +9,11 @@ from kerasrl2._private import layers_of
 from kerasrl2.buffers import PrioritizedReplayBuffer
 from kerasrl2.layers.noisy import NoisyDense
 from kerasrl2.layers.targets import frozen_copy, update_target
-from kerasrl2.losses.temporal_difference import value_of_action
+from kerasrl2.losses.temporal_difference import (
+    greedy_policy,
+    q_learning_target,
+    value_of_action,
+)
 from kerasrl2.types import Transition
 
 
@@ -87,9 +91,9 @@ class QLearningTrainStep:
         values = selecting = self.target_network(following, training=noisy)
         if self.double_q:
             selecting = self.q_network(following, training=noisy)
-        best = value_of_action(values, ops.argmax(selecting, axis=-1))
-        target = batch.reward + batch.discount * ops.cast(best, "float32")
-        return ops.stop_gradient(target)
+        values = ops.cast(values, "float32")
+        policy = ops.cast(greedy_policy(selecting), "float32")
+        return q_learning_target(batch.reward, batch.discount, values, policy)
 
     def train_step(self, data):
         """What `fit` calls with each batch: one gradient step; returns metrics."""
