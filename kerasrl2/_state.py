@@ -1,5 +1,6 @@
 """What objects are made of: variables, and what else a program depends on."""
 
+import functools
 import hashlib
 import inspect
 import types
@@ -15,16 +16,6 @@ _PLAIN = bool, int, float, complex, str, bytes, slice, type(None), np.dtype, tf.
 _LIBRARIES = {"builtins", "gymnasium", "keras", "kerasrl2", "numpy", "tensorflow"}
 _KERAS = keras.Layer, keras.optimizers.Optimizer, keras.metrics.Metric
 _NAMELESS = "name", "seed", "trainable"  # of a layer's configuration
-_reference = keras.Model(name="reference")
-_reference.compile("sgd")
-# What Keras and TensorFlow keep in attributes of models, layers and modules.
-_INTERNAL = {*vars(_reference), *vars(keras.layers.Layer()), *vars(tf.Module())}
-_INTERNAL |= {
-    "_build_shapes_dict",
-    "_saved_model_inputs_spec",
-    "history",
-    "_name_scope",
-}
 
 
 class State(NamedTuple):
@@ -61,6 +52,15 @@ def state_of(**roots):
     for name, value in roots.items():
         walk.visit(name, value)
     return State(walk.variables, walk.unsaved, tuple(walk.structure), walk.identities)
+
+
+@functools.cache
+def _internal():
+    """What Keras and TensorFlow keep in attributes of models, layers and modules."""
+    model = keras.Model(name="reference")
+    model.compile("sgd")
+    names = {*vars(model), *vars(keras.layers.Layer()), *vars(tf.Module())}
+    return names | {"_build_shapes_dict", "_name_scope", "history"}
 
 
 class _Walk:
@@ -148,7 +148,7 @@ class _Walk:
             self.visit(name, variable, saved=True)
 
     def _attributes(self, path, value):
-        left_out = _INTERNAL | set(getattr(value, "not_state", ()))
+        left_out = _internal() | set(getattr(value, "not_state", ()))
         for name, item in sorted(vars(value).items()):
             if name not in left_out and not name.startswith("_self_"):
                 self.visit(f"{path}/{name}", item)

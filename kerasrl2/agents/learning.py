@@ -21,8 +21,7 @@ class Learning:
             that chose its actions; None leaves it to the loop.
     """
 
-    whole_episodes = False
-    keeps_outputs = None
+    whole_episodes = keeps_outputs = False
 
     def optimizers(self):
         """Dictionary of names to pairs of an optimizer and the variables it moves.

@@ -104,7 +104,7 @@ def _run(config, make_directory, resume):
     agent, env, budget = tuned_agent(
         algorithm, env_id, config["steps"], config["seed"], backend, overrides
     )
-    loop = agent.prepare(env)  # what cannot run leaves no directory behind
+    loop = agent.loop_on(env)  # what cannot run leaves no directory behind
     directory = make_directory()
     config = {**config, "steps": budget, "settings": settings, "version": __version__}
     write_config(directory, **config)

@@ -4,6 +4,16 @@ import numpy as np
 
 from kerasrl2._private import layers_of
 
+_INITIALIZERS = [  # names of weights in layers of Keras, and of their initialisers
+    ("kernel", "kernel_initializer"),
+    ("kernel", "depthwise_initializer"),
+    ("recurrent_kernel", "recurrent_initializer"),
+    ("depthwise_kernel", "depthwise_initializer"),
+    ("pointwise_kernel", "pointwise_initializer"),
+    ("bias", "bias_initializer"),
+    ("embeddings", "embeddings_initializer"),
+]
+
 
 def seed_weights(model, seed):
     """Draws the random weights of a model anew, from one seed.
@@ -27,8 +37,8 @@ def seed_weights(model, seed):
     """
     seeds = iter(np.random.SeedSequence(seed).generate_state(4096) >> 1)
     for layer in layers_of(model):
-        for name in ("kernel", "recurrent_kernel", "bias", "embeddings"):
-            initializer = getattr(layer, f"{name}_initializer", None)
+        for name, attribute in _INITIALIZERS:
+            initializer = getattr(layer, attribute, None)
             weight = getattr(layer, name, None)
             if initializer is None or weight is None:
                 continue

@@ -19,8 +19,8 @@ class OnPolicyLoop(CompiledLoop):
     compile the environment, what learns.
 
     An agent with `whole_episodes` begins an episode in each environment instead and
-    plays until all have ended, at most `T` steps; what an environment does after its
-    first episode is not valid.
+    plays until all have ended; what an environment does after its first episode is not
+    valid. After `T` steps an episode is truncated.
 
     Args:
         agent: `Agent` with what `contract.OnPolicyLearner` lists.
@@ -87,9 +87,7 @@ class OnPolicyLoop(CompiledLoop):
             keep="outputs" if self.keeps_outputs else "steps",
             until=until,
         )
-        if agent.whole_episodes:
-            rollout = rollout._replace(valid=_first_episodes(rollout))
-        return actor, rollout
+        return actor, _first_episodes(rollout) if agent.whole_episodes else rollout
 
     def _learn_from(self, rollout, episodes, learner_state, iteration, seed):
         """Learns from a `Rollout`, unless it holds a NaN."""
@@ -109,7 +107,13 @@ class OnPolicyLoop(CompiledLoop):
 
 
 def _first_episodes(rollout):
-    """`[T, N]` bool, valid rows of the first episode of each environment."""
+    """A `Rollout` in which only the first episode of each environment is valid.
+
+    One that has not ended with the last step is cut there: it is truncated.
+    """
     ended = (rollout.terminated | rollout.truncated) & rollout.valid
     before = tf.cumsum(tf.cast(ended, tf.int32), axis=0, exclusive=True)
-    return rollout.valid & tf.equal(before, 0)
+    valid = rollout.valid & tf.equal(before, 0)
+    last = tf.one_hot(valid.shape[0] - 1, valid.shape[0], True, False)
+    truncated = rollout.truncated | (last[:, None] & valid & ~rollout.terminated)
+    return rollout._replace(valid=valid, truncated=truncated)

@@ -6,7 +6,14 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2._private import layers_of
-from kerasrl2.layers import PixelConv2D, actor_critic, grid_cnn, mlp, nature_cnn
+from kerasrl2.layers import (
+    PixelConv2D,
+    actor_critic,
+    grid_cnn,
+    mlp,
+    nature_cnn,
+    seed_weights,
+)
 from kerasrl2.layers.encoders import features
 
 # Keras 3.15 saves variables in a way that NumPy 2.4 deprecates.
@@ -216,3 +223,26 @@ def test_bad_input():
         actor_critic((4,), 4, gaussian_std="state")
     with pytest.raises(ValueError, match="`hidden`"):
         mlp((4,), hidden=(0,))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.GRU(2),
+        keras.layers.LSTM(2),
+        keras.layers.SimpleRNN(2),
+        keras.layers.SeparableConv1D(2, 1),
+        keras.layers.DepthwiseConv1D(1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_all_random_weights_are_seeded(layer):
+    model = keras.Sequential([keras.Input((3, 2)), layer])
+    seed_weights(model, 1)
+    first = model.get_weights()
+    for weight in model.weights:
+        if weight.name != "bias":  # those begin as constants
+            weight.assign(weight + 1.0)
+    seed_weights(model, 1)
+    for a, b in zip(first, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -28,7 +28,7 @@ class GRUActorCritic(keras.Model):
             num_parameters,
             units,
         )
-        self.cell = keras.layers.GRUCell(units)
+        self.cell = keras.layers.GRUCell(units, seed=0)
         self.policy = keras.layers.Dense(num_parameters)
         self.critic = keras.layers.Dense(1)
         self.flatten = keras.layers.Flatten()
@@ -57,6 +57,7 @@ class GRUActorCritic(keras.Model):
     "recurrent_ppo",
     title="Recurrent PPO",
     quick={"units": 4, "num_envs": 4, "rollout_length": 8, "batch_size": 16},
+    custom_objects=[GRUActorCritic],
 )
 @keras.saving.register_keras_serializable(package="newcomers")
 class RecurrentPPO(PPO):

@@ -13,9 +13,7 @@ import hashlib
 import json
 from pathlib import Path
 
-import tensorflow as tf
-
-from kerasrl2 import agents, envs
+from kerasrl2 import _state, agents, envs
 from kerasrl2.callbacks import TrainingCheckpoint
 
 EPOCHS = 4
@@ -37,7 +35,7 @@ def make(algorithm, env_id, seed=3, **hyperparameters):
 
 def steps_of(algorithm, at_least, iterations):
     """Env steps of a run of at least so many, and of so many iterations."""
-    loop = make(algorithm, "CartPole-v1", xla=False).prepare("CartPole-v1")
+    loop = make(algorithm, "CartPole-v1", xla=False).loop_on("CartPole-v1")
     return max(at_least, iterations * loop.steps_per_iteration)
 
 
@@ -55,13 +53,8 @@ def train(agent, env_id, steps, directory=None, every=None, backend="auto", **op
 
 def state_of(agent):
     """Dictionary of names to NumPy arrays: all a run has learned and stored."""
-    variables = {f"{i} {v.path}": v.value for i, v in enumerate(agent.variables)}
-    slots = agent.optimizer.variables
-    variables |= {f"optimizer {i} {v.path}": v.value for i, v in enumerate(slots)}
-    buffer = getattr(agent, "buffer", None)
-    if buffer is not None:
-        variables |= {f"buffer {i}": v for i, v in enumerate(buffer.variables)}
-    return {name: tf.convert_to_tensor(v).numpy() for name, v in variables.items()}
+    found = _state.state_of(agent=agent, optimizers=agent.optimizers())
+    return {name: variable.numpy() for name, variable in found.variables.items()}
 
 
 def digest(agent):
