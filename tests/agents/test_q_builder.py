@@ -116,7 +116,7 @@ def test_discrete_observations_are_one_hot_encoded():
             self.observation_space = spaces.Discrete(4)
 
     agent = make(Numbered())
-    assert agent.policy_parameters(np.arange(4)).shape == (4, 2)
+    assert agent.forward(np.arange(4)).parameters.shape == (4, 2)
 
 
 def test_only_float_observations_are_normalised():
