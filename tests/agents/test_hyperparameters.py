@@ -12,7 +12,7 @@ from kerasrl2.agents import A2C, PPO, ObservationSpec
 from kerasrl2.types import Rollout
 
 SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.05, 4, 0.001)
-CLIP_SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.2, 8, 0.001)
+CLIP_SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.2, 2, 0.001)
 
 BASE = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "learning_rate": 0.05}
 BASE |= {"seed": 0, "xla": False}
