@@ -95,7 +95,7 @@ def test_each_member_is_asked_for(agents, kind, protocol, name):
     [
         (lambda self, outputs, seed: 0, r"choose\(outputs, seed\)"),
         (lambda self, a, b, c, d: 0, r"choose\(a, b, c, d\)"),
-        (lambda self, *, outputs, seed, env_steps: 0, r"choose\(\*, outputs, seed, env_steps\)"),
+        (lambda self, *, a, b, c: 0, r"choose\(\*, a, b, c\)"),
         (lambda self, a, b, c, *, more: 0, r"choose\(a, b, c, \*, more\)"),
         (lambda self, a, b, c, d=1, *, more=2: 0, None),
         (lambda self, *arguments: 0, None),
