@@ -87,7 +87,9 @@ class Agent(Fitting, Saving, keras.Model):
         )  # fmt: skip
         self.guard = Guard()
         self._runtime = Runtime()
-        if optimizer is not None:
+        if optimizer is None:
+            self.optimizer = None
+        else:
             self.compile(optimizer)
 
     def __init_subclass__(cls, **kwargs):
@@ -283,6 +285,7 @@ class Agent(Fitting, Saving, keras.Model):
         Returns:
             `types.Gradients`, taken.
         """
+        check_choice("name", name, list(self.optimizers()))
         gradients = differentiate(loss_function, self.optimizers()[name][1])
         self.take_step(name, gradients)
         return gradients
