@@ -46,7 +46,7 @@ def main():
         optimizer=keras.optimizers.Adam(1e-3, epsilon=1e-5),
         rollout_length=64,
         batch_size=256,
-        epochs=4,
+        num_epochs=4,
         entropy_coefficient=0.01,
         seed=SEED,
     )

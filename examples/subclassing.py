@@ -26,16 +26,13 @@ class SymmetricPPO(krl.agents.PPO):
 
     metric_names = (*krl.agents.PPO.metric_names, "asymmetry")
 
-    def compute_loss(self, batch):
-        loss, metrics = super().compute_loss(batch)
-        logits, value = self.policy_and_value(batch.observation, training=True)
-        mirrored_logits, mirrored_value = self.policy_and_value(
-            -batch.observation, training=True
-        )
-        mirrored_logits = tf.reverse(mirrored_logits, axis=[-1])
-        error = self.head.kl(logits, mirrored_logits) + krl.losses.huber(
-            value - mirrored_value
-        )  # [B]
+    def compute_loss(self, batch, seed):
+        loss, metrics = super().compute_loss(batch, seed)
+        seen = self.forward(batch.observation, training=True)
+        mirrored = self.forward(-batch.observation, training=True)
+        mirrored_logits = tf.reverse(mirrored.parameters, axis=[-1])
+        error = self.head.kl(seen.parameters, mirrored_logits)
+        error += krl.losses.huber(seen.value - mirrored.value)  # [B]
         asymmetry = krl.statistics.masked_mean(error, batch.valid)
         loss += SYMMETRY_COEFFICIENT * asymmetry
         return loss, {**metrics, "asymmetry": asymmetry}

@@ -64,7 +64,7 @@ def main():
         env,
         rollout_length=ROLLOUT_LENGTH,
         batch_size=512,
-        epochs=10,
+        num_epochs=10,
         gamma=0.95,
         learning_rate=1e-3,
         xla=True,

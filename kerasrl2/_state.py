@@ -50,8 +50,8 @@ def state_of(**roots):
     """
     walk = _Walk()
     for name, value in roots.items():
-        walk.visit(name, value)
-    return State(walk.variables, walk.unsaved, tuple(walk.structure), walk.identities)
+        walk.visit(name, value, walked=True)
+    return State(walk.variables, walk.unsaved(), tuple(walk.structure), walk.identities)
 
 
 @functools.cache
@@ -65,12 +65,19 @@ def _internal():
 
 class _Walk:
     def __init__(self):
-        self.variables, self.unsaved = {}, set()
+        self.variables = {}
+        self._saved, self._of_metrics = set(), set()  # identities of variables
         self.structure, self.identities = [], []
         self._seen = {}
         self._kept = []  # temporary objects too, or their ids would be used again
 
-    def visit(self, path, value, saved=False):
+    def unsaved(self):
+        """Names of the variables that Keras does not save: those of metrics, too."""
+        saved = self._saved - self._of_metrics
+        return {name for name, v in self.variables.items() if id(v) not in saved}
+
+    def visit(self, path, value, walked=False):
+        """Notes what is at a path; `walked` says whether Keras looks there to save."""
         if isinstance(value, keras.Variable):
             value = value.value
         if isinstance(value, _PLAIN):
@@ -81,35 +88,34 @@ class _Walk:
             self._note(path, "array", value.dtype.str, value.shape, content)
         elif id(value) in self._seen:
             self._note(path, "is", self._seen[id(value)])
+            self._mark_saved(value, walked)
         else:
             self._seen[id(value)] = path
             self._kept.append(value)
-            self._visit_object(path, value, saved)
+            self._visit_object(path, value, walked)
 
-    def _visit_object(self, path, value, saved):
+    def _visit_object(self, path, value, walked):
         if isinstance(value, tf.Variable):
             self.variables[path] = value
-            if not saved:
-                self.unsaved.add(path)
             self._note(path, "variable", value.dtype.name, tuple(value.shape))
         elif hasattr(value, "items") and hasattr(value, "keys"):
             self._note(path, "dict", tuple(map(repr, value)))
             for key, item in value.items():
-                self.visit(f"{path}/{key}", item)
+                self.visit(f"{path}/{key}", item, walked)
         elif isinstance(value, list | tuple):
             self._note(path, "list", len(value))
             for i, item in enumerate(value):
-                self.visit(f"{path}/{i}", item)
+                self.visit(f"{path}/{i}", item, walked)
         elif isinstance(value, _KERAS):
-            self._visit_keras(path, value)
+            self._visit_keras(path, value, walked)
         elif hasattr(value, "contains") and hasattr(value, "sample"):  # a space
             arrays = [getattr(value, name, None) for name in ("low", "high")]
             self._note(path, repr(value))
             self.visit(f"{path}/bounds", arrays)
         elif isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
             self._identity(path, value)
-        elif isinstance(value, keras.initializers.Initializer):
-            self._identity(path, type(value))  # done: its seed is in no program
+        elif isinstance(value, keras.initializers.Initializer):  # has done its work
+            self._note(path, type(value).__name__)
         elif isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
             self._identity(path, type(value))
             self.visit(f"{path}/config", value.get_config())
@@ -119,7 +125,7 @@ class _Walk:
         else:
             self._identity(path, value)
 
-    def _visit_keras(self, path, value):
+    def _visit_keras(self, path, value, walked):
         """A layer, model, optimizer or metric: its configuration and its variables."""
         self._identity(path, type(value))
         own = _is_own(value)
@@ -138,20 +144,27 @@ class _Walk:
             self.visit(f"{path}/config", _nameless(config, names))
             for i, layer in enumerate(layers_of(value)):
                 if layer is not value and _is_own(layer):
-                    self._attributes(f"{path}/layers/{i}", layer)
+                    self._attributes(f"{path}/layers/{i}", layer, walked)
         if is_agent or own:
-            self._attributes(path, value)
+            self._attributes(path, value, walked)
         for i, variable in enumerate(value.variables):
             # Names of slots hold those of layers, which are counted in each process.
             slot = isinstance(value, keras.optimizers.Optimizer)
             name = f"{path}/{i}" if slot else f"{path}/{i}/{variable.name}"
-            self.visit(name, variable, saved=True)
+            self.visit(name, variable)
+        self._mark_saved(value, walked)
 
-    def _attributes(self, path, value):
+    def _mark_saved(self, value, walked):
+        if isinstance(value, keras.metrics.Metric):
+            self._of_metrics |= {id(v.value) for v in value.variables}
+        elif walked and isinstance(value, _KERAS):
+            self._saved |= {id(v.value) for v in value.variables}
+
+    def _attributes(self, path, value, walked=False):
         left_out = _internal() | set(getattr(value, "not_state", ()))
         for name, item in sorted(vars(value).items()):
             if name not in left_out and not name.startswith("_self_"):
-                self.visit(f"{path}/{name}", item)
+                self.visit(f"{path}/{name}", item, walked)
 
     def _note(self, *facts):
         self.structure.append(facts)

@@ -1,9 +1,8 @@
 """Builds actor-critic agents for an environment from keywords."""
 
-import inspect
-
 from kerasrl2 import envs
 from kerasrl2._checks import check_keywords, check_range
+from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.distributions import head_for
 from kerasrl2.layers import (
@@ -59,13 +58,7 @@ class ActorCriticBuilder:
         Returns:
             An agent.
         """
-        own = inspect.signature(cls.for_env).parameters
-        known = {*own, *cls.hyperparameters()} - {
-            "env",
-            "hyperparameters",
-            "head",
-            "observation_spec",
-        }
+        known = set(keywords_of(cls)) - {"env", "head", "observation_spec"}
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         made = env if isinstance(env, envs.Environment) else envs.make(env)

@@ -81,7 +81,9 @@ class Agent(Learning, Fitting, Saving, keras.Model):
         )  # fmt: skip
         self.guard = Guard()
         self._runtime = Runtime()
-        if optimizer is not None:
+        if optimizer is None:
+            self.optimizer = None
+        else:
             self.compile(optimizer)
 
     def __init_subclass__(cls, **kwargs):

@@ -19,7 +19,9 @@ def keywords_of(agent_class):
         Dictionary of names to `inspect.Parameter`, with evaluated annotations where
         these can be.
     """
+    taken = set(agent_class.hyperparameters())  # a class may fix some of its base's
     found = _through(agent_class, "__init__")
+    found = {name: keyword for name, keyword in found.items() if name in taken}
     return {**found, **_through(agent_class, "for_env")}
 
 

@@ -79,6 +79,7 @@ class Learning:
         Returns:
             `types.Gradients`, taken.
         """
+        check_choice("name", name, list(self.optimizers()))
         gradients = differentiate(loss_function, self.optimizers()[name][1])
         self.take_step(name, gradients)
         return gradients

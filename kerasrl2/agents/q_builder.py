@@ -44,7 +44,7 @@ class QLearningBuilder:
         alpha=0.6,
         beta=0.4,
         n_step=1,
-        gamma=0.99,
+        gamma=None,
         exploration="auto",
         initial_epsilon=1.0,
         final_epsilon=0.05,
@@ -77,7 +77,8 @@ class QLearningBuilder:
             alpha: Float, exponent of its priorities.
             beta: Float, first exponent of its importance weights, which rises to 1.
             n_step: Integer, rewards summed in a target.
-            gamma: Float in [0, 1], discount per env step.
+            gamma: Float in [0, 1] or None, discount per env step; None takes that of
+                `buffer`, and 0.99 without one.
             exploration: Object of `kerasrl2.exploration`, or `"epsilon_greedy"`,
                 `"boltzmann"`, `"greedy"`; `"auto"` is the last with `noisy`, else the
                 first.
@@ -125,8 +126,8 @@ class QLearningBuilder:
                 seed_weights(network, seed)
         if buffer is None:
             frames = getattr(made, "frame_stack", 1)
-            storage = {"n_step": n_step, "gamma": gamma, "frame_stack": frames}
-            storage["seed"] = seed
+            storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
+            storage["gamma"] = 0.99 if gamma is None else gamma
             if prioritized:
                 storage |= {"alpha": alpha, "beta": beta}
             kind = PrioritizedReplayBuffer if prioritized else ReplayBuffer

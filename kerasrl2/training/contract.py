@@ -3,8 +3,6 @@
 import inspect
 from typing import Any, Protocol
 
-_PLAIN = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-
 
 class Player(Protocol):
     """An agent that acts: all that `collect` and evaluation need.
@@ -124,18 +122,16 @@ def _check_method(agent, protocol, name, method):
     if not callable(found):
         raise _missing(agent, protocol, call)
     try:
-        received = inspect.signature(found).parameters.values()
+        received = inspect.signature(found)
     except (TypeError, ValueError):  # made by native code
         return
-    if any(p.kind is p.VAR_POSITIONAL for p in received):
-        return
-    names = [p.name for p in received if p.kind in _PLAIN]
-    required = [p.name for p in received if p.default is p.empty and p.kind in _PLAIN]
-    if len(names) < len(expected) or len(required) > len(expected):
+    try:
+        received.bind(*expected)
+    except TypeError:
         raise ValueError(
             f"Expected `{call}` of {type(agent).__name__}. Received: "
-            f"`{name}({', '.join(names)})`."
-        )
+            f"`{name}{received}`."
+        ) from None
 
 
 def _missing(agent, protocol, what):

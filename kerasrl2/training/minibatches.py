@@ -30,8 +30,8 @@ def run_epochs(agent, batch, num_epochs, batch_size, seed):
     def learn(minibatch, seed, loop):
         sums, updates, _ = loop
         metrics, _ = agent.update(minibatch, seed)
-        agent.guard.report_metrics(metrics)
         new = named_sums(metrics, agent)
+        agent.guard.report_metrics(metrics)
         sums = {name: total + new[name] for name, total in sums.items()}
         return sums, updates + 1.0, agent.should_stop(metrics)
 

@@ -141,10 +141,10 @@ class OffPolicyLoop(CompiledLoop):
             else:
                 index, gradients = computed
                 metrics, td_error = agent.apply_gradients(gradients)
+            new = named_sums(metrics, agent)
             guard.report_metrics(metrics)
             if td_error is not None:
                 self._prioritize(index, td_error)
-            new = named_sums(metrics, agent)
             values = [new[name] for name in self.metric_names]
             return g + 1, sums + tf.cast(tf.stack(values), tf.float64)
 

@@ -1,5 +1,7 @@
 """What every agent must do: `check_agent`."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,6 +10,7 @@ import kerasrl2 as krl
 
 HISTORY = {"return", "episode_length", "episodes", "env_steps", "steps_per_second"}
 HISTORY |= {"learning_rate"}
+SEED = tf.constant([0, 1])  # of an update
 
 
 def check_agent(make_agent, env_id, tmp_path, steps=64, rtol=0.0):
@@ -36,7 +39,7 @@ def check_agent(make_agent, env_id, tmp_path, steps=64, rtol=0.0):
 
 
 def check_acting(agent, env):
-    """Shapes, dtypes and bounds of `act`, `predict` and `explore`, in every mode."""
+    """Shapes, dtypes and bounds of `act`, `predict` and `choose`, in every mode."""
     space, rng = env.action_space, np.random.default_rng(0)
     observation = rng.normal(size=[6, *env.observation_space.shape]).astype("float32")
     batch = agent.act(observation)
@@ -59,12 +62,21 @@ def check_acting(agent, env):
 
     act = tf.function(agent.act, autograph=False)
     np.testing.assert_allclose(act(observation), batch, rtol=1e-4, atol=1e-5)
-    explore = tf.function(agent.explore, jit_compile=True, autograph=False)
-    env_action, action = explore(observation, tf.constant([1, 2]))
+    play = functools.partial(play_as_the_loop, agent)
+    play = tf.function(play, jit_compile=True, autograph=False)
+    env_action, action = play(tf.constant(observation), tf.constant([1, 2]))
     np.testing.assert_allclose(env_action, again[0], rtol=1e-4, atol=1e-5)
     assert env_action.shape == batch.shape
     assert action.shape == (6, *agent.head.action_shape)
     assert action.dtype == agent.head.action_dtype
+
+
+def play_as_the_loop(agent, observation, seed, env_steps=None):
+    """`forward` and `choose`: the action for the environment, and the policy's own."""
+    env_steps = agent.env_steps if env_steps is None else env_steps
+    outputs = agent.forward(observation, seed=seed + tf.constant([1, 0]))
+    action = agent.choose(outputs, seed, tf.cast(env_steps, tf.int64))
+    return agent.head.to_env(action), action
 
 
 def check_evaluation_changes_nothing(agent, env_id):

@@ -8,7 +8,9 @@ import tensorflow as tf
 from kerasrl2 import envs
 from kerasrl2.agents import A2C
 from kerasrl2.distributions import Categorical
+from kerasrl2.training.collect import begin_episodes, collect
 from kerasrl2.types import OnPolicyBatch, Rollout
+from tests.agents.harness import SEED
 from tests.agents.test_ppo import ENTROPY
 
 
@@ -54,7 +56,8 @@ GRADIENT_V = np.array([[-0.5], [-1.0]])
 def test_one_update_by_hand(compiled, copies):
     """Repeating the batch changes nothing: the loss is a mean, not a sum."""
     agent = linear_agent(keras.optimizers.SGD(0.1), max_gradient_norm=None)
-    metrics = compiled(agent.update)(one_step(copies))
+    metrics, td_error = compiled(agent.update)(one_step(copies), SEED)
+    assert td_error is None
     w, v = agent.network.get_weights()
     start = [[0.0, np.log(3.0)], [0.0, 0.0]]
     np.testing.assert_allclose(w, start - 0.1 * GRADIENT_W, rtol=1e-5)
@@ -79,7 +82,7 @@ def test_one_update_by_hand(compiled, copies):
 def test_the_first_step_of_each_optimizer(optimizer, scale):
     agent = linear_agent(optimizer, max_gradient_norm=None)
     before = agent.network.get_weights()[1]
-    agent.update(one_step())
+    agent.update(one_step(), SEED)
     step = agent.network.get_weights()[1] - before
     np.testing.assert_allclose(step, -7e-4 * scale(GRADIENT_V), rtol=1e-3)
 
@@ -89,7 +92,7 @@ def test_an_advantage_of_zero_and_an_exact_value_move_nothing():
     agent.entropy_coefficient = 0.0
     before = agent.network.get_weights()
     batch = one_step()._replace(advantage=tf.zeros(1), target=tf.constant([0.5]))
-    agent.update(batch)
+    agent.update(batch, SEED)
     for a, b in zip(before, agent.network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -148,9 +151,7 @@ def test_the_successor_of_a_cut_episode_is_bootstrapped_from():
         np.arange(5, dtype=np.float32)[:, None] + 1.0
     )
     agent.network.get_layer("policy").bias.assign([-50.0, 50.0])  # always right
-    loop = agent.loop(env)
-    state = tf.nest.map_structure(lambda variable: variable.value(), loop.state)
-    _, last, rollout = loop._collect(state.env_state, state.observation, [0, 1])
+    _, rollout = collect(agent, env, begin_episodes(agent, env, SEED), 6, SEED)
     assert rollout.truncated.numpy()[:, 0].tolist() == [False, False, True] * 2
-    target = loop._prepare(rollout, last).target
+    target = agent.prepare(rollout, ())[0].target
     np.testing.assert_allclose(target, 0.99 * np.array([2.0, 3.0, 4.0] * 2), rtol=1e-5)

@@ -33,7 +33,7 @@ def value_of_endless(agent_class, hyperparameters):
     )  # fmt: skip
     steps = 2000 if "num_epochs" in hyperparameters else 8000
     agent.fit("Endless-1", steps=steps, epochs=1, verbose=0)
-    return float(agent.policy_and_value(tf.ones([1, 1]))[1][0])
+    return float(agent.forward(tf.ones([1, 1])).value[0])
 
 
 @pytest.mark.parametrize("agent_class", [PPO, A2C])
@@ -63,7 +63,7 @@ def test_chain(agent_class, learning_rate, steps):
     agent.fit(env, steps=steps, epochs=1, verbose=0)
     states = np.eye(5, dtype=np.float32)[:4]
     assert agent.predict(states).tolist() == [1, 1, 1, 1]
-    _, value = agent.policy_and_value(tf.constant(states))
+    value = agent.forward(tf.constant(states)).value
     np.testing.assert_allclose(value, [0.729, 0.81, 0.9, 1.0], atol=0.05)
     assert agent.evaluate("Chain-5", 3)["episode_length"] == 4.0
 
@@ -75,5 +75,5 @@ def test_bandit(agent_class):
         env, rollout_length=8, learning_rate=0.05, **COMMON, **SETTINGS[agent_class]
     )
     agent.fit(env, steps=2000 if agent_class is PPO else 8000, epochs=1, verbose=0)
-    probability = tf.nn.softmax(agent.policy_parameters(tf.ones([1, 1])))
+    probability = tf.nn.softmax(agent.forward(tf.ones([1, 1])).parameters)
     assert float(probability[0, 1]) > 0.95

@@ -9,10 +9,12 @@ import tensorflow as tf
 
 from kerasrl2 import buffers, distributions, exploration, layers
 from kerasrl2.agents import A2C, PPO, ObservationSpec, algorithms
+from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.keywords import keywords_of
+from kerasrl2.types import Rollout
 
 SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.05, 4, 0.001)
-CLIP_SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.2, 8, 0.001)
+CLIP_SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.2, 2, 0.001)
 
 # The usual agent, of the keywords an algorithm has.
 BASE = {
@@ -30,11 +32,8 @@ CHANGES = {
     "entropy_coefficient": [0.1],
     "normalize_advantages": ["other"],
     "max_gradient_norm": [0.05, None],
-    "rollout_length": [8],
-    "num_envs": [4],
     "observation_normalizer": [layers.RunningNormalization],
     "reward_scaling": [layers.RewardScaling],
-    "seed": [1],
     "clip_range": [0.001, CLIP_SCHEDULE],
     "value_clip": [0.001],
     "target_kl": [1e-9],
@@ -52,10 +51,10 @@ CHANGES = {
     "exploration": [exploration.Greedy],
 }
 # `network`, `q_network`, `head`, `observation_spec` and `action_values` are what
-# `for_env` makes. `xla` and a `batch_size` of None have tests below, `overlap`, which
-# changes nothing, and `temperature`, of `munchausen`, tests of their own.
+# `for_env` makes. `xla`, sizes of rollouts and seeds have tests below, `temperature`,
+# of `munchausen`, one of its own.
 ELSEWHERE = {"network", "q_network", "head", "observation_spec", "action_values", "xla"}
-ELSEWHERE |= {"overlap", "temperature"}
+ELSEWHERE |= {"rollout_length", "num_envs", "seed", "temperature"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
     (agent_class, name, value)
@@ -65,24 +64,51 @@ CASES = [
 ]
 
 
-@pytest.fixture
-def eager():
-    """Nothing is traced: the runs are too short for it to pay."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+def make(agent_class, **hyperparameters):
+    known = keywords_of(agent_class)
+    usual = {name: value for name, value in BASE.items() if name in known}
+    return agent_class.for_env("CartPole-v1", **{**usual, **hyperparameters})
+
+
+def rollout(number):
+    """4 steps of 2 environments: an episode is cut, one ends, some rewards."""
+    rng = np.random.default_rng(number)
+
+    def floats(*shape):
+        return tf.constant(rng.normal(size=shape), tf.float32)
+
+    return Rollout(
+        observation=floats(4, 2, 4),
+        action=tf.constant(rng.integers(0, 2, [4, 2]), tf.int32),
+        reward=floats(4, 2),
+        terminated=tf.constant([[False, False], [True, False], *[[False, False]] * 2]),
+        truncated=tf.constant([*[[False, False]] * 2, [False, True], [False, False]]),
+        valid=tf.ones([4, 2], tf.bool),
+        next_observation=floats(4, 2, 4),
+        last_observation=floats(2, 4),
+    )
 
 
 def trained_weights(agent_class, hyperparameters, results={}):  # noqa: B006
-    """Weights after a few updates; those of the usual agent are remembered."""
+    """Weights after a few updates, eagerly; those of the usual agent are kept."""
     if not hyperparameters and agent_class in results:
         return results[agent_class]
-    known = keywords_of(agent_class)
-    usual = {name: value for name, value in BASE.items() if name in known}
-    agent = agent_class.for_env("CartPole-v1", **{**usual, **hyperparameters})
-    rows = agent.prepare("CartPole-v1").steps_per_iteration
-    steps = max(2 * rows, 2 * BASE["learning_starts"])
-    agent.fit("CartPole-v1", steps=steps, epochs=1, verbose=0)
+    agent = make(agent_class, **hyperparameters)
+    if issubclass(agent_class, ActorCritic):
+        state = agent.initial_learner_state(2)
+        for number in range(1 if agent_class is PPO else 2):
+            played = rollout(number)
+            agent.update_statistics(played.observation, played.valid)
+            batch, state = agent.prepare(played, state)
+            agent.learn(batch, tf.constant([number, 7]))
+    else:
+        tf.config.run_functions_eagerly(True)  # tracing takes longer
+        try:
+            rows = agent.loop_on("CartPole-v1").steps_per_iteration
+            steps = max(3 * rows, 2 * BASE["learning_starts"])
+            agent.fit("CartPole-v1", steps=steps, epochs=1, verbose=0)
+        finally:
+            tf.config.run_functions_eagerly(False)
     weights = agent.network.get_weights()
     if not hyperparameters:
         results[agent_class] = weights
@@ -97,7 +123,7 @@ def test_the_table_is_complete(agent_class):
 
 
 @pytest.mark.parametrize(("agent_class", "name", "value"), CASES)
-def test_each_keyword_changes_what_is_learned(eager, agent_class, name, value):
+def test_each_keyword_changes_what_is_learned(agent_class, name, value):
     if value == "other":
         value = not inspect.signature(agent_class.__init__).parameters[name].default
     if isinstance(value, type) or inspect.isfunction(value):
@@ -109,7 +135,7 @@ def test_each_keyword_changes_what_is_learned(eager, agent_class, name, value):
     assert any(moved)
 
 
-def test_the_same_keywords_give_the_same_weights(eager):
+def test_the_same_keywords_give_the_same_weights():
     """Or else the tests above prove nothing."""
     for agent_class in CLASSES:
         usual = trained_weights(agent_class, {})
@@ -118,10 +144,35 @@ def test_the_same_keywords_give_the_same_weights(eager):
             np.testing.assert_array_equal(a, b)
 
 
-def test_the_whole_rollout_as_a_batch(eager):
-    usual, whole = (trained_weights(PPO, {"batch_size": n}) for n in (8, None))
-    for a, b in zip(usual, whole, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # rows in another order
+@pytest.mark.parametrize("agent_class", [PPO, A2C])
+@pytest.mark.parametrize(
+    "hyperparameters", [{"rollout_length": 8}, {"num_envs": 4}, {}], ids=str
+)
+def test_an_iteration_plays_rollout_length_steps_of_num_envs(
+    agent_class, hyperparameters
+):
+    agent = make(agent_class, **hyperparameters)
+    if agent_class is PPO:
+        agent.num_epochs, agent.batch_size = 1, None
+    tf.config.run_functions_eagerly(True)  # one is played: tracing does not pay
+    try:
+        agent.fit("CartPole-v1", steps=1, epochs=1, verbose=0)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    expected = {"rollout_length": 4, "num_envs": 2, **hyperparameters}
+    assert int(agent.env_steps) == np.prod(list(expected.values()))
+    loop = agent.loop_on("CartPole-v1")
+    assert loop.env.num_envs == expected["num_envs"]
+    assert loop.vector_steps == expected["rollout_length"]
+
+
+def test_the_seed_is_that_of_weights_and_games():
+    agents = [make(A2C, seed=seed) for seed in (0, 1, 0)]
+    weights = [agent.network.get_weights()[0] for agent in agents]
+    games = [a.loop_on("CartPole-v1").carry.actor.observation for a in agents]
+    for values in (weights, [game.numpy() for game in games]):
+        assert not np.array_equal(values[0], values[1])
+        np.testing.assert_array_equal(values[0], values[2])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import tensorflow as tf
 import kerasrl2 as krl
 from kerasrl2.agents import A2C, PPO, ObservationSpec
 from kerasrl2.distributions import Categorical
+from tests.agents.harness import SEED
+from tests.agents.test_a2c import one_step
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
@@ -77,8 +79,8 @@ def test_trains_acts_and_saves(make, tmp_path):
     loaded = krl.load_agent(tmp_path / "agent.keras", own)
     assert type(loaded.network) is type(network)
     for ours, theirs in zip(
-        agent.policy_and_value(tf.constant(observation)),
-        loaded.policy_and_value(tf.constant(observation)),
+        agent.forward(tf.constant(observation))[:2],
+        loaded.forward(tf.constant(observation))[:2],
         strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
@@ -93,8 +95,6 @@ def test_the_constructor_reads_the_observations_off_the_network():
 
 def test_a_shared_trunk_is_moved_by_the_value_alone():
     """With an advantage of zero only the value's loss has a gradient."""
-    from tests.agents.test_a2c import one_step
-
     for shared, expected in ((True, True), (False, False)):
         agent = A2C.for_env("Chain-5", hidden=(4,), shared_trunk=shared, seed=0)
         policy_trunk = agent.network.get_layer(
@@ -104,7 +104,7 @@ def test_a_shared_trunk_is_moved_by_the_value_alone():
         batch = one_step()._replace(
             observation=tf.one_hot([2], 5), advantage=tf.zeros([1])
         )
-        agent.update(batch)
+        agent.update(batch, SEED)
         moved = not np.array_equal(before[0], policy_trunk.get_weights()[0])
         assert moved == expected
 

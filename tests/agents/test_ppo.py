@@ -9,6 +9,7 @@ from kerasrl2 import envs
 from kerasrl2.agents import PPO
 from kerasrl2.distributions import Categorical
 from kerasrl2.types import OnPolicyBatch
+from tests.agents.harness import SEED
 
 SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.4, 2, 0.1)
 
@@ -69,7 +70,8 @@ ENTROPY = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))  # of (1/4, 3/4)
     ],
 )  # fmt: skip
 def test_loss_by_hand(hyperparameters, batch, expected):
-    loss, metrics = table_agent(**hyperparameters).compute_loss(make_batch(**batch))
+    agent = table_agent(**hyperparameters)
+    loss, metrics = agent.compute_loss(make_batch(**batch), SEED)
     metrics = {**metrics, "loss": loss}
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, abs=1e-6), name
@@ -77,7 +79,7 @@ def test_loss_by_hand(hyperparameters, batch, expected):
 
 def test_one_row_is_not_normalised_to_zero():
     batch = tf.nest.map_structure(lambda x: x[:1], make_batch())
-    _, metrics = table_agent().compute_loss(batch)
+    _, metrics = table_agent().compute_loss(batch, SEED)
     assert float(metrics["policy_loss"]) == pytest.approx(-1.0)
 
 
@@ -87,7 +89,7 @@ def test_clip_schedule_counts_gradient_steps():
     losses = []
     for step in range(3):
         agent.optimizer.iterations.assign(step)
-        losses.append(float(agent.compute_loss(batch)[1]["policy_loss"]))
+        losses.append(float(agent.compute_loss(batch, SEED)[1]["policy_loss"]))
     np.testing.assert_allclose(losses, [-1.4, -1.25, -1.1], rtol=1e-6)
 
 
@@ -96,7 +98,7 @@ def test_learning_rate_schedule_is_live():
     moves = []
     for _ in range(3):
         agent.network.set_weights(table_agent().network.get_weights())
-        agent.update(make_batch())
+        agent.update(make_batch(), SEED)
         moves.append(agent.network.get_weights()[1][0, 0] - 1.0)
     # Slope of the value loss in state 0: 0.5 * (1 - 2) / 2 = -0.25.
     np.testing.assert_allclose(moves, [0.1, 0.0625, 0.025], rtol=1e-5)
@@ -106,7 +108,7 @@ def test_learning_rate_schedule_is_live():
 def test_gradients_are_clipped_by_their_global_norm(limit):
     agent = table_agent(max_gradient_norm=limit)
     before = agent.network.get_weights()
-    metrics = agent.update(make_batch())
+    metrics, _ = agent.update(make_batch(), SEED)
     moved = [a - b for a, b in zip(agent.network.get_weights(), before, strict=True)]
     norm = np.sqrt(sum((move**2).sum() for move in moved)) / 0.1
     full = float(metrics["gradient_norm"])
@@ -142,14 +144,14 @@ class Diary(PPO):
         self.log_probs = tf.Variable(tf.zeros([16, 8]), trainable=False)
         self.metrics_log = tf.Variable(tf.zeros([16, 3]), trainable=False)
 
-    def update(self, batch):
+    def update(self, batch, seed):
         row = [[tf.cast(self.optimizer.iterations, tf.int32)]]
         self.log_probs.scatter_nd_update(row, batch.log_prob[None])
-        metrics = super().update(batch)
+        metrics, none = super().update(batch, seed)
         names = ("kl", "clip_fraction", "policy_loss")
         values = tf.stack([metrics[name] for name in names])
         self.metrics_log.scatter_nd_update(row, values[None])
-        return metrics
+        return metrics, none
 
 
 @pytest.fixture(scope="module")

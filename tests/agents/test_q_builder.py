@@ -6,6 +6,7 @@ from gymnasium import spaces
 
 from kerasrl2 import action_values
 from kerasrl2.agents import DQN, Rainbow
+from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
 from kerasrl2.layers import DuelingHead, NoisyDense
 from tests.agents.images import Images
@@ -32,6 +33,14 @@ def make(env="CartPole-v1", **hyperparameters):
 def test_buffer(hyperparameters, expected):
     config = make(**hyperparameters).buffer.get_config()
     assert {name: config[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("gamma", "expected"), [(None, 0.5), (0.7, 0.7)])
+def test_gamma_is_that_of_a_given_buffer_unless_it_is_given_too(gamma, expected):
+    agent = make(buffer=ReplayBuffer(10, gamma=0.5), gamma=gamma)
+    assert agent.gamma == expected
+    assert agent.sampling() == {"gamma": expected}
+    assert make().gamma == 0.99
 
 
 @pytest.mark.parametrize(
@@ -116,7 +125,7 @@ def test_discrete_observations_are_one_hot_encoded():
             self.observation_space = spaces.Discrete(4)
 
     agent = make(Numbered())
-    assert agent.policy_parameters(np.arange(4)).shape == (4, 2)
+    assert agent.forward(np.arange(4)).parameters.shape == (4, 2)
 
 
 def test_only_float_observations_are_normalised():

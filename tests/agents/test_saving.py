@@ -10,6 +10,8 @@ import tensorflow as tf
 import kerasrl2 as krl
 from kerasrl2 import envs
 from kerasrl2.agents import A2C, PPO
+from kerasrl2.training.collect import begin_episodes, collect
+from tests.agents.harness import SEED
 from tests.training.worlds import Scripted
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
@@ -57,19 +59,19 @@ def test_the_next_update_is_that_of_the_uninterrupted_run(saved):
     """Weights and Adam's slots, to the bit, after one more update on one batch."""
     _, path = saved
     agents = [krl.load_agent(path) for _ in range(2)]
-    loop = agents[0].loop(envs.make("CartPole-v1", num_envs=2))
-    state = tf.nest.map_structure(lambda variable: variable.value(), loop.state)
-    _, last, rollout = loop._collect(state.env_state, state.observation, [0, 1])
-    batch = loop._prepare(rollout, last)
-    agents[0].update(batch)
+    env = envs.make("CartPole-v1", num_envs=2)
+    player = krl.load_agent(path)  # whose statistics go on
+    _, rollout = collect(player, env, begin_episodes(player, env, SEED), 4, SEED)
+    batch, _ = player.prepare(rollout, player.initial_learner_state(2))
+    agents[0].update(batch, SEED)
     again = path.with_name("again.keras")
     agents[0].save(again)
     agents[1] = krl.load_agent(again)
     for agent in agents:
-        agent.update(batch)
+        agent.update(batch, SEED)
     fresh = krl.load_agent(path)
-    fresh.update(batch)
-    fresh.update(batch)
+    fresh.update(batch, SEED)
+    fresh.update(batch, SEED)
     for agent in (agents[1], fresh):
         for a, b in zip(
             [*agents[0].variables, *agents[0].optimizer.variables],

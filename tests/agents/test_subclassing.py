@@ -10,9 +10,14 @@ from kerasrl2.agents import A2C, PPO
 SETTINGS = {"hidden": (4,), "rollout_length": 4, "num_envs": 2, "seed": 0, "xla": False}
 
 
-def train(agent_class, **more):
-    agent = agent_class.for_env("CartPole-v1", **SETTINGS, **more)
-    history = agent.fit("CartPole-v1", steps=32, epochs=2, verbose=0).history
+def train(agent_class, compiled=False, **more):
+    """Trains, eagerly unless asked: runs this short do not pay for tracing."""
+    tf.config.run_functions_eagerly(not compiled)
+    try:
+        agent = agent_class.for_env("CartPole-v1", **SETTINGS, **more)
+        history = agent.fit("CartPole-v1", steps=32, epochs=2, verbose=0).history
+    finally:
+        tf.config.run_functions_eagerly(False)
     return agent, history
 
 
@@ -29,8 +34,8 @@ def plain():
 class OwnLoss(A2C):
     """Does not fit the value."""
 
-    def compute_loss(self, batch):
-        loss, metrics = super().compute_loss(batch)
+    def compute_loss(self, batch, seed):
+        loss, metrics = super().compute_loss(batch, seed)
         return loss - self.value_coefficient * metrics["value_loss"], metrics
 
 
@@ -39,27 +44,26 @@ class OwnUpdate(A2C):
 
     metric_names = (*A2C.metric_names, "largest")
 
-    def update(self, batch):
-        metrics = super().update(batch)
+    def update(self, batch, seed):
+        metrics, none = super().update(batch, seed)
         for weight in self.trainable_variables:
             weight.assign(tf.clip_by_value(weight, -0.1, 0.1))
         largest = [tf.reduce_max(tf.abs(w)) for w in self.trainable_variables]
-        return {**metrics, "largest": tf.reduce_max(tf.stack(largest))}
+        return {**metrics, "largest": tf.reduce_max(tf.stack(largest))}, none
 
 
-class OwnAct(A2C):
+class OwnGreedy(A2C):
     """Always plays 1 when asked what to do; explores as before."""
 
-    def act(self, observation, training=False, seed=None):
-        return tf.ones([observation.shape[0]], tf.int32)
+    def greedy(self, outputs):
+        return tf.ones_like(super().greedy(outputs))
 
 
 class OwnExploration(A2C):
     """Explores with action 0 only."""
 
-    def explore(self, observation, seed):
-        action = tf.zeros([observation.shape[0]], tf.int32)
-        return self.head.to_env(action), action
+    def choose(self, outputs, seed, env_steps):
+        return tf.zeros([outputs.parameters.shape[0]], tf.int32)
 
 
 class OwnTargets(A2C):
@@ -77,9 +81,9 @@ class OwnKnob(PPO):
         super().__init__(*args, **kwargs)
         self.bonus = bonus
 
-    def scale_reward(self, rollout, running_reward, usable):
+    def scale_reward(self, rollout, running):
         rollout = rollout._replace(reward=rollout.reward + self.bonus)
-        return super().scale_reward(rollout, running_reward, usable)
+        return super().scale_reward(rollout, running)
 
 
 def test_compute_loss(plain):
@@ -93,14 +97,14 @@ def test_compute_loss(plain):
 
 
 def test_update(plain):
-    agent, history = train(OwnUpdate)
+    agent, history = train(OwnUpdate, compiled=True)
     assert max(np.abs(w).max() for w in agent.network.get_weights()) <= 0.1 + 1e-7
     assert history["largest"][-1] == pytest.approx(0.1)
     assert set(history) == {*plain[1], "largest"}
 
 
-def test_act(plain):
-    agent, history = train(OwnAct)
+def test_greedy(plain):
+    agent, history = train(OwnGreedy)
     assert same(agent, plain[0])  # learning has not noticed
     assert history["loss"] == plain[1]["loss"]
     observation = np.zeros([3, 4], np.float32)
@@ -108,7 +112,7 @@ def test_act(plain):
     assert 8 <= agent.evaluate("CartPole-v1", 3)["return"] <= 11  # falls over at once
 
 
-def test_explore(plain):
+def test_choose(plain):
     agent, _ = train(OwnExploration)
     assert not same(agent, plain[0])
     assert agent.act(np.zeros(4)).shape == ()
@@ -149,19 +153,15 @@ class Curious(A2C):
 
     seen = ()
 
-    def compute_loss(self, batch):
-        loss, metrics = super().compute_loss(batch)
+    def compute_loss(self, batch, seed):
+        loss, metrics = super().compute_loss(batch, seed)
         self.seen = (*self.seen, float(loss))
         return loss, metrics
 
 
 def test_run_eagerly_lets_one_look_inside():
     """As `tf.config.run_functions_eagerly` promises: for `print` and the debugger."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        agent, history = train(Curious)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    agent, history = train(Curious)
     assert len(agent.seen) == 4
     assert history["loss"] == pytest.approx(
         [sum(agent.seen[:2]) / 2, sum(agent.seen[2:]) / 2]
