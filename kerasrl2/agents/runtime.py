@@ -109,19 +109,16 @@ class Runtime:
 
     def loop(self, agent, env, num_envs):
         """This thread's loop on `env`: the last one, if it is the same work."""
-        state = state_of(agent=agent, optimizers=agent.optimizers())
-        parts = [id(variable) for variable in state.variables.values()]
-        name = env if isinstance(env, str) else id(env)
-        key = (name, num_envs, state.structure, *parts)
         known = self._loops.get(threading.get_ident())
-        if known is not None and known[0] == key:
+        if known is not None and known[0] == _key(agent, env, num_envs)[0]:
             return known[2]
         self.forget_loop()
         loop = agent.loop(agent.environment(env, num_envs))
+        # Taken now: the loop has built what depends on the environment, the buffer.
         # The environment as it was given and what was told apart by identity stay
         # alive, for their ids are in the key.
-        held = env, state
-        self._loops[threading.get_ident()] = key, held, loop
+        key, state = _key(agent, env, num_envs)
+        self._loops[threading.get_ident()] = key, (env, state), loop
         return loop
 
     def forget_loop(self):
@@ -141,6 +138,14 @@ class Runtime:
             made = agent.environment(env, num_envs)
             self._evaluators[key] = (Evaluator(made, episodes), env)
         return self._evaluators[key][0]
+
+
+def _key(agent, env, num_envs):
+    """What a loop is told apart by, and the `State` it was read off."""
+    state = state_of(agent=agent, optimizers=agent.optimizers())
+    parts = [id(variable) for variable in state.variables.values()]
+    name = env if isinstance(env, str) else id(env)
+    return (name, num_envs, state.structure, *parts), state
 
 
 def _check_stateless(agent):
