@@ -106,6 +106,8 @@ class _Walk:
             self.visit(f"{path}/bounds", arrays)
         elif isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
             self._identity(path, value)
+        elif isinstance(value, keras.initializers.Initializer):
+            self._identity(path, type(value))  # done: its seed is in no program
         elif isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
             self._identity(path, type(value))
             self.visit(f"{path}/config", value.get_config())
