@@ -66,8 +66,8 @@ def spoilt(agent_class, bad_at):
     """`agent_class`, whose loss or gradient is NaN at the gradient steps `bad_at`."""
 
     class Spoilt(agent_class):
-        def compute_loss(self, batch):
-            loss, metrics = super().compute_loss(batch)
+        def compute_loss(self, batch, seed):
+            loss, metrics = super().compute_loss(batch, seed)
             step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
             bad = tf.equal(step, bad_at)  # of the loss, of the gradient
             loss = tf.where(bad[0], np.nan, 1.0) * loss
@@ -87,7 +87,7 @@ class Bench:
         self.agent = spoilt(agent_class, self.bad_at).for_env(
             self.env, hidden=(4,), seed=0, xla=xla, **settings
         )
-        self.loop = self.agent.prepare(self.env)
+        self.loop = self.agent.loop_on(self.env)
         self.loop.compile()
         self.start = [variable.numpy() for variable in self.variables()]
 
