@@ -9,6 +9,7 @@ trains with checkpoints in DIRECTORY, goes on from what is there, and at the end
 import kerasrl2._startup  # noqa: F401
 
 import argparse
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -61,6 +62,14 @@ def state_of(agent):
     if buffer is not None:
         variables |= {f"buffer {i}": v for i, v in enumerate(buffer.variables)}
     return {name: tf.convert_to_tensor(v).numpy() for name, v in variables.items()}
+
+
+@functools.cache
+def uninterrupted(algorithm, env_id, steps, **hyperparameters):
+    """`(state_of, history)` of a run that nothing stops; each is made once."""
+    agent = make(algorithm, env_id, **hyperparameters)
+    history = train(agent, env_id, steps)
+    return state_of(agent), history
 
 
 def digest(agent):
