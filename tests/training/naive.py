@@ -42,6 +42,4 @@ def naive_loop(agent, env, seed, iterations):
 
 
 def random_seeds(shape, seed):
-    return tf.random.stateless_uniform(
-        shape, seed, None, None, tf.int32, alg="philox"
-    )
+    return tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox")

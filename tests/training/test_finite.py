@@ -35,7 +35,7 @@ def rollout(**changes):
 
 
 def told(report, *arguments):
-    """What a new `Guard` remembers after one of its methods, a list; None if healthy."""
+    """What a new `Guard` remembers after a call of a method; None if healthy."""
     guard = Guard()
     getattr(guard, report)(*arguments)
     return None if guard.is_healthy() else guard._problem.numpy().tolist()
@@ -247,7 +247,7 @@ def test_a_bad_update_is_not_taken():
     watched.fit("Chain-5", steps=16, epochs=1, verbose=0)
     for agent_class in (Spoiled, SpoiledGradient):
         agent = make_agent("Chain-5", agent_class, **hyperparameters)
-        message = rf"{agent_class.kind} while .*'Chain-5' in iteration 1 of .*\(env step 16\)"
+        message = rf"{agent_class.kind} while .*'Chain-5' in iteration 1 of .*step 16\)"
         with pytest.raises(NonFiniteError, match=message):
             agent.fit("Chain-5", steps=64, epochs=1, verbose=0)
         assert int(agent.optimizer.iterations) == 3

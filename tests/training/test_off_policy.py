@@ -12,7 +12,6 @@ from tests.envs.worlds import Chain5
 from tests.training.naive import naive_loop
 from tests.training.worlds import Scripted, naive_episodes
 
-
 LONG = pytest.mark.long
 XLA_OR_NOT = [False, pytest.param(True, marks=LONG)]
 

@@ -322,7 +322,7 @@ def test_recordings_go_on_counting(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden": (16,)}, r"agent/network/0/kernel: float32\[4, 8\] in the checkpoint, "),
+        ({"hidden": (16,)}, r"agent/network/0/kernel: float32\[4, 8\] in the check"),
         ({"num_envs": 4}, "num_envs 2. Received: 4"),
     ],
 )

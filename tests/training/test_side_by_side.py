@@ -82,14 +82,9 @@ def calls_of(operation):
     while pending:
         now = pending.pop()
         types.add(now.type)
-        for name in ("body", "cond", "then_branch", "else_branch", "f"):
-            if now.type in ("While", "If", "PartitionedCall", "StatefulPartitionedCall"):
-                try:
-                    name = now.get_attr(name).name
-                except ValueError:
-                    continue
-                function = now.graph._get_function(name)
-                pending += function.graph.get_operations()
+        for role in {"body", "then_branch", "f"} & set(now.node_def.attr):
+            function = now.graph._get_function(now.get_attr(role).name)
+            pending += function.graph.get_operations()
     return types
 
 
