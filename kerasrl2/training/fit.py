@@ -138,6 +138,7 @@ def fit_loop(
         announce(verbose, found.path, loop.env, progress.played)
     else:
         loop.new_report()
+        loop.carry.env_steps.assign(start)  # weights may have been loaded since
     left = progress.start + steps - progress.played
     callback_list = keras.callbacks.CallbackList(
         [*(callbacks or []), *progress_callback(verbose)],
