@@ -8,16 +8,33 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+_kept_back = threading.Lock()  # the error stream is the whole process's
 
 
 @contextlib.contextmanager
 def native_chatter_kept_back():
     """Keeps back what native code writes to the error stream, unless it fails.
 
-    What Python writes to `sys.stderr` goes out as ever.
+    What Python writes to `sys.stderr` goes out as ever. Does nothing while another
+    thread, or a caller, does it already.
     """
+    if not _kept_back.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _kept_back_here():
+            yield
+    finally:
+        _kept_back.release()
+
+
+@contextlib.contextmanager
+def _kept_back_here():
     try:
         sys.stderr.flush()
         saved = os.dup(2)
