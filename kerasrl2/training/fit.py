@@ -55,7 +55,7 @@ class Progress:
 
     def state(self):
         """What JSON can hold."""
-        history = self._history()
+        history = self.history()
         return {
             "start": self.start,
             "played": self.played,
@@ -77,12 +77,13 @@ class Progress:
         """Gives callbacks what is theirs, after `on_train_begin`."""
         if not self._restored:
             return
-        history = self._history()
+        history = self.history()
         history.history = self._restored["history"]
         history.epoch = self._restored["epoch_numbers"]
         restore_states(self.callbacks.callbacks, self._restored["callbacks"])
 
-    def _history(self):
+    def history(self):
+        """The `keras.callbacks.History` of this call."""
         return next(
             callback
             for callback in self.callbacks.callbacks
@@ -138,6 +139,7 @@ def fit_loop(
         announce(verbose, found.path, loop.env, progress.played)
     else:
         loop.new_report()
+        loop.carry.env_steps.assign(start)  # weights may have been loaded since
     left = progress.start + steps - progress.played
     callback_list = keras.callbacks.CallbackList(
         [*(callbacks or []), *progress_callback(verbose)],
@@ -164,7 +166,7 @@ def fit_loop(
         if checkpoint is not None:
             checkpoint.store.wait()
     callback_list.on_train_end()
-    return agent.history
+    return progress.history()
 
 
 def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
@@ -181,15 +183,17 @@ def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
             report = loop.run(size, until=end)
             seconds = time.perf_counter() - started
             speed = (int(loop.carry.iteration) - before) / seconds
-            progress.played = int(agent.env_steps)
+            # Not the agent's count: another thread may teach it as well.
+            progress.played = int(loop.carry.env_steps)
             progress.seconds += seconds
-            logs = _logs(report, agent)
+            logs = _logs(report, agent, progress.played)
             callbacks.on_train_batch_end(blocks, logs)
             blocks += 1
             if progress.played < end and not agent.stop_training:
                 _pause(loop, progress, checkpoint, interrupts, epoch_ended=False)
         played = progress.played - progress.epoch_start
-        logs = _logs(loop.report(), agent, played / progress.seconds)
+        speed_of_epoch = played / progress.seconds
+        logs = _logs(loop.report(), agent, progress.played, speed_of_epoch)
         if validation is not None:
             scores = validation.run(agent)
             for name in ("return", "return_std", "episode_length"):
@@ -209,7 +213,7 @@ def _pause(loop, progress, checkpoint, interrupts, epoch_ended):
         interrupts.raise_received()
 
 
-def _logs(report, agent, steps_per_second=None):
+def _logs(report, agent, env_steps, steps_per_second=None):
     """What callbacks are told: of a block, or with the speed of a whole epoch."""
     metrics, updates, totals = report
     logs = mean_return_and_length(totals)
@@ -219,5 +223,5 @@ def _logs(report, agent, steps_per_second=None):
         none = float("nan")  # before the first gradient step
         logs["steps_per_second"] = steps_per_second
         logs |= metrics if updates else dict.fromkeys(metrics, none)
-    logs["env_steps"] = int(agent.env_steps)
+    logs["env_steps"] = env_steps
     return logs if steps_per_second is None else logs | agent.progress_logs()

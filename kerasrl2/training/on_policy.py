@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kerasrl2.training.collect import begin_episodes, collect
 from kerasrl2.training.contract import OnPolicyLearner
-from kerasrl2.training.episodes import count_episodes
+from kerasrl2.training.episodes import count_episodes, no_episodes
 from kerasrl2.training.finite import find_in_rollout
 from kerasrl2.training.loop import CompiledLoop
 
@@ -52,6 +52,11 @@ class OnPolicyLoop(CompiledLoop):
         self.start()
 
     def _iterate(self, carry):
+        if self.agent.whole_episodes:  # those that did not end were given up
+            carry = carry._replace(
+                episodes=no_episodes(self.env.num_envs),
+                learner_state=self.agent.initial_learner_state(self.env.num_envs),
+            )
         seeds = self._seeds(carry.iteration)
         actor, rollout = self._play(carry, seeds[0])
         episodes, learner_state, sums, updates, totals, played = self._learn(

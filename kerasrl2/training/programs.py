@@ -1,11 +1,14 @@
 """Compiled programs, shared by agents of equal structure in a process."""
 
+import threading
+
 import tensorflow as tf
 
 from kerasrl2._private import call_concrete, takes_captured
 
 _KEPT, _BYTES = 16, 64 * 2**20  # programs kept for agents to come, memory they may hold
 _programs = {}
+_lock = threading.Lock()
 
 
 class Program:
@@ -91,9 +94,10 @@ def _check_declared(concrete, unknown):
 
 
 def _keep(key, made):
-    while len(_programs) >= _KEPT:
-        _programs.pop(next(iter(_programs)))
-    _programs[key] = made
+    with _lock:
+        while len(_programs) >= _KEPT:
+            _programs.pop(next(iter(_programs)))
+        _programs[key] = made
 
 
 def _spec(tensor):

@@ -82,7 +82,7 @@ class TestOwn:
         agent = found.agent_class.for_env(
             "CartPole-v1", seed=0, xla=False, **found.quick
         )
-        rows = agent.prepare("CartPole-v1").steps_per_iteration
+        rows = agent.loop_on("CartPole-v1").steps_per_iteration
         agent.fit("CartPole-v1", steps=max(rows, 80), epochs=1, verbose=0)
         assert int(agent.optimizer.iterations) > 0
 
@@ -166,7 +166,7 @@ class TestRegister:
         [
             (3, {}, "Expected a subclass of `kerasrl2.agents.Agent` .*'mine'.* 3"),
             (dict, {}, "Received: <class 'dict'>"),
-            (Agent, {}, "Agent without for_env, planned_updates, adapt_settings"),
+            (Agent, {}, "Agent without for_env"),
             (PPO, {"actions": "discrete"}, "`actions` as a sequence"),
             (PPO, {"actions": ()}, "`actions` as a sequence"),
             (PPO, {"actions": ["both"]}, r"Received: \['both'\]"),

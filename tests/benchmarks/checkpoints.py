@@ -31,9 +31,8 @@ def main():
     agent = krl.agents.DQN.for_env(
         env, hidden=(512,), buffer_size=arguments.capacity, prioritized=True, seed=0
     )
-    loop = agent.prepare(env)
-    buffer = {f"buffer/{i}": v for i, v in enumerate(agent.buffer.variables)}
-    variables = {**loop.checkpoint_variables(), **buffer}
+    loop = agent.loop_on(env)
+    variables = loop.variables_by_name()
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
         store, copying = CheckpointStore(directory, keep=2), []
         for step in range(6):

@@ -39,7 +39,7 @@ def main():
     )
     env = krl.envs.make("CartPole-v1", num_envs=8)
     tenths = {"megabytes": [], "steps_per_second": [], "microseconds": []}
-    loop = agent.prepare(env)
+    loop = agent.loop_on(env)
     loop.compile()
     for tenth in range(1, 11):
         before = int(agent.env_steps)
@@ -57,7 +57,7 @@ def main():
         "gradient_steps": int(agent.optimizer.iterations),
         **tenths,
         "traces": loop.num_traces,
-        "same_loop": loop is agent.prepare(env),
+        "same_loop": loop is agent.loop_on(env),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(line), flush=True)

@@ -62,14 +62,18 @@ def spoil_gradient(x, bad):
     return x, lambda slope: (tf.where(bad, np.nan, 1.0) * slope, None)
 
 
-def spoilt(agent_class, bad_at):
+def spoilt(agent_class):
     """`agent_class`, whose loss or gradient is NaN at the gradient steps `bad_at`."""
 
     class Spoilt(agent_class):
-        def compute_loss(self, batch):
-            loss, metrics = super().compute_loss(batch)
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.bad_at = tf.Variable([-1, -1], dtype=tf.int64, trainable=False)
+
+        def compute_loss(self, batch, seed):
+            loss, metrics = super().compute_loss(batch, seed)
             step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
-            bad = tf.equal(step, bad_at)  # of the loss, of the gradient
+            bad = tf.equal(step, self.bad_at)  # of the loss, of the gradient
             loss = tf.where(bad[0], np.nan, 1.0) * loss
             return spoil_gradient(loss, bad[1]), metrics
 
@@ -83,11 +87,10 @@ class Bench:
         self.plan = Plan()
         made = iter(World(self.plan, number) for number in range(N))
         self.env = envs.make(lambda: next(made), N)
-        self.bad_at = tf.Variable([-1, -1], dtype=tf.int64, trainable=False)
-        self.agent = spoilt(agent_class, self.bad_at).for_env(
+        self.agent = spoilt(agent_class).for_env(
             self.env, hidden=(4,), seed=0, xla=xla, **settings
         )
-        self.loop = self.agent.prepare(self.env)
+        self.loop = self.agent.loop_on(self.env)
         self.loop.compile()
         self.start = [variable.numpy() for variable in self.variables()]
 
@@ -312,10 +315,10 @@ def test_a_nan_at_a_gradient_step(bench, part):
     """PPO: the first of the second rollout; DQN: that of step 6."""
     taken = bench.steps_taken
     assert taken > 2
-    bench.bad_at[["loss", "gradient"].index(part)].assign(taken)
+    bench.agent.bad_at[["loss", "gradient"].index(part)].assign(taken)
     with pytest.raises(NonFiniteError, match=f"infinite {part} while learning"):
         bench.run(12)
-    bench.bad_at.assign([-1, -1])
+    bench.agent.bad_at.assign([-1, -1])
     assert int(bench.agent.optimizer.iterations) == taken
     assert_last_good(bench)
 

@@ -45,7 +45,7 @@ def chain_values(agent_class=DQN, steps=40_000, **hyperparameters):
     env = envs.make("Chain-5", num_envs=8, uniform_start=True)
     hyperparameters = {"value_range": (0.0, 2.0), **hyperparameters}
     agent = train(agent_class, "Chain-5", steps, env, **hyperparameters)
-    return agent.policy_parameters(tf.eye(5)[:4]).numpy()
+    return agent.forward(tf.eye(5)[:4]).parameters.numpy()
 
 
 def endless_value(agent_class=DQN, steps=60_000, **hyperparameters):
@@ -56,7 +56,7 @@ def endless_value(agent_class=DQN, steps=60_000, **hyperparameters):
         **hyperparameters,
     }
     agent = train(agent_class, "Endless-1", steps, **hyperparameters)
-    return agent.policy_parameters(tf.ones([1, 1])).numpy()
+    return agent.forward(tf.ones([1, 1])).parameters.numpy()
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -104,9 +104,9 @@ def test_munchausen():
 class CutAsEnd(ReplayBuffer):
     """Takes a time limit for a terminal state."""
 
-    def add(self, obs, action, reward, terminated, truncated, following, valid=None):
+    def add(self, *, terminated, truncated, **step):
         ended = terminated | truncated
-        return super().add(obs, action, reward, ended, truncated, following, valid)
+        return super().add(terminated=ended, truncated=truncated, **step)
 
 
 class OthersRewards(DQN):
@@ -119,8 +119,8 @@ class OthersRewards(DQN):
 class ShuffledActions(DQN):
     """Learns about actions that were not taken."""
 
-    def compute_loss(self, batch):
-        return super().compute_loss(batch._replace(action=1 - batch.action))
+    def compute_loss(self, batch, seed):
+        return super().compute_loss(batch._replace(action=1 - batch.action), seed)
 
 
 def test_a_time_limit_taken_for_an_end_is_seen():

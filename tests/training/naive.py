@@ -4,38 +4,42 @@ import tensorflow as tf
 
 
 def naive_loop(agent, env, seed, iterations):
-    """What the loop does with one update an iteration, eagerly, one after the other.
+    """What the loop does, eagerly and one thing after the other.
 
-    With `overlap` batch and gradients are of the time before the iteration's steps;
-    weights move before the last of them is stored all the same.
+    Each iteration plays with the weights of its start, learns from what the buffer held
+    before, and then stores what was played, step by step.
     """
     state, observation = env.reset(tf.constant([seed, -1]))
-    env_action, action = agent.random_action(env.num_envs, [seed, -2])
     agent.buffer.build(
-        tf.TensorSpec(observation.shape[1:]), tf.TensorSpec([], action.dtype),
-        env.num_envs,
-    )  # fmt: skip
-    last = agent.train_frequency - 1
-    step = 0
-    for _ in range(iterations):
-        for t in range(agent.train_frequency):
-            seeds = tf.random.stateless_uniform(
-                [3, 2], [seed, step], None, None, tf.int32, alg="philox"
-            )
-            if t == (0 if agent.overlaps else last):
-                ready = int(agent.buffer.added()) >= agent.learning_starts
-                if ready:
-                    index, batch = agent.buffer.sample(agent.batch_size, seeds[2])
-                    gradients = agent.compute_gradients(batch)
-            state, after = env.step(state, env_action, seeds[0])
-            if t == last and ready:
-                td_error = agent.apply_gradients(gradients)["td_error"]
-                if hasattr(agent.buffer, "update_priorities"):
-                    agent.buffer.update_priorities(index, td_error)
+        tf.TensorSpec(observation.shape[1:]), tf.TensorSpec([], tf.int32), env.num_envs
+    )
+    limit, env_steps = agent.clip_rewards, 0
+    for iteration in range(iterations):
+        of_playing, of_learning = random_seeds([2, 2], [seed, iteration])
+        ready = int(agent.buffer.added()) >= agent.learning_starts
+        played = []
+        for seeds in random_seeds([agent.train_frequency, 3, 2], of_playing):
+            outputs = agent.forward(observation, seed=seeds[2])
+            now = tf.constant(env_steps, tf.int64)
+            action = agent.choose(outputs, seeds[0], now)
+            state, after = env.step(state, action, seeds[1])
+            played.append((observation, action, after))
+            observation, env_steps = after.observation, env_steps + env.num_envs
+        for g in range(agent.gradient_steps if ready else 0):
+            seeds = of_learning + tf.constant([0, g])
+            index, batch = agent.buffer.sample(agent.batch_size, seeds)
+            _, td_error = agent.update(batch, seeds)
+            if hasattr(agent.buffer, "update_priorities"):
+                agent.buffer.update_priorities(index, td_error)
+        for seen, action, after in played:
+            reward = after.reward
+            if limit is not None:
+                reward = tf.minimum(tf.maximum(reward, -limit), limit)
             agent.buffer.add(
-                observation, action, agent.stored_reward(after.reward),
-                after.terminated, after.truncated, after.next_observation, after.valid,
+                seen, action, reward, after.terminated, after.truncated,
+                after.next_observation, after.valid,
             )  # fmt: skip
-            observation, step = after.observation, step + env.num_envs
-            now = tf.constant(step, tf.int64)
-            env_action, action = agent.explore(observation, seeds[1], now)
+
+
+def random_seeds(shape, seed):
+    return tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox")

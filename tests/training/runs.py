@@ -9,6 +9,7 @@ trains with checkpoints in DIRECTORY, goes on from what is there, and at the end
 import kerasrl2._startup  # noqa: F401
 
 import argparse
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -55,6 +56,14 @@ def state_of(agent):
     """Dictionary of names to NumPy arrays: all a run has learned and stored."""
     found = _state.state_of(agent=agent, optimizers=agent.optimizers())
     return {name: variable.numpy() for name, variable in found.variables.items()}
+
+
+@functools.cache
+def uninterrupted(algorithm, env_id, steps, **hyperparameters):
+    """`(state_of, history)` of a run that nothing stops; each is made once."""
+    agent = make(algorithm, env_id, **hyperparameters)
+    history = train(agent, env_id, steps)
+    return state_of(agent), history
 
 
 def digest(agent):

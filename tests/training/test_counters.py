@@ -13,26 +13,26 @@ BORDER = 2**31
 def test_more_than_two_to_the_31_steps(algorithm):
     agent = make(algorithm, "CartPole-v1", xla=False, num_envs=2)
     agent.env_steps.assign(BORDER - 100)
-    loop = agent.prepare("CartPole-v1")
-    loop.state.iteration.assign(BORDER - 50)
+    loop = agent.loop_on("CartPole-v1")
+    loop.carry.iteration.assign(BORDER - 50)
     before = [weight.numpy() for weight in agent.network.trainable_weights]
     history = agent.fit("CartPole-v1", steps=400, epochs=4, verbose=0).history
     after = [weight.numpy() for weight in agent.network.trainable_weights]
-    assert agent.prepare("CartPole-v1") is loop
+    assert agent.loop_on("CartPole-v1") is loop
     assert history["env_steps"] == [BORDER + at for at in (0, 100, 200, 300)]
-    assert int(loop.state.iteration) == BORDER - 50 + 400 // loop.steps_per_iteration
+    assert int(loop.carry.iteration) == BORDER - 50 + 400 // loop.steps_per_iteration
     assert all((a != b).any() for a, b in zip(before, after, strict=True))
     if algorithm == "dqn":
-        assert int(loop.state.env_steps) == BORDER + 300
+        assert int(loop.carry.env_steps) == BORDER + 300
         assert float(history["epsilon"][-1]) == pytest.approx(0.05)
 
 
-def test_seeds_of_steps_differ_on_both_sides():
-    """Steps are cast to 32 bits for them, which wraps."""
+def test_seeds_of_iterations_differ_on_both_sides():
+    """Iterations are cast to 32 bits for them, which wraps."""
     agent = make("dqn", "CartPole-v1", xla=False, num_envs=1)
-    loop = agent.prepare("CartPole-v1")
+    loop = agent.loop_on("CartPole-v1")
     seeds = [
-        loop._seeds(loop.state._replace(env_steps=tf.constant(step, tf.int64))).numpy()
-        for step in (*range(BORDER - 4, BORDER + 4), 0, 1, 2)
+        loop._seeds(tf.constant(iteration, tf.int64)).numpy()
+        for iteration in (*range(BORDER - 4, BORDER + 4), 0, 1, 2)
     ]
     assert len({seed.tobytes() for seed in seeds}) == len(seeds)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kerasrl2.agents import A2C, PPO
 from kerasrl2.errors import NonFiniteError
-from kerasrl2.training.finite import find_in_metrics, find_in_rollout, is_healthy
+from kerasrl2.training.finite import Guard, find_in_rollout
 from kerasrl2.types import Rollout
 from tests.envs.worlds import ThreeSteps
 from tests.training.worlds import Scripted
@@ -16,7 +16,7 @@ KINDS = {"observation": 1, "reward": 2, "loss": 3, "gradient": 4}
 
 
 def rollout(**changes):
-    """3 steps of 2 environments, zeros but for what `changes` says."""
+    """3 steps of 2 environments, zeros but for what `changes` says: index, value."""
     flags = np.zeros([3, 2], bool)
     arrays = {
         "observation": np.zeros([3, 2, 4], np.float32),
@@ -26,11 +26,19 @@ def rollout(**changes):
         "truncated": flags,
         "valid": ~flags,
         "next_observation": np.zeros([3, 2, 4], np.float32),
+        "last_observation": np.zeros([2, 4], np.float32),
     }
     for name, (index, value) in changes.items():
         arrays[name] = arrays[name].copy()
         arrays[name][index] = value
     return Rollout(**{name: tf.constant(array) for name, array in arrays.items()})
+
+
+def told(report, *arguments):
+    """What a new `Guard` remembers after a call of a method; None if healthy."""
+    guard = Guard()
+    getattr(guard, report)(*arguments)
+    return None if guard.is_healthy() else guard._problem.numpy().tolist()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -47,28 +55,47 @@ def rollout(**changes):
 def test_finds_the_step_and_the_environment(compiled, value, changes, expected):
     name, index = changes
     find = compiled(find_in_rollout)
-    problem = find(rollout(**{name: (index, value)}), tf.zeros([2, 4]), tf.constant(7))
-    assert problem.numpy().tolist() == expected
-    assert not is_healthy(problem)
+    problem, finite = find(rollout(**{name: (index, value)}), tf.constant(7))
+    assert problem.numpy().tolist() == told("report", problem) == expected
+    assert not finite[expected[2], expected[3]]
 
 
 def test_finds_a_last_observation():
-    last = tf.constant([[0.0] * 4, [0.0, np.nan, 0.0, 0.0]])
-    assert find_in_rollout(rollout(), last, 0).numpy().tolist() == [1, 0, 2, 1]
+    spoilt = rollout(last_observation=((1, 1), np.nan))
+    problem, finite = find_in_rollout(spoilt, 0)
+    assert problem.numpy().tolist() == [1, 0, 2, 1]
+    assert finite.numpy().tolist() == [[True, True], [True, True], [True, False]]
 
 
 def test_finite_rollouts_and_rows_that_do_not_count_are_healthy():
-    assert is_healthy(find_in_rollout(rollout(), tf.zeros([2, 4]), 0))
+    problem, finite = find_in_rollout(rollout(), 0)
+    assert told("report", problem) is None
+    assert np.all(finite)
     invalid = rollout(reward=((1, 1), np.nan), valid=((1, 1), False))
-    assert is_healthy(find_in_rollout(invalid, tf.zeros([2, 4]), 0))
+    assert told("report", find_in_rollout(invalid, 0)[0]) is None
 
 
 def test_integer_observations_need_no_look():
     images = rollout()._replace(
         observation=tf.zeros([3, 2, 4], tf.uint8),
         next_observation=tf.zeros([3, 2, 4], tf.uint8),
+        last_observation=tf.zeros([2, 4], tf.uint8),
     )
-    assert is_healthy(find_in_rollout(images, tf.zeros([2, 4], tf.uint8), 0))
+    assert told("report", find_in_rollout(images, 0)[0]) is None
+
+
+def test_observations_in_parts_are_all_looked_at():
+    """Even where only one of them can be anything but finite."""
+    seen = rollout(next_observation=((1, 0, 2), np.inf))
+    images = tf.zeros([3, 2, 5], tf.uint8)
+    parts = seen._replace(
+        observation={"a": images, "b": seen.observation},
+        next_observation={"a": images, "b": seen.next_observation},
+        last_observation={"a": images[0], "b": seen.last_observation},
+    )
+    problem, finite = find_in_rollout(parts, 4)
+    assert problem.numpy().tolist() == [KINDS["observation"], 4, 1, 0]
+    assert np.argwhere(~finite).tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +104,31 @@ def test_integer_observations_need_no_look():
 )
 def test_names_loss_before_gradient(loss, norm, kind):
     metrics = {"loss": tf.constant(loss), "gradient_norm": tf.constant(norm)}
-    assert int(find_in_metrics(metrics, 0)[0]) == kind
+    problem = told("report_metrics", metrics)
+    assert (problem[0] if problem else 0) == kind
+    assert told("report_step", loss, norm, 1) == ([kind, -1, 1, -1] if kind else None)
+
+
+def test_the_first_report_is_kept_and_forgotten_once_it_is_told():
+    guard, env = Guard(), Scripted([5], num_envs=2)
+    for bad in (rollout(reward=((2, 1), np.nan)), rollout(reward=((0, 0), np.nan))):
+        guard.report(find_in_rollout(bad, 7)[0])
+    guard.report_step(np.nan, 1.0, 0)
+    guard.report(find_in_rollout(rollout(), 8)[0])
+    assert not guard.is_healthy()
+    message = r"reward from environment 1 of 'Scripted' at its step 24 \(env step 48 of"
+    with pytest.raises(NonFiniteError, match=message):
+        guard.raise_if_found(env, 8, 3, ["optimizer"])
+    assert guard.is_healthy()
+    guard.raise_if_found(env, 8, 3, ["optimizer"])
+
+
+def test_of_several_optimizers_the_one_is_named():
+    guard = Guard()
+    guard.report_step(1.0, np.inf, 1)
+    message = "infinite gradient of the optimizer 'critic' while learning from 'Scripte"
+    with pytest.raises(NonFiniteError, match=message):
+        guard.raise_if_found(Scripted([5]), 8, 3, ["actor", "critic"])
 
 
 def make_agent(env, agent_class=A2C, **hyperparameters):
@@ -110,7 +161,8 @@ def healthy():
     [
         ("reward", -np.inf, False),
         ("next_observation", np.nan, False),
-        ("observation", np.nan, True),
+        ("observation", np.nan, False),
+        pytest.param("observation", np.nan, True, marks=pytest.mark.long),
     ],
 )
 def test_a_tensorflow_environment_is_named_and_nothing_learned(
@@ -161,12 +213,12 @@ def spoil_gradient(x, bad):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Spoiled(PPO):
-    """Its loss, or only its gradient, is NaN from update 4 on."""
+    """Its loss is NaN from update 4 on."""
 
-    kind = None
+    kind = "loss"
 
-    def compute_loss(self, batch):
-        loss, metrics = super().compute_loss(batch)
+    def compute_loss(self, batch, seed):
+        loss, metrics = super().compute_loss(batch, seed)
         bad = self.optimizer.iterations >= 3
         if self.kind == "loss":
             return tf.where(bad, np.nan, 1.0) * loss, metrics
@@ -174,22 +226,28 @@ class Spoiled(PPO):
 
 
 @keras.saving.register_keras_serializable(package="tests")
+class SpoiledGradient(Spoiled):
+    """Only its gradient is."""
+
+    kind = "gradient"
+
+
+@keras.saving.register_keras_serializable(package="tests")
 class Watched(PPO):
     """Stops after update 3: what the weights must be."""
 
-    def stops(self, metrics):
+    def should_stop(self, metrics):
         return self.optimizer.iterations >= 3
 
 
-def test_a_bad_update_is_not_taken(monkeypatch):
+def test_a_bad_update_is_not_taken():
     hyperparameters = {"batch_size": 8, "num_epochs": 5, "num_envs": 4, "hidden": ()}
     hyperparameters |= {"normalize_observations": False, "normalize_rewards": False}
     watched = make_agent("Chain-5", Watched, **hyperparameters)
     watched.fit("Chain-5", steps=16, epochs=1, verbose=0)
-    for kind in ("loss", "gradient"):
-        monkeypatch.setattr(Spoiled, "kind", kind)
-        agent = make_agent("Chain-5", Spoiled, **hyperparameters)
-        message = rf"{kind} while .*'Chain-5' in iteration 1 of .*\(env step 16\)"
+    for agent_class in (Spoiled, SpoiledGradient):
+        agent = make_agent("Chain-5", agent_class, **hyperparameters)
+        message = rf"{agent_class.kind} while .*'Chain-5' in iteration 1 of .*step 16\)"
         with pytest.raises(NonFiniteError, match=message):
             agent.fit("Chain-5", steps=64, epochs=1, verbose=0)
         assert int(agent.optimizer.iterations) == 3

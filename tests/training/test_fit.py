@@ -93,7 +93,7 @@ class TestHistory:
     def test_spreads_rollouts_that_do_not_divide_over_the_epochs(self, agent, fit):
         before = int(agent.env_steps)
         steps = fit(steps=100, epochs=3).history["env_steps"]
-        assert [step - before for step in steps] == [20, 60, 100]
+        assert [step - before for step in steps] == [40, 80, 100]
 
     def test_initial_epoch_numbers_the_epochs(self, fit):
         assert fit(initial_epoch=7).epoch == [7, 8, 9]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kerasrl2.training.interrupts import SIGNALS, Interrupts
-from tests.training.runs import digest, make, state_of, train
+from tests.training.runs import digest, make, state_of, train, uninterrupted
 
 
 class Signal(keras.callbacks.Callback):
@@ -36,8 +36,7 @@ class Signal(keras.callbacks.Callback):
 )
 def test_a_checkpoint_is_written_first(number, error, tmp_path):
     before = [signal.getsignal(n) for n in SIGNALS]
-    whole = make("a2c", "CartPole-v1", xla=False)
-    history = train(whole, "CartPole-v1", 200)
+    whole, history = uninterrupted("a2c", "CartPole-v1", 200, xla=False)
     stopped = make("a2c", "CartPole-v1", xla=False)
     with pytest.raises(error) as caught:
         train(stopped, "CartPole-v1", 200, tmp_path, 10**9, callbacks=[Signal(number)])
@@ -49,7 +48,7 @@ def test_a_checkpoint_is_written_first(number, error, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [f"checkpoint-{steps:012d}"]
     resumed = make("a2c", "CartPole-v1", xla=False)
     np.testing.assert_equal(train(resumed, "CartPole-v1", 200, tmp_path), history)
-    for a, b in zip(state_of(whole).values(), state_of(resumed).values(), strict=True):
+    for a, b in zip(whole.values(), state_of(resumed).values(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

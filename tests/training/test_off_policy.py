@@ -12,6 +12,9 @@ from tests.envs.worlds import Chain5
 from tests.training.naive import naive_loop
 from tests.training.worlds import Scripted, naive_episodes
 
+LONG = pytest.mark.long
+XLA_OR_NOT = [False, pytest.param(True, marks=LONG)]
+
 
 def make_dqn(env, **hyperparameters):
     settings = {"hidden": (8,), "batch_size": 8, "learning_starts": 10, "seed": 0}
@@ -22,30 +25,34 @@ def make_dqn(env, **hyperparameters):
 
 def documented_updates(steps, starts, num_envs, frequency, updates):
     size = frequency * num_envs
-    return updates * max(0, steps // size - -(-(starts + num_envs) // size) + 1)
+    return updates * max(0, steps // size - -(-starts // size))
 
 
 @pytest.mark.parametrize(
     ("num_envs", "frequency", "updates", "starts"),
-    [(1, 1, 1, 10), (1, 4, 3, 10), (4, 1, 2, 9), (2, 3, 1, 1), (3, 2, 2, 1000)],
+    [
+        (1, 1, 1, 10),
+        (4, 1, 2, 9),
+        (2, 3, 1, 1),
+        (2, 3, 1, 6),
+        (2, 3, 1, 7),
+        pytest.param(1, 4, 3, 10, marks=LONG),
+        pytest.param(3, 2, 2, 1000, marks=LONG),
+    ],
 )
 def test_makes_exactly_the_documented_updates(num_envs, frequency, updates, starts):
     env = Scripted([2, 5, 3], num_envs)
     agent = make_dqn(
         env, learning_starts=starts, train_frequency=frequency, gradient_steps=updates
     )
-    loop = agent.prepare(env)
+    loop = agent.loop_on(env)
     loop.run(7)
     loop.run(1)
     steps = 8 * frequency * num_envs
     expected = documented_updates(steps, starts, num_envs, frequency, updates)
     assert int(agent.optimizer.iterations) == expected
     assert int(agent.buffer.added()) == steps
-    assert int(loop.state.env_steps) == steps
-
-
-LONG = pytest.mark.long
-XLA_OR_NOT = [False, pytest.param(True, marks=LONG)]
+    assert int(loop.carry.env_steps) == steps
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_is_the_naive_loop(xla, prioritized, frequency):
     hyperparameters |= {"train_frequency": frequency, "xla": xla}
     agents = [make_dqn("CartPole-v1", **hyperparameters) for _ in range(2)]
     naive_loop(agents[0], envs.make("CartPole-v1", num_envs=2), 3, 30 // frequency)
-    loop = agents[1].prepare("CartPole-v1", num_envs=2)
+    loop = agents[1].loop_on("CartPole-v1", num_envs=2)
     loop.run(30 // frequency)
     expected = documented_updates(60, 10, 2, frequency, 1)
     assert int(agents[1].optimizer.iterations) == expected
@@ -105,15 +112,15 @@ def test_blocks_make_no_difference(xla):
     """Bit for bit: how long a block is depends on the clock."""
     env = Scripted([2, 5, 3], 2)
     agents = [make_dqn(env, xla=xla, noisy=True, prioritized=True) for _ in range(2)]
-    loops = [agent.prepare(env) for agent in agents]
+    loops = [agent.loop_on(env) for agent in agents]
     loops[0].run(30)
     for size in (1, 12, 17):
         loops[1].run(size)
     for a, b in zip(agents[0].variables, agents[1].variables, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
-    for a, b in zip(*(tf.nest.flatten(loop.state) for loop in loops), strict=True):
+    for a, b in zip(*(tf.nest.flatten(loop.carry) for loop in loops), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert loops[0].num_traces == loops[1].num_traces == 1
+    assert [loop.num_traces for loop in loops] == [1, 0]  # one program for both
 
 
 def test_counts_every_episode_once_and_unclipped():
@@ -129,7 +136,10 @@ def test_counts_every_episode_once_and_unclipped():
 
 
 def test_rows_that_are_no_transitions_are_left_out():
-    """Next-step autoreset: rows of junk enter neither buffer nor statistics."""
+    """Next-step autoreset: rows of junk enter neither buffer nor statistics.
+
+    Nor are they counted as env steps.
+    """
     results = []
     for junk in (0.0, 50.0):
         env = Scripted([2, 5, 3], 3, cut=2, next_step_reset=True, junk=junk)
@@ -138,19 +148,20 @@ def test_rows_that_are_no_transitions_are_left_out():
         stored = int(agent.buffer.added())
         batch = agent.buffer.get(np.arange(stored - 20, stored))
         results.append([*history["return"], *history["episodes"], stored])
-        assert stored < 90
+        assert 90 <= stored == history["env_steps"][-1]
+        assert stored < 3 * int(agent.loop_on(env).carry.iteration)
         assert float(tf.reduce_max(batch.reward)) < 10.0
         statistics = agent.observation_normalizer.get_weights()
         results[-1] += np.concatenate([np.ravel(x) for x in statistics]).tolist()
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", XLA_OR_NOT)
 @pytest.mark.parametrize("kind", ["reward", "next_observation", "observation"])
 def test_nothing_is_learned_from_nan(xla, kind):
     env = Scripted([2, 5, 3], 3, fault=(kind, 20, 1, float("nan")))
     agent = make_dqn(env, xla=xla)
-    loop = agent.prepare(env)
+    loop = agent.loop_on(env)
     loop.run(19)
     before = [np.array(v) for v in agent.variables]
     what = kind.removeprefix("next_")
@@ -166,8 +177,8 @@ def test_nothing_is_learned_from_nan(xla, kind):
 
 def test_a_bad_update_is_not_taken():
     class Spoiled(DQN):
-        def compute_loss(self, batch):
-            loss, metrics = super().compute_loss(batch)
+        def compute_loss(self, batch, seed):
+            loss, metrics = super().compute_loss(batch, seed)
             late = self.optimizer.iterations >= 5
             return loss * tf.where(late, float("nan"), 1.0), metrics
 
@@ -225,10 +236,10 @@ def updates(monkeypatch):
     """Batches and metrics of all updates, in a loop that runs eagerly."""
     kept, update = [], DQN.update
 
-    def kept_update(self, batch):
-        metrics = update(self, batch)
-        kept.append(tf.nest.map_structure(np.array, (batch, metrics)))
-        return metrics
+    def kept_update(self, batch, seed):
+        metrics, td_error = update(self, batch, seed)
+        kept.append(tf.nest.map_structure(np.array, (batch, metrics, td_error)))
+        return metrics, td_error
 
     monkeypatch.setattr(DQN, "update", kept_update)
     tf.config.run_functions_eagerly(True)
@@ -241,7 +252,7 @@ def test_each_update_has_a_batch_of_its_own(updates):
     agent = make_dqn(env, gradient_steps=3, learning_starts=17)
     agent.fit(env, steps=20, epochs=1, verbose=0)
     assert len(updates) == 9
-    batches = {tuple(batch.observation[:, 1]) for batch, _ in updates}
+    batches = {tuple(batch.observation[:, 1]) for batch, *_ in updates}
     assert len(batches) == 9
 
 
@@ -253,9 +264,9 @@ def test_metrics_are_means_over_the_updates_of_an_epoch(updates):
     assert np.isnan(history["loss"][0])
     assert len(updates) == 2 * 6
     for name in ("loss", "q_value", "gradient_norm"):
-        values = [metrics[name] for _, metrics in updates]
+        values = [metrics[name] for _, metrics, _ in updates]
         assert history[name][1] == pytest.approx(np.mean(values), rel=1e-5)
-    errors = np.stack([metrics["td_error"] for _, metrics in updates])
+    errors = np.stack([td_error for *_, td_error in updates])
     assert np.any(errors < 0)
     assert history["td_error"][1] == pytest.approx(np.abs(errors).mean(), rel=1e-5)
 
@@ -298,19 +309,19 @@ def test_another_environment_goes_on_at_the_steps_made():
     env = Scripted([2, 5, 3])
     agent = make_dqn(env)
     agent.fit(env, steps=15, epochs=1, verbose=0)
-    assert int(agent.prepare(Scripted([4])).state.env_steps) == 15
+    assert int(agent.loop_on(Scripted([4])).carry.env_steps) == 15
 
 
 @pytest.mark.parametrize("step", [7, 8, 9])
 def test_a_fault_is_found_at_any_step_of_an_iteration(step):
-    """And is not forgotten by the steps after it."""
-    fault = ("reward", step, 1, float("nan"))
-    env = Scripted([2, 5, 3], 2, fault=fault)
+    """And is not forgotten by the steps after it; nothing of the iteration is kept."""
+    when = tf.Variable(step, trainable=False)  # or each would be compiled
+    env = Scripted([2, 5, 3], 2, fault=("reward", when, 1, float("nan")))
     agent = make_dqn(env, train_frequency=3, learning_starts=100)
     message = rf"1 of 'Scripted' at its step {step} \(env step {2 * step} of"
     with pytest.raises(NonFiniteError, match=message):
         agent.fit(env, steps=60, epochs=1, verbose=0)
-    assert int(agent.buffer.added()) == 2 * (step - 1)
+    assert int(agent.buffer.added()) == int(agent.env_steps) == 2 * 6
 
 
 @LONG
@@ -321,7 +332,7 @@ def test_where_xla_cannot_call_back_the_loop_is_a_graph(monkeypatch):
         monkeypatch.setattr("kerasrl2.envs._python.available", lambda x=available: x)
         env = envs.make(lambda: gymnasium.wrappers.TimeLimit(Chain5(), 9), num_envs=2)
         agent = make_dqn(env, train_frequency=2, prioritized=True, xla=True)
-        assert agent.prepare(env).whole == available
+        assert agent.loop_on(env).compiles_environment == available
         agent.fit(env, steps=160, epochs=2, verbose=0)
         agents.append(agent)
     assert int(agents[0].optimizer.iterations) > 20

@@ -23,9 +23,14 @@ def make_ppo(env, agent_class=PPO, **hyperparameters):
 
 
 def first_rollout(loop):
-    """`(last_observation, rollout)` of a loop that has just been made."""
-    state = tf.nest.map_structure(lambda variable: variable.value(), loop.state)
-    return loop._collect(state.env_state, state.observation, [0, 1])[1:]
+    """The `Rollout` of a loop that has just been made."""
+    return loop._play(loop._values(), tf.constant([0, 1]))[1]
+
+
+def prepared(agent, rollout):
+    """The batch that an agent makes of a first rollout."""
+    state = agent.initial_learner_state(rollout.reward.shape[1])
+    return agent.prepare(rollout, state)[0]
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["graph", "xla"])
@@ -33,7 +38,7 @@ def trained(request):
     """A PPO after two fits of 3 and 2 epochs, its loop, and the histories."""
     agent = make_ppo("CartPole-v1", num_envs=2, xla=request.param)
     first = agent.fit("CartPole-v1", steps=96, epochs=3, verbose=0).history
-    loop = agent._runtime.loop(agent, "CartPole-v1", 2)
+    loop = agent.loop_on("CartPole-v1", 2)
     second = agent.fit("CartPole-v1", steps=64, epochs=2, verbose=0).history
     return agent, loop, [first, second]
 
@@ -45,22 +50,24 @@ class TestRuns:
     def test_is_traced_once_however_often_it_is_called(self, trained):
         agent, loop, _ = trained
         assert loop.num_traces == 1
-        assert agent._runtime.loop(agent, "CartPole-v1", 2) is loop
+        assert agent.loop_on("CartPole-v1", 2) is loop
 
-    def test_another_setting_makes_another_loop(self, trained):
+    def test_another_structure_makes_another_loop_and_a_number_does_not(self, trained):
         agent, loop, _ = trained
-        assert int(loop.state.iteration) == 10
+        assert int(loop.carry.iteration) == 10
         agent.gamma, before = 0.5, agent.gamma
-        other = agent._runtime.loop(agent, "CartPole-v1", 2)
+        assert agent.loop_on("CartPole-v1", 2) is loop
         agent.gamma = before
-        assert other is not loop
+        agent.n_step = 3
+        assert agent.loop_on("CartPole-v1", 2) is not loop
+        agent.n_step = None
 
     def test_xla_and_graph_agree(self, trained):
         agent, loop, (first, second) = trained
         for name in ("return", "episode_length", "episodes", "env_steps"):
             assert len(first[name] + second[name]) == 5
         figures = [first[k] + second[k] for k in (*agent.metric_names, "return")]
-        result = agent.get_weights(), figures, loop.state
+        result = agent.get_weights(), figures, loop.carry
         for other in RESULTS.values():
             for own, theirs in zip(*map(tf.nest.flatten, (result, other)), strict=True):
                 np.testing.assert_allclose(own, theirs, rtol=1e-3, atol=1e-4)
@@ -87,11 +94,11 @@ def test_blocks_add_up_to_a_naive_recount():
     agent = A2C.for_env(env, hidden=(), seed=0, xla=False)
     loop = OnPolicyLoop(agent, env, seed=0, jit_compile=False)
     for size in (1, 2, 3, 1):
-        _, _, sums = loop.run(size)
+        _, _, totals = loop.run(size)
     finished = naive_episodes(env, 7 * agent.rollout_length)
     expected = [len(finished), *np.sum(finished, axis=0)]
     assert len(finished) > 12
-    assert [float(total) for total in sums] == expected
+    assert [float(total) for total in totals] == expected
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +128,14 @@ class TestRowsThatAreNoTransitions:
     def test_statistics_count_the_others(self, trained_beside_junk):
         agent, history = trained_beside_junk(None)[1]
         env = Scripted([2, 5, 3], 3, cut=2, next_step_reset=True)
-        assert sum(history["episodes"]) == len(naive_episodes(env, 32))
         state, _ = env.reset(tf.constant([0, 0]))
-        num_valid = 0
-        for _ in range(32):
+        steps = num_valid = 0
+        while num_valid < 96 or steps % 8:  # whole rollouts
             state, after = env.step(state, None, None)
             num_valid += int(tf.reduce_sum(tf.cast(after.valid, tf.int32)))
-        assert num_valid < 96
+            steps += 1
+        assert num_valid == history["env_steps"][-1] < 3 * steps
+        assert sum(history["episodes"]) == len(naive_episodes(env, steps))
         for layer in (agent.observation_normalizer, agent.reward_scaling):
             assert float(layer.count) == pytest.approx(num_valid, abs=1e-3)
 
@@ -137,11 +145,11 @@ class TestRowsThatAreNoTransitions:
         hyperparameters = {"hidden": (8,), "normalize_advantages": True, "xla": False}
         agents = [agent_class.for_env(env, seed=3, **hyperparameters) for _ in range(2)]
         loop = OnPolicyLoop(agents[0], env, seed=0, jit_compile=False)
-        last, rollout = first_rollout(loop)
-        batch = loop._prepare(rollout, last)
+        batch = prepared(agents[0], first_rollout(loop))
         assert 0 < tf.reduce_sum(tf.cast(batch.valid, tf.int32)) < len(batch.valid)
         kept = tf.nest.map_structure(lambda x: tf.boolean_mask(x, batch.valid), batch)
-        metrics = agents[0].update(batch), agents[1].update(kept)
+        seed = tf.constant([0, 1])
+        metrics = agents[0].update(batch, seed)[0], agents[1].update(kept, seed)[0]
         for name in metrics[0]:
             np.testing.assert_allclose(*(m[name] for m in metrics), 1e-3, 1e-6)
         for a, b in zip(agents[0].weights, agents[1].weights, strict=True):
@@ -161,13 +169,13 @@ class Recorder(PPO):
         self.actions = tf.Variable(tf.zeros([64, 8], tf.int32), trainable=False)
         self.counter = tf.Variable(0, trainable=False)
 
-    def update(self, batch):
+    def update(self, batch, seed):
         index = [[self.counter.value()]]
         self.rows.scatter_nd_update(index, batch.observation[None, :, 0])
         self.targets.scatter_nd_update(index, batch.target[None])
         self.actions.scatter_nd_update(index, batch.action[None])
         self.counter.assign_add(1)
-        return {"loss": tf.zeros([])}
+        return {"loss": tf.zeros([])}, None
 
 
 def test_every_row_is_used_once_an_epoch():
@@ -226,10 +234,10 @@ def test_a_convolutional_network_is_left_to_plain_graphs():
 
 @keras.saving.register_keras_serializable(package="tests")
 class Forgetful(A2C):
-    def update(self, batch):
-        metrics = super().update(batch)
+    def update(self, batch, seed):
+        metrics, _ = super().update(batch, seed)
         del metrics["entropy"]
-        return metrics
+        return metrics, None
 
 
 def test_an_update_that_forgets_a_metric_is_told():
@@ -251,18 +259,15 @@ class CountedDense(keras.layers.Dense):
 class Certain(PPO):
     """Plays 1 whatever the network says."""
 
-    def policy_parameters(self, observation):
-        return tf.constant([[0.0, 100.0]]) + 0.0 * super().policy_parameters(
-            observation
-        )
+    def choose(self, outputs, seed, env_steps):
+        return tf.ones_like(super().choose(outputs, seed, env_steps))
 
 
 class Contrary(PPO):
-    """Plays what `explore` would not."""
+    """Plays what `choose` would not."""
 
-    def explore(self, observation, seed):
-        _, action = super().explore(observation, seed)
-        return self.head.to_env(1 - action), 1 - action
+    def choose(self, outputs, seed, env_steps):
+        return 1 - super().choose(outputs, seed, env_steps)
 
 
 class TestOutputsThatAreKept:
@@ -272,9 +277,9 @@ class TestOutputsThatAreKept:
     def rollout(agent, env):
         """A rollout, and the batches with what was kept and computed again."""
         loop = OnPolicyLoop(agent, env, seed=0, jit_compile=False)
-        last, made = first_rollout(loop)
+        made = first_rollout(loop)
         forgotten = made._replace(parameters=None, value=None)
-        return made, loop._prepare(made, last), loop._prepare(forgotten, last)
+        return made, prepared(agent, made), prepared(agent, forgotten)
 
     @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
     def test_are_what_would_be_computed_afterwards(self, env_id):
@@ -296,14 +301,14 @@ class TestOutputsThatAreKept:
         agent = make_ppo(env, network=keras.Model(inputs, outputs))
         loop = OnPolicyLoop(agent, env, seed=0, jit_compile=False)
         CountedDense.calls = 0
-        last, made = first_rollout(loop)
+        made = first_rollout(loop)
         assert CountedDense.calls == agent.rollout_length
-        loop._prepare(made, last)
+        prepared(agent, made)
         assert CountedDense.calls == agent.rollout_length + 1  # the last observation
 
     def test_with_xla_all_are_computed_at_once(self):
         env = envs.make("CartPole-v1", num_envs=2)
-        _, made = first_rollout(OnPolicyLoop(make_ppo(env), env, 0, jit_compile=True))
+        made = first_rollout(OnPolicyLoop(make_ppo(env), env, 0, jit_compile=True))
         assert made.value is made.parameters is None
 
     def test_an_own_policy_plays_and_the_network_is_scored(self):
@@ -320,12 +325,3 @@ class TestOutputsThatAreKept:
             for agent_class in (PPO, Contrary)
         )
         np.testing.assert_array_equal(contrary, 1 - usual)
-
-    def test_the_pass_is_shared_for_that_observation_only(self):
-        agent = make_ppo("CartPole-v1")
-        observation, parameters = tf.ones([2, 4]), tf.constant([[1.0, 2.0]] * 2)
-        with agent._runtime.sharing(observation, parameters):
-            assert agent.policy_parameters(observation) is parameters
-            other = agent.policy_parameters(tf.ones([2, 4]))
-        np.testing.assert_allclose(agent.policy_parameters(observation), other)
-        assert not np.allclose(other, parameters)

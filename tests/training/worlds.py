@@ -53,7 +53,7 @@ class Scripted(Environment):
     def step(self, state, action, seed):
         episode, pending = state["episode"], state["pending"]
         time, clock = state["time"] + 1, state["clock"] + 1
-        index = (self.stride * episode + self.copy) % len(self.lengths)
+        index = (self.stride * episode + self.copy) % self.lengths.shape[0]
         ended = (time >= tf.gather(self.lengths, index)) & ~pending
         is_cut = tf.zeros_like(ended)
         if self.cut:
