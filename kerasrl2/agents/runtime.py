@@ -109,17 +109,15 @@ class Runtime:
 
     def loop(self, agent, env, num_envs):
         """This thread's loop on `env`: the last one, if it is the same work."""
-        state = state_of(agent=agent, optimizers=agent.optimizers())
-        parts = [id(variable) for variable in state.variables.values()]
-        name = env if isinstance(env, str) else id(env)
-        key = (name, num_envs, state.structure, *parts)
+        key, _ = _work(agent, env, num_envs)
         known = self._loops.get(threading.get_ident())
         if known is not None and known[0] == key:
             return known[2]
         self.forget_loop()
         loop = agent.loop(agent.environment(env, num_envs))
-        # The environment as it was given and what was told apart by identity stay
-        # alive, for their ids are in the key.
+        # Anew: the loop has built the buffer. The environment as it was given and what
+        # was told apart by identity stay alive, for their ids are in the key.
+        key, state = _work(agent, env, num_envs)
         held = env, state
         self._loops[threading.get_ident()] = key, held, loop
         return loop
@@ -141,6 +139,14 @@ class Runtime:
             made = agent.environment(env, num_envs)
             self._evaluators[key] = (Evaluator(made, episodes), env)
         return self._evaluators[key][0]
+
+
+def _work(agent, env, num_envs):
+    """What tells one training apart from another, hashable, and the agent's `State`."""
+    state = state_of(agent=agent, optimizers=agent.optimizers())
+    parts = [id(variable) for variable in state.variables.values()]
+    name = env if isinstance(env, str) else id(env)
+    return (name, num_envs, state.structure, *parts), state
 
 
 def _check_stateless(agent):
