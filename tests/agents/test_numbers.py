@@ -129,8 +129,9 @@ def test_between_two_fits_nothing_is_compiled(agent_class):
     """And they end as the runs of an agent whose numbers were other ones from there."""
     env = Scripted([3], num_envs=2) if agent_class is DQN else ENV
     agent = make(agent_class)
-    agent.fit(env, steps=24, epochs=1, verbose=0)
     loop = agent.loop_on(env)
+    agent.fit(env, steps=24, epochs=1, verbose=0)
+    assert agent.loop_on(env) is loop
     traces = loop.num_traces
     for name, value in CHANGED[agent_class].items():
         setattr(agent, name, value)
@@ -138,6 +139,7 @@ def test_between_two_fits_nothing_is_compiled(agent_class):
     history = agent.fit(env, steps=16, epochs=1, verbose=0).history
     assert agent.loop_on(env) is loop
     assert loop.num_traces == traces <= 1
+    assert int(loop.carry.env_steps) == int(agent.env_steps) == 40
     assert history["learning_rate"] == pytest.approx([0.01])
     for name, value in CHANGED[agent_class].items():
         assert getattr(agent, name) == pytest.approx(value), name
