@@ -1,5 +1,6 @@
 """What an object is made of: its variables, and everything else a program depends on."""
 
+import functools
 import hashlib
 import types
 from typing import Any, NamedTuple
@@ -13,16 +14,23 @@ from kerasrl2._private import layers_of
 _PLAIN = bool, int, float, complex, str, bytes, slice, type(None), np.dtype, tf.DType
 _KERAS = keras.Layer, keras.optimizers.Optimizer, keras.metrics.Metric
 _NAMELESS = "name", "seed", "trainable"  # of a layer's configuration
-_reference = keras.Model(name="reference")
-_reference.compile("sgd")
-# What Keras and TensorFlow keep in attributes of models, layers and modules.
-_INTERNAL = {*vars(_reference), *vars(keras.layers.Layer()), *vars(tf.Module())}
-_INTERNAL |= {
+_INTERNAL = {
     "_build_shapes_dict",
     "_saved_model_inputs_spec",
     "history",
     "_name_scope",
 }
+
+
+@functools.cache
+def _internal():
+    """What Keras and TensorFlow keep in attributes of models, layers and modules.
+
+    Not at import: an optimizer has variables, after which threads cannot be set.
+    """
+    reference = keras.Model(name="reference")
+    reference.compile("sgd")
+    return {*vars(reference), *vars(keras.layers.Layer()), *vars(tf.Module())}
 
 
 class State(NamedTuple):
@@ -146,7 +154,7 @@ class _Walk:
             self.visit(name, variable, saved=True)
 
     def _attributes(self, path, value):
-        left_out = _INTERNAL | set(getattr(value, "not_state", ()))
+        left_out = _INTERNAL | _internal() | set(getattr(value, "not_state", ()))
         for name, item in sorted(vars(value).items()):
             if name not in left_out and not name.startswith("_self_"):
                 self.visit(f"{path}/{name}", item)
