@@ -56,7 +56,10 @@ def state_of(**roots):
 
 @functools.cache
 def _internal():
-    """What Keras and TensorFlow keep in attributes of models, layers and modules."""
+    """What Keras and TensorFlow keep in attributes of models, layers and modules.
+
+    Not at import: an optimizer has variables, after which threads cannot be set.
+    """
     model = keras.Model(name="reference")
     model.compile("sgd")
     names = {*vars(model), *vars(keras.layers.Layer()), *vars(tf.Module())}

@@ -20,6 +20,9 @@ import kerasrl2 as krl
 from kerasrl2.returns import generalized_advantages
 import sys
 assert "tensorflow_probability" not in sys.modules
+make = krl.agents.A2C.for_env
+import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(1)  # until something is computed
 agent = krl.agents.A2C.for_env("CartPole-v1", hidden=(4,), seed=0, xla=False)
 for i in range(4):
     fresh = krl.agents.A2C.for_env("CartPole-v1", hidden=(), seed=i, xla=False)

@@ -5,7 +5,10 @@ import pytest
 from kerasrl2.training import programs
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs_of_this_module():
-    """No program of another module is taken over: traces are counted here."""
+@pytest.fixture(scope="module")
+def no_programs():
+    """Forgets compiled programs, which agents of equal structure share.
+
+    For tests that count how often something is traced.
+    """
     programs._programs.clear()

@@ -108,7 +108,7 @@ def test_a_tensorflow_and_a_gymnasium_environment_teach_the_same(xla):
 
 
 @pytest.mark.parametrize("xla", XLA_OR_NOT)
-def test_blocks_make_no_difference(xla):
+def test_blocks_make_no_difference(xla, no_programs):
     """Bit for bit: how long a block is depends on the clock."""
     env = Scripted([2, 5, 3], 2)
     agents = [make_dqn(env, xla=xla, noisy=True, prioritized=True) for _ in range(2)]

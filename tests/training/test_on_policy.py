@@ -34,7 +34,7 @@ def prepared(agent, rollout):
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["graph", "xla"])
-def trained(request):
+def trained(request, no_programs):
     """A PPO after two fits of 3 and 2 epochs, its loop, and the histories."""
     agent = make_ppo("CartPole-v1", num_envs=2, xla=request.param)
     first = agent.fit("CartPole-v1", steps=96, epochs=3, verbose=0).history
