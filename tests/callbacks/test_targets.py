@@ -45,7 +45,9 @@ def test_copies_on_time_and_goes_on_in_phase(tmp_path):
     assert copies(loaded, 4, interval=3) == [15]
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.long)]
+)
 def test_steps_per_execution(jit_compile):
     """Calls come after 4, 8, 12, 14 steps; due are 3, 6, 9, 12."""
     compiled = {"steps_per_execution": 4, "jit_compile": jit_compile}

@@ -29,6 +29,11 @@ MODES = {
     "xla": {"jit_compile": True},
     "xla, 3 per execution": {"jit_compile": True, "steps_per_execution": 3},
 }
+LONG = pytest.mark.long
+WITHOUT_XLA = [  # that all agree is a test of its own
+    pytest.param(mode, marks=[] if "jit_compile" not in MODES[mode] else LONG)
+    for mode in MODES
+]
 
 
 def fit(model, element, steps=1, **arguments):
@@ -37,7 +42,7 @@ def fit(model, element, steps=1, **arguments):
     ).history
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", WITHOUT_XLA)
 @pytest.mark.parametrize("double_q", [True, False])
 def test_one_step_by_hand(mode, double_q):
     """y = [11, 17], of all actions [11, 22]; Huber slopes are -w / 2."""
@@ -122,7 +127,15 @@ def prioritized():
     return buffer
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "graph",
+        pytest.param("eager", marks=LONG),
+        pytest.param("xla", marks=LONG),
+        "xla, 3 per execution",
+    ],
+)
 def test_priorities_are_written_back(mode):
     """|delta| before the step: 11 and 17."""
     model, buffer = learner(compiled=MODES[mode]), prioritized()
