@@ -203,7 +203,8 @@ def global_norm(tensors):
 def _folded_sum(tensor):
     """Sum over a tensor of static shape."""
     tensor = tf.reshape(tensor, [-1])
-    while (rows := tensor.shape[0] // _FOLDS) > 1:
+    while tensor.shape[0] >= 2 * _FOLDS:
+        rows = tensor.shape[0] // _FOLDS
         rest = tensor[rows * _FOLDS :]
         parts = tf.unstack(tf.reshape(tensor[: rows * _FOLDS], [_FOLDS, rows]))
         tensor = tf.concat([tf.add_n(parts), rest], axis=0)

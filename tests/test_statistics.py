@@ -146,3 +146,12 @@ def test_global_norm_shows_what_is_not_finite(compiled):
             array = np.ones(1031, "f4")
             array[place] = bad
             assert not np.isfinite(norm([tf.constant(array)])), (place, bad)
+
+
+def test_global_norm_in_a_function_with_autograph(caplog):
+    @tf.function(jit_compile=True)  # warns where AutoGraph cannot read
+    def norm(tensor):
+        return global_norm([tensor])
+
+    assert float(norm(tf.ones([40, 40]))) == pytest.approx(40.0)
+    assert "AutoGraph" not in caplog.text
