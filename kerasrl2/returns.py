@@ -91,7 +91,9 @@ def lambda_returns(reward, discount, ended, next_value, lambda_=0.95):
     """
     _check_lambda(lambda_)
     reward, discount, next_value, last = _prepare(reward, discount, ended, next_value)
-    decay = ops.where(last, 0.0, ops.cast(lambda_, discount.dtype) * discount)
+    if not isinstance(lambda_, float | int):
+        lambda_ = ops.cast(lambda_, discount.dtype)
+    decay = ops.where(last, 0.0, lambda_ * discount)
     target = reward + (discount - decay) * next_value
     return ops.stop_gradient(_reverse_recursion(target, decay))
 

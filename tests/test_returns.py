@@ -257,7 +257,7 @@ def test_bad_input():
         generalized_advantages(row, row, flags, row[:, 0], row)
     with pytest.raises(ValueError, match=r"'log_prob': \(2,\)"):
         vtrace_targets(row, row, flags, row, row, row[0], row)
-    with pytest.raises(ValueError, match=r"`lambda_` in \[0, 1\]. Received: 1.5"):
+    with pytest.raises(ValueError, match=r"`lambda_` in \[0.0, 1.0\]. Received: 1.5"):
         lambda_returns(row, row, flags, row, 1.5)
     with pytest.raises(ValueError, match="`clip_rho`"):
         vtrace_targets(row, row, flags, row, row, row, row, clip_rho=0.0)

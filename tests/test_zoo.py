@@ -25,7 +25,8 @@ def test_settings_make_an_agent(algorithm, env_id):
     if hasattr(agent, "buffer"):
         assert agent.buffer.built
     else:
-        assert loop.steps_per_iteration % loop.batch_size == 0
+        size = getattr(agent, "batch_size", None) or loop.steps_per_iteration
+        assert loop.steps_per_iteration % size == 0
 
 
 def test_unknown_environments_have_no_settings():

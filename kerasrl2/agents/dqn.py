@@ -220,7 +220,7 @@ class DQN(QLearningBuilder, Agent):
         seeds = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         q_values = outputs.parameters
         action = self.exploration(q_values, env_steps, seeds[0])
-        anything = self.head.random(q_values.shape[0], seeds[1])
+        anything = self.head.random(tf.shape(q_values)[0], seeds[1])
         return tf.where(env_steps < self.learning_starts, anything, action)
 
     # Learning

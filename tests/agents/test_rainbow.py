@@ -27,8 +27,8 @@ class My(Rainbow):
 
     metric_names = (*Rainbow.metric_names, "doubled")
 
-    def compute_loss(self, batch):
-        loss, metrics = super().compute_loss(batch)
+    def compute_loss(self, batch, seed):
+        loss, metrics = super().compute_loss(batch, seed)
         return loss, {**metrics, "doubled": 2.0 * loss}
 
 

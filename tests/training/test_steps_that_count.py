@@ -153,18 +153,19 @@ def test_of_each_copy_the_first_episode_counts(next_step_reset):
         np.testing.assert_array_equal(agent.seen, valid)
 
 
-def test_an_episode_that_does_not_end_in_time_is_given_up():
-    """And what it paid is not added to the one after it."""
+def test_an_episode_that_does_not_end_in_time_is_cut():
+    """It counts as it is, and what it paid is not added to the one after it."""
+    paid = sum(1.0 + 0.5 * t for t in range(12))
     env = Scripted([20, 3], 2, stride=0)
     env.lengths = tf.Variable(env.lengths, trainable=False)
     agent = whole(env, normalize_rewards=True)
     loop = agent.loop_on(env)
     _, _, totals = loop.run(1)
-    assert totals.numpy().tolist() == [1, 4.5, 3]
+    assert totals.numpy().tolist() == [2, 4.5 + paid, 3 + 12]
     assert int(agent.env_steps) == 12 + 3
     env.lengths.assign([4, 3])
     _, _, totals = loop.run(1)
-    assert totals.numpy().tolist() == [3, 4.5 + 4.5 + 7.0, 3 + 3 + 4]
+    assert totals.numpy().tolist() == [4, 4.5 + paid + 4.5 + 7.0, 3 + 12 + 3 + 4]
     assert int(agent.env_steps) == 15 + 7
 
 
