@@ -173,7 +173,9 @@ def test_none_for_a_number_is_another_program():
     assert agent.max_gradient_norm is None
 
 
-@pytest.mark.parametrize("agent_class", [A2C, DQN])
+@pytest.mark.parametrize(
+    "agent_class", [A2C, pytest.param(DQN, marks=pytest.mark.long)]
+)
 def test_a_schedule_of_a_number_changes_what_is_learned(agent_class):
     """To the bit what an agent with that number learns."""
     name, value = ("entropy_coefficient", 0.5), ("gamma", 0.1)

@@ -33,6 +33,7 @@ def test_off_policy(steps, expected):
     assert Rainbow.planned_updates(settings, steps) == expected
 
 
+@pytest.mark.long
 def test_as_many_as_a_run_makes():
     for name, quick in ((n, registration(n).quick) for n in algorithms()):
         agent = algorithm(name).for_env("CartPole-v1", xla=False, **quick)

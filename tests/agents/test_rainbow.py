@@ -61,6 +61,10 @@ def test_differs_from_dqn_by_its_defaults_only():
     others = {name: p.default for name, p in keywords_of(DQN).items()}
     changed = {n for n, p in names.items() if p.default != others[n]}
     assert changed == set(PARTS)
+
+
+@pytest.mark.long
+def test_learns_what_a_dqn_of_its_parts_learns():
     ours = Rainbow.for_env("CartPole-v1", **QUICK)
     theirs = DQN.for_env("CartPole-v1", **PARTS, **QUICK)
     for agent in (ours, theirs):
