@@ -10,7 +10,8 @@ from kerasrl2.buffers import PrioritizedReplayBuffer
 from kerasrl2.exploration import Greedy
 from kerasrl2.layers import DuelingHead, NoisyDense
 from kerasrl2.types import Rollout
-from tests.agents.q_learning import linear_network
+from tests.agents.harness import SEED
+from tests.agents.q_learning import linear_network, make_linear, transitions
 from tests.training.worlds import Scripted
 
 
@@ -70,6 +71,29 @@ class TestParts:
         agent.fit("Chain-5", steps=20, epochs=1, verbose=0)
         for a, b in zip(before, agent.q_network.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+    def test_an_update_is_its_two_halves_unless_it_is_overridden(self):
+        """So a loop may compute gradients first and apply them later: the same bits."""
+
+        class Own(DQN):
+            def update(self, batch, seed):
+                return super().update(batch, seed)
+
+        kernels = np.random.default_rng(1).normal(size=(2, 3, 4)).astype(np.float32)
+        whole, halves = make_linear(*kernels), make_linear(*kernels)
+        batch = transitions()
+        metrics, td_error = whole.update(batch, SEED)
+        gradients = halves.compute_gradients(batch, SEED)
+        np.testing.assert_array_equal(halves.q_network.get_weights()[0], kernels[0])
+        assert int(halves.optimizer.iterations) == 0
+        for ours, theirs in zip(
+            tf.nest.flatten((metrics, td_error, whole.variables)),
+            tf.nest.flatten((*halves.apply_gradients(gradients), halves.variables)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+        assert whole.updates_in_halves
+        assert not Own(linear_network(kernels[0])).updates_in_halves
 
     def test_clipped_rewards(self):
         agent = DQN.for_env("Chain-5", clip_rewards=1.0)

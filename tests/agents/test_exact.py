@@ -10,6 +10,7 @@ from kerasrl2.agents import A2C, PPO
 from tests.training.worlds import Bandit
 
 COMMON = {"hidden": (), "gamma": 0.9, "seed": 0, "xla": False}
+LONG = pytest.mark.long  # what they share is tried with PPO
 SETTINGS = {PPO: {"batch_size": None, "num_epochs": 10}, A2C: {}}
 
 
@@ -36,14 +37,14 @@ def value_of_endless(agent_class, hyperparameters):
     return float(agent.forward(tf.ones([1, 1])).value[0])
 
 
-@pytest.mark.parametrize("agent_class", [PPO, A2C])
+@pytest.mark.parametrize("agent_class", [PPO, pytest.param(A2C, marks=LONG)])
 def test_truncation_bootstraps(agent_class):
     """The value of `Endless-1` is 1 / (1 - 0.9) = 10."""
     value = value_of_endless(agent_class, SETTINGS[agent_class])
     assert value == pytest.approx(10.0, abs=0.1)
 
 
-@pytest.mark.parametrize("agent_class", [PPO, A2C])
+@pytest.mark.parametrize("agent_class", [PPO, pytest.param(A2C, marks=LONG)])
 def test_the_check_above_sees_the_error_it_is_for(agent_class):
     """One target in ten is 1, the others 1 + 0.9 V: V = 1 / (1 - 0.81)."""
     value = value_of_endless(cut_as_end(agent_class), SETTINGS[agent_class])
@@ -52,7 +53,7 @@ def test_the_check_above_sees_the_error_it_is_for(agent_class):
 
 @pytest.mark.parametrize(
     ("agent_class", "learning_rate", "steps"),
-    [(PPO, 0.02, 20_000), (A2C, 0.01, 60_000)],
+    [(PPO, 0.02, 20_000), pytest.param(A2C, 0.01, 60_000, marks=LONG)],
 )
 def test_chain(agent_class, learning_rate, steps):
     env = envs.make("Chain-5", num_envs=16, uniform_start=True)
@@ -68,7 +69,7 @@ def test_chain(agent_class, learning_rate, steps):
     assert agent.evaluate("Chain-5", 3)["episode_length"] == 4.0
 
 
-@pytest.mark.parametrize("agent_class", [PPO, A2C])
+@pytest.mark.parametrize("agent_class", [PPO, pytest.param(A2C, marks=LONG)])
 def test_bandit(agent_class):
     env = Bandit(8)
     agent = agent_class.for_env(

@@ -57,10 +57,14 @@ ELSEWHERE = {"network", "q_network", "head", "observation_spec", "action_values"
 ELSEWHERE |= {"rollout_length", "num_envs", "seed", "temperature"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
-    (agent_class, name, value)
+    pytest.param(agent_class, name, value, marks=marks)
     for agent_class in CLASSES
     for name in agent_class.hyperparameters()
     for value in CHANGES.get(name, ())
+    # PPO does with these what A2C does.
+    for marks in [
+        pytest.mark.long if agent_class is PPO and name in A2C.hyperparameters() else ()
+    ]
 ]
 
 
@@ -118,7 +122,7 @@ def trained_weights(agent_class, hyperparameters, results={}):  # noqa: B006
 @pytest.mark.parametrize("agent_class", CLASSES)
 def test_the_table_is_complete(agent_class):
     """A new algorithm adds rows for those of its keywords that no other has."""
-    tested = {name for owner, name, _ in CASES if owner is agent_class}
+    tested = {case.values[1] for case in CASES if case.values[0] is agent_class}
     assert set(agent_class.hyperparameters()) - tested <= ELSEWHERE
 
 
@@ -135,6 +139,31 @@ def test_each_keyword_changes_what_is_learned(agent_class, name, value):
     assert any(moved)
 
 
+@pytest.mark.parametrize("agent_class", [PPO, A2C])
+def test_each_keyword_is_kept_under_its_name(agent_class):
+    """None takes the place of another on its way through the constructors."""
+    plain = {
+        "gamma": 0.11, "lambda_": 0.22, "n_step": 3, "value_coefficient": 0.44,
+        "entropy_coefficient": 0.55, "normalize_advantages": "yes",
+        "max_gradient_norm": 0.66, "rollout_length": 7, "num_envs": 8, "seed": 9,
+        "observation_normalizer": layers.RunningNormalization(),
+        "reward_scaling": layers.RewardScaling(), "xla": True,
+        "optimizer": keras.optimizers.SGD(),
+    }  # fmt: skip
+    if agent_class is PPO:
+        plain |= {"clip_range": 0.12, "value_clip": 0.13, "target_kl": 0.14}
+        plain |= {"num_epochs": 15, "batch_size": 16}
+    given = {"network", "head", "observation_spec", "learning_rate"}
+    assert set(plain) | given == set(agent_class.hyperparameters())
+    network, head = (
+        layers.actor_critic((4,), 2, hidden=()),
+        distributions.Categorical(2),
+    )
+    agent = agent_class(network, head, **plain)
+    assert {name: getattr(agent, name) for name in plain} == plain
+    assert (agent.network, agent.head) == (network, head)
+
+
 def test_the_same_keywords_give_the_same_weights():
     """Or else the tests above prove nothing."""
     for agent_class in CLASSES:
@@ -149,16 +178,12 @@ def test_the_same_keywords_give_the_same_weights():
     "hyperparameters", [{"rollout_length": 8}, {"num_envs": 4}, {}], ids=str
 )
 def test_an_iteration_plays_rollout_length_steps_of_num_envs(
-    agent_class, hyperparameters
+    agent_class, hyperparameters, eager
 ):
     agent = make(agent_class, **hyperparameters)
     if agent_class is PPO:
         agent.num_epochs, agent.batch_size = 1, None
-    tf.config.run_functions_eagerly(True)  # one is played: tracing does not pay
-    try:
-        agent.fit("CartPole-v1", steps=1, epochs=1, verbose=0)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    agent.fit("CartPole-v1", steps=1, epochs=1, verbose=0)
     expected = {"rollout_length": 4, "num_envs": 2, **hyperparameters}
     assert int(agent.env_steps) == np.prod(list(expected.values()))
     loop = agent.loop_on("CartPole-v1")

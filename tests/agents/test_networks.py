@@ -60,7 +60,9 @@ def subclassed():
     "make", [functional, lambda: functional(flat_value=True), subclassed],
     ids=["shared trunk", "value of rank 1", "subclassed"],
 )  # fmt: skip
-def test_trains_acts_and_saves(make, tmp_path):
+def test_trains_acts_and_saves(make, tmp_path, request):
+    if make is not subclassed:  # one is compiled
+        request.getfixturevalue("eager")
     network = make()
     agent = PPO.for_env(
         "CartPole-v1", network=network, batch_size=8, num_epochs=2, **SETTINGS
@@ -87,7 +89,7 @@ def test_trains_acts_and_saves(make, tmp_path):
         assert np.isfinite(ours).all()
 
 
-def test_the_constructor_reads_the_observations_off_the_network():
+def test_the_constructor_reads_the_observations_off_the_network(eager):
     agent = A2C(functional(), Categorical(2), **SETTINGS)
     assert agent.observation_spec == ObservationSpec((4,), "float32")
     agent.fit("CartPole-v1", steps=8, epochs=1, verbose=0)
