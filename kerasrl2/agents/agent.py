@@ -1,6 +1,5 @@
 """What all agents are: Keras models that act. Learning, fitting, saving are beside."""
 
-import functools
 import inspect
 import secrets
 
@@ -23,7 +22,16 @@ _KERAS_KEYWORDS = {"name", "dtype", "trainable"}
 _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
-class Agent(Learning, Fitting, Saving, keras.Model):
+class _ReadyAfterwards(type(keras.Model)):
+    """Calls `ready` on an agent once the last of its constructors has returned."""
+
+    def __call__(cls, *args, **kwargs):
+        agent = super().__call__(*args, **kwargs)
+        agent.ready()
+        return agent
+
+
+class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
     """Base of all agents: a Keras model that acts, learns, saves.
 
     A concrete agent gives `compute_loss` (and, if one gradient step is not all its
@@ -85,11 +93,6 @@ class Agent(Learning, Fitting, Saving, keras.Model):
             self.optimizer = None
         else:
             self.compile(optimizer)
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):
-            cls.__init__ = _then_ready(cls.__init__)
 
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
@@ -276,15 +279,3 @@ class Agent(Learning, Fitting, Saving, keras.Model):
                 f"{', '.join(map(repr, missing))}. Add `self.{missing[0]} = "
                 f"{missing[0]}` to the constructor."
             )
-
-
-def _then_ready(init):
-    """A constructor that calls `ready` at its end, if it is the outermost one."""
-
-    @functools.wraps(init)
-    def wrapper(self, *args, **kwargs):
-        init(self, *args, **kwargs)
-        if type(self).__init__ is wrapper:
-            self.ready()
-
-    return wrapper
