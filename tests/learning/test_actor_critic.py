@@ -4,6 +4,8 @@ The evidence over five seeds with full budgets is in `docs/results`; here are fe
 seeds and smaller budgets, so that a change which breaks learning is seen in minutes.
 """
 
+import statistics
+
 import pytest
 import tensorflow as tf
 
@@ -52,9 +54,12 @@ def test_the_check_fails_without_a_signal():
         if not isinstance(v, str) and k != "steps"
     }
     returns = []
-    for seed in range(2):
+    for seed in range(4):
         agent = WithoutSignal.for_env("CartPole-v1", seed=seed, **hyperparameters)
         agent.fit("CartPole-v1", steps=60_000, epochs=1, verbose=0)
         scores = agent.evaluate("CartPole-v1", episodes=50, greedy=False)
         returns.append(scores["return"])
-    assert max(returns) < 100.0, returns
+    # A random walk of the weights now and then keeps the pole up for a while: over 16
+    # runs of two versions 9 to 107, median 10. The check asks for 475.
+    assert max(returns) < 0.5 * 475.0, returns
+    assert statistics.median(returns) < 100.0, returns
