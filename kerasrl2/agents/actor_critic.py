@@ -226,7 +226,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
         if self.reward_scaling is None:
             return reward, running
         ended = rollout.terminated | rollout.truncated
-        running = self.reward_scaling.update(reward, ended, running, rollout.valid)
+        valid = rollout.valid & self.guard.is_healthy()
+        running = self.reward_scaling.update(reward, ended, running, valid)
         return self.reward_scaling(reward), running
 
     def learn(self, batch, seed):

@@ -50,20 +50,20 @@ class Runtime:
                 f"Expected observations of shape {spec.shape}, or a batch of "
                 f"them. Received: {observation.shape}"
             )
-        if policy_state is None:
-            _check_stateless(agent)
-            policy_state = ()
         inputs = [tf.constant(batch)]
         if training:
             seed = self._next_seed(agent) if seed is None else seed
             inputs.append(tf.constant(seed, tf.int32))
-        inputs += map(tf.convert_to_tensor, tf.nest.flatten(policy_state))
+        if policy_state is not None:
+            inputs += map(tf.convert_to_tensor, tf.nest.flatten(policy_state))
         key = type(agent).act, training, single, len(inputs)
         if key not in self._acting:
+            if policy_state is None:
+                _check_stateless(agent)
             self._acting[key] = self._compiled(agent, inputs, training, single)
         action, state = self._acting[key](*inputs)
         action = action.numpy()[0] if single else action.numpy()
-        if isinstance(policy_state, tuple) and policy_state == ():
+        if policy_state is None or not tf.nest.flatten(policy_state):
             return action
         return action, tf.nest.map_structure(lambda tensor: tensor.numpy(), state)
 

@@ -2,6 +2,8 @@
 
 import kerasrl2._startup  # noqa: F401
 
+from functools import partial
+
 import tensorflow as tf
 
 from kerasrl2.training.collect import begin_episodes, collect
@@ -99,15 +101,19 @@ class OnPolicyLoop(CompiledLoop):
         agent, guard = self.agent, self.guard
         problem, _ = find_in_rollout(rollout, iteration)
         guard.report(problem)
-        valid = rollout.valid & guard.is_healthy()
-        episodes, totals = count_episodes(rollout._replace(valid=valid), episodes)
-        batch, learner_state = agent.prepare(
-            rollout._replace(valid=valid), learner_state
-        )
+        healthy = guard.is_healthy()
+
+        def unless_reported(new, old):
+            return tf.nest.map_structure(partial(tf.where, healthy), new, old)
+
+        counted, totals = count_episodes(rollout, episodes)
+        episodes = unless_reported(counted, episodes)
+        totals = unless_reported(totals, tf.zeros_like(totals))
+        batch, learner_state = agent.prepare(rollout, learner_state)
         sums, updates = agent.learn(batch, seed)
-        agent.update_statistics(rollout.observation, valid)
+        agent.update_statistics(rollout.observation, rollout.valid & healthy)
         sums = tf.stack([tf.cast(sums[name], tf.float32) for name in self.metric_names])
-        played = tf.math.count_nonzero(valid)
+        played = tf.where(healthy, tf.math.count_nonzero(rollout.valid), 0)
         return episodes, learner_state, sums, updates, totals, played
 
 

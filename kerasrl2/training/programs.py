@@ -33,15 +33,14 @@ class Program:
         specs = tf.nest.map_structure(_spec, example)
         key = key, str(specs), state.structure
         found = _programs.get(key) if shared else None
-        self._captured = None
-        if found is not None and takes_captured(found.concrete):
-            self._captured = found.captured(state.variables)
-        else:
+        if found is None or not takes_captured(found.concrete):
             # Concrete, or TensorFlow warns of retracing once there were a few.
             found = _Traced(function.get_concrete_function(*example), state)
             if shared and found.can_be_shared():
                 _keep(key, found)
-        self._concrete = found.concrete
+        self._concrete, self._captured = found.concrete, None
+        if takes_captured(found.concrete):
+            self._captured = found.captured(state.variables)
 
     def __call__(self, *arguments):
         tensors = tf.nest.flatten(arguments)
