@@ -80,7 +80,7 @@ def continue_run(directory, steps=None, algorithm=None, env_id=None):
     if "overrides" not in config:
         raise ValueError(
             f"Expected a run with checkpoints. Received: {directory}, which an earlier "
-            "version made. Train anew."
+            "version made. Start a new run."
         )
     if steps is not None:
         config["steps"] = steps

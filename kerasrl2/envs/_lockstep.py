@@ -136,8 +136,8 @@ class Lockstep:
         if not self._valid or (int(token) - self._token) % 2**32:  # tokens overflow
             raise RuntimeError(
                 f"Expected the state that the latest `reset` or `step` of {self.id} "
-                "returned. Received an older one: the environment failed, or somebody "
-                "else has reset or stepped it. Call `reset`, and give training and "
+                "returned. Received an older one: the environment failed, or other "
+                "code has reset or stepped it. Call `reset`, and give training and "
                 "evaluation an environment each."
             )
 

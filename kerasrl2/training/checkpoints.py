@@ -154,7 +154,7 @@ class CheckpointStore:
         if damaged:
             raise CheckpointError(
                 "Expected at least one undamaged checkpoint. Received: "
-                f"{'; '.join(damaged)}. Start anew in another directory."
+                f"{'; '.join(damaged)}. Start a new run in another directory."
             )
         return None
 
