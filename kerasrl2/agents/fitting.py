@@ -64,11 +64,11 @@ class Fitting:
         """
         check_positive_integer("steps", steps)
         check_positive_integer("epochs", epochs)
-        checkpoint, found = checkpoint_of(
+        checkpoint, restored = checkpoint_of(
             callbacks, checkpoint_dir, checkpoint_every, resume
         )
-        if found is not None:
-            self.seed = found.manifest["seed"]
+        if restored is not None:
+            self.seed = restored.manifest["seed"]
         loop = self.loop_on(env, num_envs)
         validation = None
         if validation_env is not None:
@@ -86,7 +86,7 @@ class Fitting:
                 verbose,
                 initial_epoch,
                 checkpoint,
-                found,
+                restored,
             )
         except BaseException as error:
             failed = isinstance(error, NonFiniteError | EnvironmentFailure)
