@@ -1,10 +1,15 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# Graphs are made of many small objects that live long: looking through all of them
+# for cycles time and again takes a twentieth of the time.
+gc.set_threshold(100_000, 50, 1000)
 
 import json
 from pathlib import Path
