@@ -7,15 +7,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-# Graphs are made of many small objects that live long: looking through all of them
-# for cycles time and again takes a twentieth of the time.
-gc.set_threshold(100_000, 50, 1000)
-
 import json
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+
+# Graphs are made of many small objects that live long: looking through all of them
+# for cycles time and again takes a twentieth of the time.
+gc.set_threshold(100_000, 50, 1000)
 
 GOLDEN = Path(__file__).parent / "golden"
 
