@@ -2,8 +2,8 @@
 
 from kerasrl2 import envs
 from kerasrl2._checks import check_positive_integer
-from kerasrl2.agents.runtime import is_recipe
 from kerasrl2.agents.specs import check_spaces
+from kerasrl2.envs.registry import is_recipe
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
 from kerasrl2.training.fit import fit_loop
 from kerasrl2.training.resume import checkpoint_of
@@ -75,6 +75,7 @@ class Fitting:
             validation = self._runtime.evaluator(
                 self, validation_env, validation_episodes
             )
+            _check_apart(loop.env, validation.env)
         try:
             return fit_loop(
                 self,
@@ -129,6 +130,35 @@ class Fitting:
 
     def environment(self, env, num_envs):
         """Makes `env` an `envs.Environment` and checks that it fits the agent."""
-        env = envs.make(env, num_envs=num_envs)
-        check_spaces(env, self.observation_spec, self.head)
-        return env
+        made = envs.make(env, num_envs=num_envs)
+        try:
+            check_spaces(made, self.observation_spec, self.head)
+        except BaseException:
+            if is_recipe(env):
+                made.close()
+            raise
+        return made
+
+    def close(self):
+        """Closes the environments made here from ids and callables.
+
+        Those given as objects stay open. The agent can go on: `fit` and `evaluate` make
+        what they need anew. `with agent:` closes at its end, and so does the end of the
+        agent itself.
+        """
+        self._runtime.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _check_apart(env, validation_env):
+    if env.shares_copies_with(validation_env):
+        raise RuntimeError(
+            "Expected another environment as `validation_env`. Received: the one that "
+            f"is trained on, {env.id!r}; its episodes would be cut short. Give "
+            "training and evaluation an environment each, by its id or by a callable."
+        )

@@ -23,7 +23,9 @@ class PythonEnvironment(Environment):
         observation_space: `gymnasium.Space` of one copy.
         action_space: `gymnasium.Space` of one copy.
         world: A `Lockstep` or what has its methods on NumPy arrays: `reset(seed)`,
-            `step(token, action)`, `close()`; `observation` is its codec.
+            `step(token, action)`, `is_current(token)`, `shares_copies_with(world)`,
+            `record_info(keys)`, `finished_info()`, `close()`; `observation` is its
+            codec.
     """
 
     always_valid = True
@@ -66,6 +68,19 @@ class PythonEnvironment(Environment):
             truncated=truncated > 0,
             valid=tf.ones([self.num_envs], tf.bool),
         )
+
+    def is_current(self, state):
+        return self._world.is_current(int(state))
+
+    def shares_copies_with(self, other):
+        both = isinstance(other, PythonEnvironment)
+        return both and self._world.shares_copies_with(other._world)
+
+    def record_info(self, keys):
+        self._world.record_info(keys)
+
+    def finished_info(self):
+        return self._world.finished_info()
 
     def close(self):
         self._world.close()
