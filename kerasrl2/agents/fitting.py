@@ -16,7 +16,7 @@ class Fitting:
         self,
         env,
         steps,
-        epochs=10,
+        epochs=None,
         callbacks=None,
         validation_env=None,
         validation_episodes=10,
@@ -26,6 +26,7 @@ class Fitting:
         checkpoint_dir=None,
         checkpoint_every=None,
         resume=False,
+        info_keys=(),
     ):
         """Trains for `steps` env steps and reports once an epoch.
 
@@ -34,7 +35,8 @@ class Fitting:
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             steps: Integer, env steps to play; rounded up to whole rollouts.
-            epochs: Integer, how often to report, evaluate and call back.
+            epochs: Integer, how often to report, evaluate and call back; None is 10, or
+                fewer where `steps` are fewer than 10 iterations of the loop.
             callbacks: List of `keras.callbacks.Callback`.
             validation_env: As `env`: evaluated on, greedily, at each epoch's end.
             validation_episodes: Integer.
@@ -48,13 +50,18 @@ class Fitting:
             checkpoint_every: Integer, env steps between them; None is each epoch.
             resume: Boolean, go on from the newest checkpoint of `checkpoint_dir`, if
                 there is one, up to `steps` in all. The agent takes over the seed.
+            info_keys: Sequence of strings, entries of `info` that are numbers, such as
+                `("is_success",)`, of environments of Gymnasium: their means over the
+                episodes that ended are reported. Of an episode its last step counts.
 
         Returns:
             `keras.callbacks.History` with, per epoch: `return` and `episode_length`
             (means over the episodes that ended; NaN if none did), `episodes`,
             `env_steps`, `steps_per_second`, what `metric_names` lists,
             `explained_variance`, `learning_rate`, and with `validation_env`
-            `val_return`, `val_return_std`, `val_episode_length`.
+            `val_return`, `val_return_std`, `val_episode_length`; each of `info_keys`,
+            with `val_` also of the evaluation, and `val_success_rate` if `is_success`
+            is among them.
 
         Raises:
             ValueError: An argument is out of range or does not fit the agent.
@@ -63,7 +70,8 @@ class Fitting:
             CheckpointError: A checkpoint could not be written, or is of another run.
         """
         check_positive_integer("steps", steps)
-        check_positive_integer("epochs", epochs)
+        if epochs is not None:
+            check_positive_integer("epochs", epochs)
         checkpoint, found = checkpoint_of(
             callbacks, checkpoint_dir, checkpoint_every, resume
         )
@@ -88,6 +96,7 @@ class Fitting:
                 initial_epoch,
                 checkpoint,
                 found,
+                info_keys,
             )
         except BaseException as error:
             failed = isinstance(error, NonFiniteError | EnvironmentFailure)
@@ -95,7 +104,15 @@ class Fitting:
                 self._runtime.forget_loop()
             raise
 
-    def evaluate(self, env, episodes=10, greedy=True, seed=0, max_episode_steps=None):
+    def evaluate(
+        self,
+        env,
+        episodes=10,
+        greedy=True,
+        seed=0,
+        max_episode_steps="auto",
+        info_keys=(),
+    ):
         """Plays exactly `episodes` whole episodes, without learning.
 
         Every parallel copy plays a share fixed beforehand, so short episodes are not
@@ -106,14 +123,24 @@ class Fitting:
             episodes: Integer.
             greedy: Boolean, the policy's mode (True) or samples (False).
             seed: Integer, of the episodes' starts and of sampling.
-            max_episode_steps: Integer or None, a longer episode is an error.
+            max_episode_steps: Integer, a longer episode is an error; `"auto"` is
+                100 000 steps, or the environment's own time limit if that is longer;
+                None is no limit. A line on standard error tells when no episode ends
+                for long.
+            info_keys: Sequence of strings, entries of `info` that are numbers, such as
+                `("is_success",)`. Of an episode its last step counts.
 
         Returns:
             Dictionary of floats: `return`, `return_std`, `return_min`, `return_max`
-            (undiscounted), `episode_length` (env steps), `episodes`.
+            (undiscounted), `episode_length` (env steps), `episodes`; means of
+            `info_keys`, of `is_success` also as `success_rate`.
+
+        Raises:
+            ValueError: An argument does not fit, or an episode is too long.
+            EnvironmentFailure: The environment raised, or has no such `info`.
         """
         evaluator = self._runtime.evaluator(self, env, episodes)
-        return evaluator.run(self, greedy, seed, max_episode_steps)
+        return evaluator.run(self, greedy, seed, max_episode_steps, info_keys)
 
     def loop_on(self, env, num_envs=None):
         """The loop that `fit` runs on an environment, checked but not yet compiled.

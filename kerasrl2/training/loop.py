@@ -96,6 +96,7 @@ class CompiledLoop(tf.Module):
 
     def start(self):
         """Resets the environment and keeps the first `Carry` in variables."""
+        self.guard.forget_rewards()
         carry = self._first_carry(-1)
         self.carry = tf.nest.map_structure(
             lambda tensor: tf.Variable(tensor, trainable=False), carry
@@ -144,7 +145,12 @@ class CompiledLoop(tf.Module):
         Those of the replay buffer begin with `buffer/`. Episodes in Python cannot be
         stored: of them only what is counted is in it.
         """
-        variables = self.state().variables
+        told = id(self.guard.largest_reward)
+        variables = {
+            name: variable
+            for name, variable in self.state().variables.items()
+            if id(variable) != told
+        }
         if not self.env.in_graph:
             counted = {id(getattr(self.carry, name)) for name in _COUNTERS}
             variables = {
