@@ -49,7 +49,7 @@ class Environment(tf.Module):
         check_room("num_envs", num_envs, size, f"one step of {id}")
         self.id, self.num_envs = id, int(num_envs)
         self.observation_space, self.action_space = observation_space, action_space
-        self.failure = None
+        self.failure, self._runs_on = None, False
 
     def reset(self, seed):
         """Starts an episode in each copy.
@@ -116,21 +116,28 @@ class Environment(tf.Module):
         """Frees what the copies hold. May be called twice."""
 
     @contextlib.contextmanager
-    def errors(self):
+    def errors(self, afterwards=False):
         """Raises the original of an exception that user code raised inside a graph.
 
         Put `with env.errors():` around the call of a compiled function that steps
         `env`: `tf.errors.UnknownError` then becomes `EnvironmentFailure`, chained to
         what the user's code raised, and an interrupt stays a `KeyboardInterrupt`.
+
+        Args:
+            afterwards: Boolean, whether functions run on after a failure, with NaN as
+                rewards as in programs of XLA, so that what they did before is not lost.
+                For those that stop at a NaN.
         """
-        self.failure = None
+        self.failure, self._runs_on = None, afterwards
         try:
             yield
         except Exception:
+            self._runs_on = False
             failure, self.failure = self.failure, None
             if failure is None:
                 raise
             raise failure from failure.__cause__
+        self._runs_on = False
         failure, self.failure = self.failure, None
         if failure is not None:  # from a program of XLA, which no exception ends
             raise failure from failure.__cause__

@@ -202,10 +202,15 @@ class CompiledLoop(tf.Module):
         # Eager functions are for users who debug: then nothing is compiled.
         eager = tf.config.functions_run_eagerly()
         block = self._block if eager else self._program
-        with self.env.errors():
-            carry = block(tf.constant(num_iterations, tf.int64), limit, self._values())
-        _assign(self.carry, carry)
-        self.agent.env_steps.assign(carry.env_steps)
+        count = tf.constant(num_iterations, tf.int64)
+        try:
+            with self.env.errors(afterwards=True):
+                carry = block(count, limit, self._values())
+                _assign(self.carry, carry)
+                self.agent.env_steps.assign(carry.env_steps)
+        except BaseException:
+            self.guard.clear()
+            raise
         names = list(self.agent.optimizers())
         iteration = int(carry.iteration)
         self.guard.raise_if_found(self.env, iteration, self.vector_steps, names)
