@@ -1,4 +1,4 @@
-"""Fitting and evaluating agents: which loop runs on which environment."""
+"""Fits and evaluates agents on environments."""
 
 from kerasrl2 import envs
 from kerasrl2._checks import check_positive_integer
@@ -10,7 +10,7 @@ from kerasrl2.training.resume import checkpoint_of
 
 
 class Fitting:
-    """`fit` and `evaluate` of agents, and the loop behind them. A mixin."""
+    """Mixin with `fit` and `evaluate`, and the loops that they run."""
 
     def fit(
         self,
@@ -28,36 +28,36 @@ class Fitting:
         resume=False,
         info_keys=(),
     ):
-        """Trains for `steps` env steps and reports once an epoch.
+        """Trains for `steps` env steps and reports once per epoch.
 
-        A second call with the same environment goes on where the first one stopped.
+        A second call with the same environment continues where the first one stopped.
 
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             steps: Integer, env steps to play; rounded up to whole rollouts.
-            epochs: Integer, how often to report, evaluate and call back; None is 10, or
-                fewer where `steps` are fewer than 10 iterations of the loop.
+            epochs: Integer, number of reports, evaluations and callbacks; None: 10, or
+                the number of iterations of the loop if that is smaller.
             callbacks: List of `keras.callbacks.Callback`.
-            validation_env: As `env`: evaluated on, greedily, at each epoch's end.
-            validation_episodes: Integer.
-            verbose: 0 silent, 1 live progress bar, 2 one line an epoch, `"auto"`: 1 on
-                a terminal, else 2.
+            validation_env: As `env`, for a greedy evaluation at the end of each epoch.
+            validation_episodes: Integer, episodes per evaluation.
+            verbose: 0 silent, 1 live progress bar, 2 one line per epoch, `"auto"`: 1
+                on a terminal, else 2.
             num_envs: Integer, copies of an `env` given by id or callable; None takes
                 the agent's `num_envs`.
-            initial_epoch: Integer, the number the first epoch is given.
+            initial_epoch: Integer, the number of the first epoch.
             checkpoint_dir: String or path, where `callbacks.TrainingCheckpoint` keeps
-                checkpoints of the whole run; give the callback itself for its options.
-            checkpoint_every: Integer, env steps between them; None is each epoch.
-            resume: Boolean, go on from the newest checkpoint of `checkpoint_dir`, if
-                there is one, up to `steps` in all. The agent takes over the seed.
-            info_keys: Sequence of strings, entries of `info` that are numbers, such as
-                `("is_success",)`, of environments of Gymnasium: their means over the
-                episodes that ended are reported. Of an episode its last step counts.
+                checkpoints of the run; pass the callback itself to set its options.
+            checkpoint_every: Integer, env steps between them; None: once per epoch.
+            resume: Boolean, continue from the newest checkpoint of `checkpoint_dir`, if
+                there is one, up to `steps` in total. The agent takes over its seed.
+            info_keys: Sequence of strings, numeric entries of the `info` of Gymnasium
+                environments, such as `("is_success",)`. Their means over the finished
+                episodes are reported; each episode counts with its last step's value.
 
         Returns:
             `keras.callbacks.History` with, per epoch: `return` and `episode_length`
             (means over the episodes that ended; NaN if none did), `episodes`,
-            `env_steps`, `steps_per_second`, what `metric_names` lists,
+            `env_steps`, `steps_per_second`, the metrics of `metric_names`,
             `explained_variance`, `learning_rate`, and with `validation_env`
             `val_return`, `val_return_std`, `val_episode_length`; each of `info_keys`,
             with `val_` also of the evaluation, and `val_success_rate` if `is_success`
@@ -66,17 +66,17 @@ class Fitting:
         Raises:
             ValueError: An argument is out of range or does not fit the agent.
             EnvironmentFailure: The environment raised.
-            NonFiniteError: NaN or infinity appeared; the agent is the last good one.
+            NonFiniteError: NaN or infinity appeared; nothing was learned from it.
             CheckpointError: A checkpoint could not be written, or is of another run.
         """
         check_positive_integer("steps", steps)
         if epochs is not None:
             check_positive_integer("epochs", epochs)
-        checkpoint, found = checkpoint_of(
+        checkpoint, restored = checkpoint_of(
             callbacks, checkpoint_dir, checkpoint_every, resume
         )
-        if found is not None:
-            self.seed = found.manifest["seed"]
+        if restored is not None:
+            self.seed = restored.manifest["seed"]
         loop = self.loop_on(env, num_envs)
         validation = None
         if validation_env is not None:
@@ -95,7 +95,7 @@ class Fitting:
                 verbose,
                 initial_epoch,
                 checkpoint,
-                found,
+                restored,
                 info_keys,
             )
         except BaseException as error:
@@ -115,20 +115,20 @@ class Fitting:
     ):
         """Plays exactly `episodes` whole episodes, without learning.
 
-        Every parallel copy plays a share fixed beforehand, so short episodes are not
-        favoured; running statistics stay as they are.
+        The number of episodes of each parallel copy is fixed beforehand, so that short
+        ones are not favoured. Running statistics are not updated.
 
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             episodes: Integer.
             greedy: Boolean, the policy's mode (True) or samples (False).
-            seed: Integer, of the episodes' starts and of sampling.
-            max_episode_steps: Integer, a longer episode is an error; `"auto"` is
+            seed: Integer, of first states and of sampling.
+            max_episode_steps: Integer, longer episodes raise `ValueError`; `"auto"`:
                 100 000 steps, or the environment's own time limit if that is longer;
-                None is no limit. A line on standard error tells when no episode ends
+                None: no limit. A line on standard error tells when no episode has ended
                 for long.
-            info_keys: Sequence of strings, entries of `info` that are numbers, such as
-                `("is_success",)`. Of an episode its last step counts.
+            info_keys: Sequence of strings, numeric entries of `info`, such as
+                `("is_success",)`; each episode counts with its last step's value.
 
         Returns:
             Dictionary of floats: `return`, `return_std`, `return_min`, `return_max`
@@ -143,9 +143,9 @@ class Fitting:
         return evaluator.run(self, greedy, seed, max_episode_steps, info_keys)
 
     def loop_on(self, env, num_envs=None):
-        """The loop that `fit` runs on an environment, checked but not yet compiled.
+        """The loop of `fit` for an environment, checked but not yet compiled.
 
-        The same environment gives the same loop again; `loop.compile()` compiles it.
+        Returns the same loop for the same environment; `loop.compile()` compiles it.
         """
         if num_envs is None and is_recipe(env):
             num_envs = self.num_envs
