@@ -71,7 +71,11 @@ class PythonEnvironment(Environment):
 
     def shares_copies_with(self, other):
         both = isinstance(other, PythonEnvironment)
-        return both and self._world.shares_copies_with(other._world)
+        return both and other.holds_copies_of(self._world)
+
+    def holds_copies_of(self, world):
+        """Whether another world has one of these copies."""
+        return self._world.shares_copies_with(world)
 
     def record_info(self, keys):
         self._world.record_info(keys)
