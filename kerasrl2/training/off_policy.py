@@ -98,6 +98,7 @@ class OffPolicyLoop(CompiledLoop):
         )
         problem, _ = find_in_rollout(rollout, carry.iteration)
         guard.report(problem)
+        guard.note_rewards(rollout, carry.iteration)
         sums, updates = self._learn(ready, seeds[1], computed)
         valid = rollout.valid & guard.is_healthy()
         rollout = rollout._replace(valid=valid)
