@@ -14,9 +14,9 @@ class RunningNormalization(keras.layers.Layer):
     `clip((x - mean) / sqrt(variance + epsilon), -clip, clip)`. Calling never changes
     the statistics: `update` does, so that acting, learning and evaluating on one
     observation agree, and only real transitions count. The moments, held in float32,
-    are weights that are saved but not trained. They start as a pseudo-count of 1e-4
-    samples with mean 0 and variance 1, which decides the first output only. Integer
-    observations (images, indices) pass unchanged and are not counted.
+    are weights that are saved but not trained. The first batch is taken as it is;
+    before it mean and variance are 0 and 1. Integer observations (images, indices)
+    pass unchanged and are not counted.
 
     Args:
         epsilon: Float > 0, added to the variance, in squared units of the observation.
@@ -89,7 +89,8 @@ class RewardScaling(keras.layers.Layer):
     Section 3 of Engstrom et al. (2020), https://arxiv.org/abs/2005.12729:
     `R_t = gamma R_{t-1} + r_t`, begun anew with every episode. No mean is subtracted:
     that would change which policy is best. The statistics are weights that are saved
-    but not trained; the `R` of each environment belong to the caller.
+    but not trained; the `R` of each environment belong to the caller. The first rollout
+    is taken as it is; before it the deviation is 1.
 
     Args:
         gamma: Float in [0, 1], the discount per env step.
@@ -169,10 +170,7 @@ def _add_moments(layer, shape):
     variance = layer.add_weight(
         name="variance", shape=shape, initializer="ones", **arguments
     )
-    pseudo_count = keras.initializers.Constant(1e-4)
-    count = layer.add_weight(
-        name="count", shape=(), initializer=pseudo_count, **arguments
-    )
+    count = layer.add_weight(name="count", shape=(), initializer="zeros", **arguments)
     return mean, variance, count
 
 
