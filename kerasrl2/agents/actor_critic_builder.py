@@ -3,11 +3,14 @@
 from kerasrl2 import envs
 from kerasrl2._checks import check_keywords, check_range
 from kerasrl2.agents.keywords import keywords_of
-from kerasrl2.agents.specs import ObservationSpec
+from kerasrl2.agents.specs import (
+    ObservationSpec,
+    normalizer_for,
+    seen_by_network,
+)
 from kerasrl2.distributions import head_for
 from kerasrl2.layers import (
     RewardScaling,
-    RunningNormalization,
     actor_critic,
     seed_weights,
 )
@@ -43,13 +46,14 @@ class ActorCriticBuilder:
             hidden: Sequence of integers, units of the hidden layers.
             activation: String, Keras activation of the hidden layers.
             shared_trunk: Boolean, one trunk for policy and value, or one each.
-            encoder: `"auto"` (images: the Nature network; else dense layers), `"mlp"`
-                or `"nature_cnn"`.
+            encoder: `"auto"` (by the space, see `layers.encoder_for`), `"mlp"`,
+                `"nature_cnn"`, `"small_cnn"` or `"grid_cnn"`.
             distribution: `"auto"` (categorical or diagonal Gaussian), `"gaussian"`,
                 `"squashed_gaussian"` or `"beta"`.
             standard_deviation: `"independent"` of the state or `"dependent"` on it.
             initial_log_std: Float, the logarithm of its initial value.
-            normalize_observations: Boolean, by running mean and variance.
+            normalize_observations: Boolean, by running mean and variance; `Discrete`
+                ones and pictures of 8 bits stay as they are.
             normalize_rewards: Boolean, by the running deviation of returns.
             gamma: Float in [0, 1], discount per env step.
             seed: Integer or None, of weights, actions and environments.
@@ -66,23 +70,23 @@ class ActorCriticBuilder:
         head = head_for(made.action_space, distribution)
         if made is not env and isinstance(env, str):
             made.close()
+        if normalize_observations:
+            hyperparameters["observation_normalizer"] = normalizer_for(spec)
+        normalizer = hyperparameters.get("observation_normalizer")
         if network is None:
             gaussian = "gaussian" in head.kind
             network = actor_critic(
-                spec.shape,
+                seen_by_network(spec, normalizer),
                 head.num_parameters,
                 hidden=hidden,
                 activation=activation,
                 shared=shared_trunk,
                 encoder=encoder,
-                num_classes=spec.num_classes,
                 gaussian_std=standard_deviation if gaussian else None,
                 initial_log_std=initial_log_std,
             )
             if seed is not None:
                 seed_weights(network, seed)
-        if normalize_observations and spec.dtype == "float32":
-            hyperparameters["observation_normalizer"] = RunningNormalization()
         if normalize_rewards:
             hyperparameters["reward_scaling"] = RewardScaling(gamma)
         return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2._state import state_of
+from kerasrl2.agents.reading import ObservationReader
 from kerasrl2.training.evaluate import Evaluator
 from kerasrl2.training.loop import has_convolutions
 from kerasrl2.training.programs import Program
@@ -29,7 +30,7 @@ class Runtime:
     """
 
     def __init__(self):
-        self._acting = {}
+        self._acting, self._reader = {}, None
         self._loops = {}  # by thread: key, environment as it was given, loop
         self._evaluators = {}
         self._numpy_rng = None
@@ -41,15 +42,9 @@ class Runtime:
 
         One observation at a time is worth XLA: the call takes half the time.
         """
-        spec = agent.observation_spec
-        observation = np.asarray(observation, spec.dtype)
-        single = observation.ndim == len(spec.shape)
-        batch = observation[None] if single else observation
-        if batch.shape[1:] != spec.shape:
-            raise ValueError(
-                f"Expected observations of shape {spec.shape}, or a batch of "
-                f"them. Received: {observation.shape}"
-            )
+        if self._reader is None:
+            self._reader = ObservationReader(agent.observation_spec)
+        batch, single = self._reader(observation)
         inputs = [tf.constant(batch)]
         if training:
             seed = self._next_seed(agent) if seed is None else seed
@@ -69,7 +64,7 @@ class Runtime:
 
     def forget_acting(self):
         """Drops what was compiled for acting: the agent has changed."""
-        self._acting = {}
+        self._acting, self._reader = {}, None
 
     def _compiled(self, agent, inputs, training, single):
         rows = 1 if single else None

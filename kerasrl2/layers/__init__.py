@@ -2,13 +2,21 @@
 
 import kerasrl2._startup  # noqa: F401
 
-from kerasrl2.layers.encoders import actor_critic, grid_cnn, mlp, nature_cnn
+from kerasrl2.layers.actor_critics import actor_critic
+from kerasrl2.layers.encoders import (
+    encoder_for,
+    grid_cnn,
+    mlp,
+    nature_cnn,
+    small_cnn,
+)
 from kerasrl2.layers.heads import StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
 from kerasrl2.layers.normalization import RewardScaling, RunningNormalization
 from kerasrl2.layers.pixels import PixelConv2D
 from kerasrl2.layers.q_networks import q_network
 from kerasrl2.layers.seeding import seed_weights
+from kerasrl2.layers.specs import ObservationSpec
 from kerasrl2.layers.targets import frozen_copy, update_target
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding
 
@@ -16,11 +24,13 @@ __all__ = [
     "DuelingHead",
     "FractionEmbedding",
     "NoisyDense",
+    "ObservationSpec",
     "PixelConv2D",
     "RewardScaling",
     "RunningNormalization",
     "StateIndependentLogStd",
     "actor_critic",
+    "encoder_for",
     "frozen_copy",
     "grid_cnn",
     "mlp",
@@ -28,5 +38,6 @@ __all__ = [
     "q_network",
     "seed_noise",
     "seed_weights",
+    "small_cnn",
     "update_target",
 ]
