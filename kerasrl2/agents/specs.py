@@ -1,4 +1,4 @@
-"""What an agent remembers of the spaces it was made for."""
+"""The observations that an agent was made for, and checks of spaces."""
 
 from kerasrl2.layers import ObservationSpec, RunningNormalization
 
@@ -20,7 +20,7 @@ def seen_by_network(spec, normalizer):
 
 
 def check_spaces(env, observation_spec, head):
-    """Raises `ValueError` unless the environment has the spaces the agent knows."""
+    """Raises `ValueError` unless an environment's spaces fit an agent."""
     received = ObservationSpec.of_space(env.observation_space)
     if not _same_observations(observation_spec, received):
         raise ValueError(
