@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2._state import state_of
+from kerasrl2.agents.policies import make_policy
 from kerasrl2.agents.reading import ObservationReader
 from kerasrl2.training.evaluate import Evaluator
 from kerasrl2.training.loop import has_convolutions
@@ -30,7 +31,7 @@ class Runtime:
     """
 
     def __init__(self):
-        self._acting, self._reader = {}, None
+        self._acting, self._reader, self._policy = {}, None, None
         self._loops = {}  # by thread: key, objects that the key's ids are of, loop
         self._evaluators = {}
         self._numpy_rng = None
@@ -62,9 +63,15 @@ class Runtime:
             return action
         return action, tf.nest.map_structure(lambda tensor: tensor.numpy(), state)
 
+    def policy(self, agent):
+        """`Agent.policy`, made once."""
+        if self._policy is None:
+            self._policy = make_policy(agent)
+        return self._policy
+
     def forget_acting(self):
         """Drops the functions compiled for acting, after the agent has changed."""
-        self._acting, self._reader = {}, None
+        self._acting, self._reader, self._policy = {}, None, None
 
     def _compiled(self, agent, inputs, training, single):
         rows = 1 if single else None
