@@ -1,7 +1,7 @@
 """Builds actor-critic agents for an environment from keywords."""
 
 from kerasrl2 import envs
-from kerasrl2._checks import check_keywords, check_range
+from kerasrl2._checks import check_keywords, check_range, plain_numbers
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.specs import (
     ObservationSpec,
@@ -20,6 +20,7 @@ class ActorCriticBuilder:
     """Mixin with `for_env` of actor-critic agents."""
 
     @classmethod
+    @plain_numbers
     def for_env(
         cls,
         env,

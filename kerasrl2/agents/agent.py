@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._checks import check_choice, check_keywords
+from kerasrl2._checks import check_choice, check_keywords, plain
 from kerasrl2._numbers import Number, number_names
 from kerasrl2.agents.fitting import Fitting
 from kerasrl2.agents.hooks import check_hooks, check_renamed
@@ -26,7 +26,7 @@ class _ReadyAfterwards(type(keras.Model)):
     """Calls `ready` on an agent once its outermost constructor has returned."""
 
     def __call__(cls, *args, **kwargs):
-        agent = super().__call__(*args, **kwargs)
+        agent = super().__call__(*plain(args), **plain(kwargs))
         agent.ready()
         return agent
 

@@ -3,7 +3,7 @@
 import keras
 
 from kerasrl2 import envs
-from kerasrl2._checks import check_choice, check_keywords, check_range
+from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
 from kerasrl2.action_values import (
     CategoricalValues,
     ImplicitQuantileValues,
@@ -29,6 +29,7 @@ class QLearningBuilder:
     """Mixin with `for_env` of agents that learn action values."""
 
     @classmethod
+    @plain_numbers
     def for_env(
         cls,
         env,

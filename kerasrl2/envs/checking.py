@@ -11,6 +11,7 @@ from kerasrl2._checks import check_positive_integer
 from kerasrl2.envs import _check_tensors
 from kerasrl2.envs._check_play import Player
 from kerasrl2.envs._check_report import Finding, Report, described
+from kerasrl2.envs._check_spaces import check_action_space
 from kerasrl2.envs._spaces import CODECS
 from kerasrl2.envs.core import Environment
 from kerasrl2.envs.registry import ids, make, make_single
@@ -107,6 +108,8 @@ def _check_gymnasium(env, steps, seed, report):
                 "return a new environment at each call; each copy needs its own",
             )
         _check_spaces(first, second, report)
+        if not check_action_space(first.action_space, report):
+            return
         Player(first, report).play(steps, seed)
         if not report.has_errors():
             _compare_runs(first, second, seed, report)

@@ -5,7 +5,7 @@ import functools
 import keras
 from keras import layers
 
-from kerasrl2._checks import check_choice, check_positive_integer
+from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
 from kerasrl2.layers.encoders import (
     check_hidden,
     dense,
@@ -19,6 +19,7 @@ from kerasrl2.layers.pictures import ENCODERS
 POLICY_GAIN, VALUE_GAIN = 0.01, 1.0
 
 
+@plain_numbers
 def actor_critic(
     observation_shape,
     num_parameters,
@@ -65,7 +66,7 @@ def actor_critic(
     [(None, 2), (None, 1)]
     """
     check_positive_integer("num_parameters", num_parameters)
-    check_hidden(hidden)
+    hidden = check_hidden(hidden)
     check_choice("encoder", encoder, ENCODERS)
     check_choice("gaussian_std", gaussian_std, (None, "independent", "dependent"))
     known = observations(observation_shape, num_classes)

@@ -3,9 +3,10 @@
 import math
 
 import keras
+import numpy as np
 from keras import layers
 
-from kerasrl2._checks import check_choice, check_positive_integer
+from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
 from kerasrl2.layers.pictures import (
     ENCODERS,
     as_picture,
@@ -17,6 +18,7 @@ from kerasrl2.layers.pixels import PixelConv2D
 from kerasrl2.layers.specs import ObservationSpec
 
 
+@plain_numbers
 def mlp(input_shape, hidden=(64, 64), activation="tanh", name="mlp"):
     """A stack of dense layers over the flattened input.
 
@@ -37,12 +39,12 @@ def mlp(input_shape, hidden=(64, 64), activation="tanh", name="mlp"):
     """
     inputs = keras.Input(tuple(input_shape))
     x = inputs if len(input_shape) == 1 else layers.Flatten()(inputs)
-    check_hidden(hidden)
-    for units in hidden:
+    for units in check_hidden(hidden):
         x = dense(units, _hidden_gain(activation), activation=activation)(x)
     return keras.Model(inputs, x, name=name)
 
 
+@plain_numbers
 def nature_cnn(input_shape=(84, 84, 4), units=512, name="nature_cnn", pixel_max=255.0):
     """The convolutional network of the Nature DQN, on pixels 0 to 255.
 
@@ -71,6 +73,7 @@ def nature_cnn(input_shape=(84, 84, 4), units=512, name="nature_cnn", pixel_max=
     return keras.Model(inputs, outputs, name=name)
 
 
+@plain_numbers
 def small_cnn(input_shape=(32, 32, 3), units=256, name="small_cnn", pixel_max=255.0):
     """A convolutional network for pictures too small for `nature_cnn`.
 
@@ -97,6 +100,7 @@ def small_cnn(input_shape=(32, 32, 3), units=256, name="small_cnn", pixel_max=25
     return keras.Model(inputs, outputs, name=name)
 
 
+@plain_numbers
 def grid_cnn(
     input_shape=(10, 10, 4), filters=16, units=128, name="grid_cnn", pixel_max=1.0
 ):
@@ -181,6 +185,7 @@ def features(x, observation, hidden, activation, encoder, name):
     return mlp(x.shape[1:], hidden, activation, name=name)(x)
 
 
+@plain_numbers
 def encoder_for(
     space, hidden=(64, 64), activation="tanh", encoder="auto", name="encoder"
 ):
@@ -297,14 +302,17 @@ def _convolutions(x, layout, units, pixel_max):
 
 
 def check_hidden(hidden):
-    """Raises `ValueError` unless `hidden` is a sequence of positive integers."""
-    if not isinstance(hidden, list | tuple):
+    """`hidden` as a tuple; raises `ValueError` unless it holds positive integers."""
+    if isinstance(hidden, np.ndarray) and hidden.ndim == 1:
+        hidden = hidden.tolist()
+    if not isinstance(hidden, list | tuple | range):
         raise ValueError(
             "Expected `hidden` to be a sequence of layer sizes, such as [64, 64]. "
             f"Received: {hidden!r}"
         )
     for units in hidden:
         check_positive_integer("hidden", units)
+    return tuple(map(int, hidden))
 
 
 def _hidden_gain(activation):

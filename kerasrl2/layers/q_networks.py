@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from kerasrl2._checks import check_choice, check_positive_integer
+from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
 from kerasrl2.layers.encoders import (
     check_hidden,
     features,
@@ -14,6 +14,7 @@ from kerasrl2.layers.pictures import ENCODERS
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding, value_layer
 
 
+@plain_numbers
 def q_network(
     observation_shape,
     num_actions,
@@ -72,7 +73,7 @@ def q_network(
     TensorShape([3, 2, 8])
     """
     check_positive_integer("num_actions", num_actions)
-    check_hidden(hidden)
+    hidden = check_hidden(hidden)
     check_choice("encoder", encoder, ENCODERS)
     known = observations(observation_shape, num_classes)
     if fractions and num_atoms is not None:
@@ -80,7 +81,7 @@ def q_network(
             "Expected either `num_atoms` or `fractions`. "
             f"Received: num_atoms={num_atoms}, fractions={fractions}"
         )
-    *trunk, last = hidden or [None]
+    *trunk, last = hidden or (None,)
     inputs = observation_input(known)
     x = features(inputs, known, tuple(trunk), activation, encoder, "encoder")
     if fractions:
