@@ -1,6 +1,7 @@
 """The observations that an agent was made for, and checks of spaces."""
 
-from kerasrl2.layers import ObservationSpec, RunningNormalization
+from kerasrl2.layers import RunningNormalization
+from kerasrl2.layers.specs import ObservationSpec
 
 
 def normalizer_for(spec):

@@ -38,8 +38,8 @@ class Seen:
     """
 
     def __init__(self, space, report):
-        from kerasrl2.layers import ObservationSpec
         from kerasrl2.layers.pictures import layout_of
+        from kerasrl2.layers.specs import ObservationSpec
 
         self._space, self._report = space, report
         self._low, self._high = np.inf, -np.inf

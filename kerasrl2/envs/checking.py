@@ -37,10 +37,11 @@ def check(env, steps=1_000, seed=0):
 
     Looks for: exceptions; observations that are outside their space, of another shape
     or dtype, NaN or infinite; rewards that are not numbers, not finite or huge; end
-    flags that are not Booleans; spaces that change or that no agent can use; returned
-    arrays that change later; episodes that end at once or never; randomness that does
-    not follow the seed; slow steps. If the environment hangs, so does the check: Ctrl-C
-    shows where, and `make(..., subprocess=True, time_limit=30.0)` guards training.
+    flags that are not Booleans; spaces that change, that no agent can use, or whose
+    bounds do not fit what is seen; returned arrays that change later; episodes that end
+    at once or never; randomness that does not follow the seed; slow steps. If the
+    environment hangs, so does the check: Ctrl-C shows where, and
+    `make(..., subprocess=True, time_limit=30.0)` guards training.
 
     Args:
         env: As for `make`: an id, a callable that returns a new `gymnasium.Env`, one

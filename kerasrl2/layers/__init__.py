@@ -16,7 +16,6 @@ from kerasrl2.layers.normalization import RewardScaling, RunningNormalization
 from kerasrl2.layers.pixels import PixelConv2D
 from kerasrl2.layers.q_networks import q_network
 from kerasrl2.layers.seeding import seed_weights
-from kerasrl2.layers.specs import ObservationSpec
 from kerasrl2.layers.targets import frozen_copy, update_target
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding
 
@@ -24,7 +23,6 @@ __all__ = [
     "DuelingHead",
     "FractionEmbedding",
     "NoisyDense",
-    "ObservationSpec",
     "PixelConv2D",
     "RewardScaling",
     "RunningNormalization",

@@ -214,7 +214,8 @@ def encoder_for(
 
     Example:
     >>> from gymnasium import spaces
-    >>> encoder_for(spaces.Discrete(4, start=3), hidden=())([3, 6]).numpy().tolist()
+    >>> model = encoder_for(spaces.Discrete(4, start=3), hidden=())
+    >>> model(np.array([3, 6])).numpy().tolist()
     [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
     """
     spec = observations(space)

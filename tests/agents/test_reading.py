@@ -5,7 +5,7 @@ import pytest
 from gymnasium import spaces
 
 from kerasrl2.agents.reading import ObservationReader
-from kerasrl2.layers import ObservationSpec
+from kerasrl2.layers.specs import ObservationSpec
 
 PICTURE = np.random.default_rng(0).integers(256, size=(8, 8, 3)).astype("u1")
 BYTES = spaces.Box(0, 255, (8, 8, 3), np.uint8)

@@ -6,8 +6,9 @@ import pytest
 from gymnasium import spaces
 
 from kerasrl2._private import layers_of
-from kerasrl2.layers import ObservationSpec, actor_critic, encoder_for, q_network
+from kerasrl2.layers import actor_critic, encoder_for, q_network
 from kerasrl2.layers.pictures import layout_of
+from kerasrl2.layers.specs import ObservationSpec
 
 # Keras 3.15 saves variables in a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
