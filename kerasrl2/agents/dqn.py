@@ -10,11 +10,12 @@ from kerasrl2._private import layers_of
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.planning import off_policy_updates
+from kerasrl2.agents.policies import ExpectedValues, Midpoints
 from kerasrl2.agents.q_builder import QLearningBuilder
 from kerasrl2.agents.registry import register
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
-from kerasrl2.exploration import EpsilonGreedy
+from kerasrl2.exploration import EpsilonGreedy, Exploration
 from kerasrl2.layers import NoisyDense, frozen_copy, seed_noise, update_target
 from kerasrl2.losses import (
     greedy_policy,
@@ -226,6 +227,14 @@ class DQN(QLearningBuilder, Agent):
         random_action = self.head.random(tf.shape(q_values)[0], seeds[1])
         return tf.where(env_steps < self.learning_starts, random_action, action)
 
+    def policy_outputs(self, observation):
+        values, inputs = self.action_values, observation
+        if values.takes_fractions:
+            midpoints = Midpoints(values.num_policy_quantiles, dtype="float32")
+            inputs = [observation, midpoints(observation)]
+        expected = ExpectedValues(values, dtype="float32")
+        return {"parameters": expected(self.q_network(inputs))}
+
     # Learning
 
     def stored(self, rollout):
@@ -314,6 +323,11 @@ class DQN(QLearningBuilder, Agent):
         return logs
 
     # Checks
+
+    def loop(self, env):
+        if isinstance(self.exploration, Exploration):
+            self.exploration.check(env.num_envs)
+        return super().loop(env)
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""
