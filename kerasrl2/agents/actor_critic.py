@@ -123,7 +123,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     @property
     def report_names(self):
-        return (*self.metric_names, "explained_variance")
+        return (*super().report_names, "explained_variance")
 
     def initial_learner_state(self, num_envs):
         """Discounted returns under way, `[N]` float32, for reward scaling."""

@@ -1,7 +1,13 @@
 """Fitting and evaluating agents: which loop runs on which environment."""
 
+import warnings
+
+import keras
+
 from kerasrl2 import envs
 from kerasrl2._checks import check_positive_integer
+from kerasrl2.agents.checking import check_learnable
+from kerasrl2.agents.optimizing import rate_of, run_out
 from kerasrl2.agents.runtime import is_recipe
 from kerasrl2.agents.specs import check_spaces
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
@@ -26,6 +32,7 @@ class Fitting:
         checkpoint_dir=None,
         checkpoint_every=None,
         resume=False,
+        learning_rate=None,
     ):
         """Trains for `steps` env steps and reports once an epoch.
 
@@ -35,7 +42,7 @@ class Fitting:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             steps: Integer, env steps to play; rounded up to whole rollouts.
             epochs: Integer, how often to report, evaluate and call back.
-            callbacks: List of `keras.callbacks.Callback`.
+            callbacks: `keras.callbacks.Callback`, or a list of them.
             validation_env: As `env`: evaluated on, greedily, at each epoch's end.
             validation_episodes: Integer.
             verbose: 0 silent, 1 live progress bar, 2 one line an epoch, `"auto"`: 1 on
@@ -48,6 +55,9 @@ class Fitting:
             checkpoint_every: Integer, env steps between them; None is each epoch.
             resume: Boolean, go on from the newest checkpoint of `checkpoint_dir`, if
                 there is one, up to `steps` in all. The agent takes over the seed.
+            learning_rate: Number or Keras schedule over the gradient steps from here
+                on, which replaces the agent's; None keeps that. A loaded agent's may
+                have run out.
 
         Returns:
             `keras.callbacks.History` with, per epoch: `return` and `episode_length`
@@ -64,18 +74,33 @@ class Fitting:
         """
         check_positive_integer("steps", steps)
         check_positive_integer("epochs", epochs)
+        callbacks = _listed(callbacks)
         checkpoint, found = checkpoint_of(
             callbacks, checkpoint_dir, checkpoint_every, resume
         )
-        if found is not None:
-            self.seed = found.manifest["seed"]
-        loop = self.loop_on(env, num_envs)
-        validation = None
-        if validation_env is not None:
-            validation = self._runtime.evaluator(
-                self, validation_env, validation_episodes
+        if learning_rate is not None and found is not None:
+            raise ValueError(
+                "Expected no `learning_rate` with a checkpoint to go on from, "
+                f"{found.path}: a resumed run goes on as it began. Received: "
+                f"learning_rate={learning_rate!r:.60}. Leave it out."
             )
+        check_learnable(self)
+        before = _Before(self)
+        loop = None
         try:
+            self.renew_optimizers()
+            if learning_rate is not None:
+                self.learning_rate = learning_rate
+            elif found is None:
+                self._warn_of_rates()
+            if found is not None:
+                self.seed = found.manifest["seed"]
+            loop = self.loop_on(env, num_envs)
+            validation = None
+            if validation_env is not None:
+                validation = self._runtime.evaluator(
+                    self, validation_env, validation_episodes
+                )
             return fit_loop(
                 self,
                 loop,
@@ -90,8 +115,10 @@ class Fitting:
             )
         except BaseException as error:
             failed = isinstance(error, NonFiniteError | EnvironmentFailure)
-            if failed or not loop.env.in_graph:  # or interrupted within a step
+            # Or interrupted within a step.
+            if loop is not None and (failed or not loop.env.in_graph):
                 self._runtime.forget_loop()
+            before.restore_if_untrained(self)
             raise
 
     def evaluate(self, env, episodes=10, greedy=True, seed=0, max_episode_steps=None):
@@ -114,6 +141,22 @@ class Fitting:
         evaluator = self._runtime.evaluator(self, env, episodes)
         return evaluator.run(self, greedy, seed, max_episode_steps)
 
+    def _warn_of_rates(self):
+        """Warns, once for each optimizer, where a schedule has run out."""
+        for name, (optimizer, _) in self.optimizers().items():
+            rates = run_out(optimizer)
+            if rates is None or not self._runtime.is_news(optimizer):
+                continue
+            which = "" if name == "optimizer" else f" of {name!r}"
+            warnings.warn(
+                f"The learning rate{which} of this {type(self).__name__} is "
+                f"{rates[1]:.3g} after {int(optimizer.iterations):,} gradient steps: "
+                f"its schedule, which began at {rates[0]:.3g}, has run out, and "
+                "nothing more will be learned. Set another one: `fit(..., "
+                "learning_rate=...)`, or assign `agent.learning_rate`.",
+                stacklevel=3,
+            )
+
     def loop_on(self, env, num_envs=None):
         """The loop that `fit` runs on an environment, checked but not yet compiled.
 
@@ -132,3 +175,38 @@ class Fitting:
         env = envs.make(env, num_envs=num_envs)
         check_spaces(env, self.observation_spec, self.head)
         return env
+
+
+class _Before:
+    """What `fit` sets before it trains, for a call that comes to nothing."""
+
+    def __init__(self, agent):
+        self._env_steps, self._seed = int(agent.env_steps), agent.seed
+        self._optimizer = agent.optimizer
+        self._rate = None if agent.optimizer is None else rate_of(agent.optimizer)
+
+    def restore_if_untrained(self, agent):
+        """Sets it back, unless something was played since."""
+        if int(agent.env_steps) != self._env_steps:
+            return
+        if agent.seed != self._seed:
+            agent.seed = self._seed
+        if agent.optimizer is not self._optimizer:
+            agent.compile(self._optimizer)
+        elif isinstance(self._rate, float) and rate_of(agent.optimizer) != self._rate:
+            agent.optimizer.learning_rate = self._rate
+
+
+def _listed(callbacks):
+    """Callbacks as a list; one alone may be given without."""
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
+        return None if callbacks is None else [callbacks]
+    listed = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+    for callback in listed:
+        if not isinstance(callback, keras.callbacks.Callback):
+            made = (isinstance(callback, type) and "; make one: add `()`") or ""
+            raise ValueError(
+                f"Expected `callbacks` as a list of `keras.callbacks.Callback`. "
+                f"Received: {callback!r:.100}{made}."
+            )
+    return listed

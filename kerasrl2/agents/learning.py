@@ -1,14 +1,21 @@
 """How agents learn: losses, guarded gradient steps, optimizers."""
 
-import keras
 import tensorflow as tf
 
-from kerasrl2._checks import check_choice, check_range
-from kerasrl2._control import run_if
-from kerasrl2.schedules import Schedule
-from kerasrl2.statistics import global_norm
+from kerasrl2._checks import check_choice
+from kerasrl2.agents.gradients import differentiate, take_step
+from kerasrl2.agents.optimizing import (
+    check_optimizer,
+    checked_rate,
+    is_of_another,
+    missing_variables,
+    optimizer_of,
+    rate_of,
+    renewed,
+    with_rate,
+)
+from kerasrl2.agents.regularization import has_losses
 from kerasrl2.training.minibatches import named_sums
-from kerasrl2.types import Gradients
 
 
 class Learning:
@@ -43,7 +50,10 @@ class Learning:
     def compute_gradients(self, batch, seed):
         """`types.Gradients` of `compute_loss`; reads weights and writes none."""
         variables = next(iter(self.optimizers().values()))[1]
-        return differentiate(lambda: self.compute_loss(batch, seed), variables)
+        owner = f"`compute_loss` of {type(self).__name__}"
+        return differentiate(
+            lambda: self.compute_loss(batch, seed), variables, self.layers, owner
+        )
 
     def apply_gradients(self, gradients):
         """Takes one gradient step; returns `(metrics, td_error or None)`."""
@@ -64,7 +74,9 @@ class Learning:
             them, and `[B]` float32, the new priorities of replayed transitions, or
             None.
         """
-        return self.apply_gradients(self.compute_gradients(batch, seed))
+        metrics, td_error = self.apply_gradients(self.compute_gradients(batch, seed))
+        named_sums(metrics, self)  # raises on what a loss returned beside itself
+        return metrics, td_error
 
     def gradient_step(self, name, loss_function):
         """One guarded gradient step of one of several optimizers.
@@ -74,13 +86,17 @@ class Learning:
 
         Args:
             name: String, of `optimizers`. Its variables receive the gradients.
-            loss_function: Callable without arguments, to `(loss, metrics)`.
+            loss_function: Callable without arguments, to `(loss, metrics)`. What the
+                layers of these variables add to it, by regularizers and `add_loss`,
+                becomes the metric `regularization`.
 
         Returns:
             `types.Gradients`, taken.
         """
         check_choice("name", name, list(self.optimizers()))
-        gradients = differentiate(loss_function, self.optimizers()[name][1])
+        owner = f"the loss function of the optimizer {name!r} of {type(self).__name__}"
+        variables = self.optimizers()[name][1]
+        gradients = differentiate(loss_function, variables, self.layers, owner)
         self.take_step(name, gradients)
         return gradients
 
@@ -88,6 +104,7 @@ class Learning:
         """Clips `types.Gradients` and applies them by the optimizer of that name."""
         known = self.optimizers()
         check_choice("name", name, list(known))
+        check_optimizer(*known[name])
         take_step(
             *known[name],
             gradients,
@@ -137,8 +154,14 @@ class Learning:
 
     @property
     def report_names(self):
-        """Names of the metrics of a report."""
-        return self.metric_names
+        """Names of the metrics of a report.
+
+        `metric_names`, and `regularization` where a network has losses of its own.
+        """
+        pairs = self.optimizers().values()
+        regularized = any(has_losses(self.layers, variables) for _, variables in pairs)
+        more = ("regularization",) if regularized else ()
+        return tuple(dict.fromkeys((*self.metric_names, *more)))
 
     def progress_logs(self):
         """What else callbacks and the history are told at an epoch's end, floats."""
@@ -153,13 +176,15 @@ class Learning:
 
     @property
     def learning_rate(self):
-        """Number, or the Keras schedule over gradient steps; may be assigned."""
+        """Number, or the Keras schedule over gradient steps; may be assigned.
+
+        A schedule begins with the next gradient step, however many there were.
+        """
         return rate_of(self.optimizer)
 
     @learning_rate.setter
     def learning_rate(self, rate):
-        check_range("learning_rate", rate, 0.0)
-        changed = with_rate(self.optimizer, rate, self.optimizers()["optimizer"][1])
+        changed = with_rate(self.optimizer, checked_rate(rate), self._only_variables())
         if changed is not self.optimizer:
             self.compile(changed)
 
@@ -176,100 +201,42 @@ class Learning:
                 f"its own loss and metrics. Received: {', '.join(sorted(kwargs))}. "
                 "Override `compute_loss` for another loss."
             )
-        optimizer = keras.optimizers.get(optimizer)
-        check_optimizer(optimizer)
-        super().compile(optimizer=optimizer, jit_compile=False)
-        if self.built:  # else `ready` does it
-            optimizer.build(self.optimizers()["optimizer"][1])
+        optimizer = optimizer_of(optimizer)
+        variables = self._only_variables() if self.built else None  # else `ready` does
+        check_optimizer(optimizer, variables)
+        super().compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
+        if self.built:
+            optimizer.build(variables)
+
+    def _only_variables(self):
+        """What the optimizer of an agent with one moves."""
+        known = self.optimizers()
+        if list(known) != ["optimizer"]:
+            raise ValueError(
+                f"Expected an agent with one optimizer. Received: "
+                f"{type(self).__name__} with {', '.join(known)}. Change each of them: "
+                "assign another one, or its `learning_rate`."
+            )
+        return known["optimizer"][1]
+
+    def renew_optimizers(self):
+        """Takes in layers that became trainable after the agent was made.
+
+        The optimizer becomes a new one with the moments of the old.
+
+        Raises:
+            ValueError: The agent has several optimizers, or one was built for another.
+        """
+        for name, (optimizer, variables) in self.optimizers().items():
+            missing = missing_variables(optimizer, variables)
+            if not missing:
+                continue
+            if name != "optimizer" or is_of_another(optimizer, variables):
+                check_optimizer(optimizer, variables)
+            self.compile(renewed(optimizer, variables))
 
     def compile_from_config(self, config):
         """Does nothing: the optimizer is among the constructor's arguments."""
 
     def get_compile_config(self):
         return None
-
-
-def differentiate(loss_function, variables):
-    """`Gradients` of a function that returns `(loss, metrics)`; writes nothing.
-
-    Args:
-        loss_function: Callable without arguments.
-        variables: List of Keras variables.
-    """
-    values = [variable.value for variable in variables]
-    with tf.GradientTape() as tape:
-        loss, metrics = loss_function()
-    gradients = tape.gradient(loss, values, unconnected_gradients="zero")
-    return Gradients(loss, global_norm(gradients), gradients, metrics)
-
-
-def take_step(optimizer, variables, gradients, max_norm, guard, number, xla):
-    """Clips and applies gradients, unless something is not finite or was before.
-
-    Args:
-        optimizer: Keras optimizer.
-        variables: List of Keras variables, as the gradients'.
-        gradients: `Gradients`.
-        max_norm: Scalar or None, the global norm they are clipped to.
-        guard: `Guard`, which hears of what is not finite.
-        number: Integer, the optimizer's, for the guard's report.
-        xla: Boolean, whether XLA may compile the step within a graph: op by op an
-            optimizer is slow, whatever compiles the rest of an update.
-    """
-    guard.report_step(gradients.loss, gradients.norm, number)
-
-    def step(healthy, norm, limit, values):
-        def apply(scale):
-            optimizer.apply([value * scale for value in values], variables)
-
-        run_if(healthy, apply, tf.minimum(tf.ones_like(norm), limit / (norm + 1e-6)))
-
-    norm = gradients.norm
-    limit = tf.constant(norm.dtype.max, norm.dtype)
-    limit = limit if max_norm is None else tf.cast(max_norm, norm.dtype)
-    if xla and tf.inside_function():
-        step = tf.function(step, jit_compile=True, autograph=False)
-    step(guard.is_healthy(), norm, limit, gradients.values)
-
-
-def check_optimizer(optimizer):
-    """Raises on what cannot take steps, and on loss scaling: clipping is unscaled."""
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise ValueError(
-            f"Expected a Keras optimizer. Received: {optimizer!r:.100}, a "
-            f"{type(optimizer).__name__}"
-        )
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        raise ValueError(
-            "Expected an optimizer without loss scaling: gradients are clipped before "
-            "it. Received: LossScaleOptimizer. Use the 'mixed_bfloat16' policy instead."
-        )
-
-
-def rate_of(optimizer):
-    """The learning rate of an optimizer: a number, or its schedule."""
-    rate = optimizer.get_config()["learning_rate"]
-    if isinstance(rate, dict):
-        return keras.saving.deserialize_keras_object(rate)
-    return rate
-
-
-def with_rate(optimizer, rate, variables):
-    """The optimizer with another learning rate, a number or a Keras schedule.
-
-    The same object where numbers replace each other. Otherwise, since optimizers of
-    Keras keep the kind of rate they were made with, a new one with the same moments.
-    """
-    known = isinstance(optimizer.get_config()["learning_rate"], dict)
-    if not known and not isinstance(rate, Schedule):
-        optimizer.learning_rate = rate
-        return optimizer
-    config = {**optimizer.get_config(), "learning_rate": rate}
-    changed = type(optimizer).from_config(config)
-    changed.build(variables)
-    moments = {v.path.partition("/")[2]: v for v in optimizer.variables}
-    for variable in changed.variables:
-        name = variable.path.partition("/")[2]
-        if name in moments and name != "learning_rate":
-            variable.assign(moments[name])
-    return changed

@@ -33,6 +33,7 @@ class Runtime:
         self._loops = {}  # by thread: key, environment as it was given, loop
         self._evaluators = {}
         self._numpy_rng = None
+        self._told = []
 
     # Acting outside of graphs
 
@@ -108,6 +109,13 @@ class Runtime:
         if self._numpy_rng is None:
             self._numpy_rng = np.random.default_rng(agent.seed)
         return self._numpy_rng.integers(0, 2**31, 2, np.int32)
+
+    def is_news(self, what):
+        """Whether something is asked about for the first time."""
+        if any(what is known for known in self._told):
+            return False
+        self._told.append(what)
+        return True
 
     # Loops and evaluators
 
