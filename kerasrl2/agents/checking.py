@@ -173,4 +173,4 @@ def _softmax_before(tensor):
 
 
 def _shown(network):
-    return f"{network.name!r} ({type(network).__name__})"
+    return f"{type(network).__name__} {network.name!r}"

@@ -15,7 +15,7 @@ from kerasrl2.agents.optimizing import (
     with_rate,
 )
 from kerasrl2.agents.regularization import has_losses
-from kerasrl2.training.minibatches import named_sums
+from kerasrl2.training.minibatches import named_sums, scalars
 
 
 class Learning:
@@ -74,7 +74,9 @@ class Learning:
             `[B]` float32, the new priorities of replayed transitions, or None.
         """
         metrics, td_error = self.apply_gradients(self.compute_gradients(batch, seed))
-        named_sums(metrics, self)  # raises on what a loss returned beside itself
+        if type(self).update is Learning.update:  # else more may come
+            named_sums(metrics, self)  # raises on what a loss returned beside itself
+        scalars(metrics, type(self).__name__)
         return metrics, td_error
 
     def gradient_step(self, name, loss_function):

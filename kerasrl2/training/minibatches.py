@@ -84,9 +84,22 @@ def named_sums(metrics, agent):
             f"Expected `update` of {owner} to return the metrics its `metric_names` "
             f"lists: {sorted(agent.metric_names)}. Received: {received}"
         )
+    none = float("nan")  # `update` left it out
+    return scalars({name: metrics.get(name, none) for name in wanted}, owner)
+
+
+def scalars(metrics, owner):
+    """Metrics as float32 scalars.
+
+    Args:
+        metrics: Dictionary of names to numbers or tensors.
+        owner: String, the agent's class, for the message.
+
+    Raises:
+        ValueError: One of them is no number, or several.
+    """
     sums = {}
-    for name in wanted:
-        value = metrics.get(name, float("nan"))  # `update` left it out
+    for name, value in metrics.items():
         with contextlib.suppress(TypeError, ValueError):
             value = tf.convert_to_tensor(value)
         is_number = isinstance(value, tf.Tensor) and value.dtype != tf.string
