@@ -92,6 +92,29 @@ def keras_home():
     return home if home != module else "keras.src"
 
 
+def trained_by(optimizer):
+    """List of the Keras variables an optimizer was built for; None if unknown."""
+    known = getattr(optimizer, "_trainable_variables", None)
+    return list(known) if isinstance(known, list | tuple) else None
+
+
+def given_rate(optimizer):
+    """What an optimizer keeps as its learning rate; None if unknown.
+
+    A variable where it was made with a number, else the schedule or function.
+    """
+    return getattr(optimizer, "_learning_rate", None)
+
+
+def producer_of(tensor):
+    """The layer or operation whose output a symbolic Keras tensor is; None if unknown.
+
+    Args:
+        tensor: `keras.KerasTensor`, such as those of `model.outputs`.
+    """
+    return getattr(getattr(tensor, "_keras_history", None), "operation", None)
+
+
 # Programs
 
 

@@ -142,6 +142,8 @@ class _Walk:
                 config = value.get_config()
             except NotImplementedError:
                 config, own = None, True
+            numbers = vars(value).get("_numbers", {})  # variables among the attributes
+            config = {k: v for k, v in (config or {}).items() if k not in numbers}
             names = {name: f"#{i}" for i, name in enumerate(_layer_names(config))}
             self.visit(f"{path}/config", _nameless(config, names))
             for i, layer in enumerate(layers_of(value)):

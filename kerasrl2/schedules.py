@@ -7,6 +7,40 @@ import keras
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class StartingAt(Schedule):
+    """A schedule that begins later: at step `start` it says what it says at 0.
+
+    Args:
+        schedule: `keras.optimizers.schedules.LearningRateSchedule`.
+        start: Integer >= 0, on the same counter.
+
+    Example:
+    >>> halved = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0)
+    >>> later = StartingAt(halved, 100)
+    >>> [float(later(step)) for step in (50, 100, 105, 110)]
+    [1.0, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(self, schedule, start):
+        self.schedule, self.start = schedule, int(start)
+
+    def __call__(self, step):
+        step = keras.ops.convert_to_tensor(step)
+        return self.schedule(keras.ops.maximum(step - self.start, 0))
+
+    def get_config(self):
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"schedule": schedule, "start": self.start}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        schedule = keras.saving.deserialize_keras_object(
+            config["schedule"], custom_objects=custom_objects
+        )
+        return cls(schedule, config["start"])
+
+
 def value_at(schedule, step):
     """A float as it is, or what a Keras schedule says at `step`.
 

@@ -37,9 +37,33 @@ _EXCLUDED = {  # they run functions, make one tensor per element, or allocate in
     "Map", "STFT", "STFTInitializer", "Scan", "Switch", "Unstack", "VectorizedMap",
     "Vsplit", "WhileLoop",
 }  # fmt: skip
+_CODE = {"Lambda", "__lambda__"}
+_CODE_REFUSED = (
+    "expected classes and functions of kerasrl2, of Keras if they hold no code, or "
+    "from `custom_objects`. Received: the class {name!r} of {module!r}, which holds "
+    "code in the file: it is never loaded. Write it as a subclass of "
+    "`keras.layers.Layer` (a learning rate as a `LearningRateSchedule`), and save the "
+    "agent again."
+)
 _FUNCTION_MODULES = (keras.activations, keras.losses, keras.metrics)
 _NOT_FUNCTIONS = {"deserialize", "get", "serialize"}
 _OPS_AS_ACTIVATIONS = {"abs", "cos", "exp", "sin", "square", "tanh"}
+
+
+def code_in(layer):
+    """What of a layer has no file but one with code in it, a string; None if nothing.
+
+    A `Lambda`, and a lambda as activation, initialiser or regularizer in a layer of
+    Keras: it has no name by which it could be passed.
+    """
+    if isinstance(layer, keras.layers.Lambda):
+        return f"the `Lambda` {layer.name!r}"
+    if type(layer).__module__.partition(".")[0] != "keras":
+        return None
+    for name, value in vars(layer).items():
+        if getattr(value, "__name__", None) == "<lambda>" and not name.startswith("_"):
+            return f"the lambda `{name}` of the layer {layer.name!r}"
+    return None
 
 
 class Allowed:
@@ -67,6 +91,8 @@ class Allowed:
             ValueError: The class is not allowed.
         """
         name, module, registered = self._names(entry)
+        if name in _CODE and _is_of_keras(module):
+            raise ValueError(_CODE_REFUSED.format(name=name, module=module))
         cls = self._registered.get(registered)  # Keras prefers these, too
         if cls is not None:
             allowed = self._is_allowed(cls) and self._agrees(cls, name)
@@ -129,6 +155,35 @@ class Allowed:
         """Whether a registered object is of this package or passed by the caller."""
         of_package = getattr(value, "__module__", "").startswith("kerasrl2.")
         return of_package or self.is_own(value)
+
+
+class AllowedIfPassed(Allowed):
+    """What a caller of `load_agent` can allow: all but code in the file itself."""
+
+    def class_of(self, entry):
+        name, module, registered = self._names(entry)
+        if name in self._registered or registered in self._registered:
+            return self._registered.get(registered, self._registered.get(name))
+        if _is_of_keras(module):
+            return super().class_of(entry)
+        return object
+
+    def check_function(self, entry):
+        _, module, registered = self._names(entry)
+        name = entry.get("config")
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(_refusal("function", name, module, registered))
+
+    def check_string(self, text):
+        """Any name may be passed."""
+
+    def is_own(self, made):
+        return True
+
+
+def _is_of_keras(module):
+    """Whether Keras would look for a class of that module in itself."""
+    return module is None or module.partition(".")[0] in ("keras", "builtins")
 
 
 def _of_keras(module, name):

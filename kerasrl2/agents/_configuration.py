@@ -1,11 +1,15 @@
 """Checks of a saved agent's configuration, before objects are made from it."""
 
+import json
 import math
 
 import keras
 
+from kerasrl2._private import layers_of
+from kerasrl2.agents._allowed import AllowedIfPassed, code_in
 from kerasrl2.agents._archive import JSON_DEPTH
 
+FORMAT = 1  # raised where older versions would misread a file, or keywords are new
 LARGEST_SIZE = 2**24  # of a layer; its weights are also compared with the file's
 MOST_PIECES = 2**12
 _SIZES = dict.fromkeys([
@@ -25,6 +29,64 @@ _ARRAY_TYPES = {
     "int64", "uint8", "uint16", "uint32", "uint64",
 }  # fmt: skip
 _VALUES = {"__keras_tensor__", "__ellipsis__", "__slice__", *_ARRAYS}
+
+
+def check_loadable(agent):
+    """Raises `ValueError` where `load_agent` would refuse what `save` writes."""
+    found = [found for layer in layers_of(agent) if (found := code_in(layer))]
+    try:
+        if found:
+            raise ValueError(
+                f"expected no code in the file. Received: {found[0]}. Write it as a "
+                "subclass of `keras.layers.Layer`, or a function with a name."
+            )
+        config = json.loads(json.dumps(keras.saving.serialize_keras_object(agent)))
+        check_config(config, AllowedIfPassed())
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"Expected an agent that `load_agent` can read again. Received: "
+            f"{type(agent).__name__} {agent.name!r}, of which it would say: "
+            f"{reason[:500]}"
+        ) from error
+
+
+def check_format(config):
+    """Raises `ValueError` on the configuration of a newer kerasrl2."""
+    written = _about(config).get("format", 0)
+    if not isinstance(written, int) or written > FORMAT:
+        raise ValueError(
+            f"expected an agent of format {FORMAT} or older. Received: format "
+            f"{written!r:.20}, written by a newer kerasrl2. Install that version."
+        )
+
+
+def check_class(config, made):
+    """Raises `ValueError` where another class's file goes by the name of this one.
+
+    Args:
+        config: Dictionary, checked.
+        made: The agent's class by the names in it.
+    """
+    about, inner = _about(config), config.get("config")
+    saved_as = about.get("saved_as", made.__name__)
+    same = saved_as == made.__name__
+    missing = {*made.hyperparameters()} - {*(inner or ()), "learning_rate"}
+    own = made.__module__.startswith("kerasrl2.") and about.get("format") == FORMAT
+    if same and own and missing:
+        saved_as = f"another class, without {', '.join(sorted(missing)[:4])}"
+    if saved_as != made.__name__:
+        raise ValueError(
+            f"expected the configuration of a {made.__name__}. Received: that of "
+            f"{saved_as!s:.100}, under the name {made.__name__}. The file was changed: "
+            "an agent of one algorithm is none of another. Load it as what it is, and "
+            f"give its network to `{made.__name__}.for_env`."
+        )
+
+
+def _about(config):
+    about = config.get("build_config")
+    return about if isinstance(about, dict) else {}
 
 
 def check_config(config, allowed):

@@ -2,8 +2,8 @@
 
 import keras
 
-from kerasrl2._checks import check_range
 from kerasrl2.agents.actor_critic import ActorCritic
+from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
 from kerasrl2.losses import policy_gradient_loss
 
@@ -22,8 +22,9 @@ class A2C(ActorCritic):
         head: Policy head of `kerasrl2.distributions`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
         learning_rate: Float or Keras schedule over gradient steps; ignored if an
-            `optimizer` is given.
-        optimizer: Keras optimizer; None makes RMSprop with rho 0.99, epsilon 1e-5.
+            `optimizer` object is given.
+        optimizer: Keras optimizer or the name of one; None makes RMSprop with rho 0.99
+            and epsilon 1e-5.
         gamma: Float in [0, 1], discount per env step.
         lambda_: Float in [0, 1], decay of generalized advantages; 1 is the n-step
             return to the rollout's end.
@@ -68,9 +69,9 @@ class A2C(ActorCritic):
         xla="auto",
         **kwargs,
     ):
-        check_range("learning_rate", learning_rate, 0.0)
-        if optimizer is None:
-            optimizer = keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-5)
+        optimizer = made_optimizer(
+            optimizer, learning_rate, keras.optimizers.RMSprop, rho=0.99, epsilon=1e-5
+        )
         super().__init__(
             network,
             head,

@@ -89,6 +89,12 @@ class ActorCritic(ActorCriticBuilder, Agent):
             if getattr(self, name) is not None:
                 check_positive_integer(name, getattr(self, name))
 
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        scaling = vars(self).get("reward_scaling")
+        if name == "gamma" and scaling is not None:
+            scaling.gamma = value
+
     @classmethod
     def planned_updates(cls, settings, steps):
         """Gradient steps of `steps` env steps; see `planning.on_policy_updates`."""
@@ -130,7 +136,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     @property
     def report_names(self):
-        return (*self.metric_names, "explained_variance")
+        return (*super().report_names, "explained_variance")
 
     def initial_learner_state(self, num_envs):
         """Discounted returns so far, `[N]` float32, for reward scaling."""

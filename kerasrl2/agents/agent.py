@@ -1,7 +1,6 @@
 """The base class of agents and how they act; mixins learn, fit and save."""
 
 import inspect
-import secrets
 
 import keras
 import numpy as np
@@ -9,9 +8,17 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_keywords, plain
 from kerasrl2._numbers import Number, number_names
+from kerasrl2._seeds import drawn_seed
+from kerasrl2.agents.checking import (
+    check_logits,
+    check_precision,
+    outputs_of,
+    usable_network,
+)
 from kerasrl2.agents.fitting import Fitting
 from kerasrl2.agents.hooks import check_hooks, check_renamed
-from kerasrl2.agents.learning import Learning, check_optimizer
+from kerasrl2.agents.learning import Learning
+from kerasrl2.agents.optimizing import check_optimizer
 from kerasrl2.agents.runtime import Runtime
 from kerasrl2.agents.saving import Saving
 from kerasrl2.agents.specs import ObservationSpec
@@ -40,13 +47,14 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
     agent belongs in `ready`, which is called after the outermost constructor.
 
     Args:
-        network: Built `keras.Model`.
+        network: `keras.Model`; one without weights yet is built for the observations.
         head: Policy head of `kerasrl2.distributions`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
         optimizer: `keras.optimizers.Optimizer`; None for an agent with several.
         max_gradient_norm: Float or None, global norm to clip gradients to.
         observation_normalizer: `RunningNormalization` or None.
-        seed: Integer, of all random numbers; None draws one.
+        seed: Integer or None, of all random numbers; None draws one, which
+            `keras.utils.set_random_seed` makes repeat.
         xla: `"auto"`, True or False: whether XLA compiles the loop.
     """
 
@@ -73,7 +81,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         check_keywords(type(self).__name__, kwargs, known)
         super().__init__(**kwargs)
         check_choice("xla", xla, ("auto", True, False))
-        self.network, self.head = network, head
+        self.network, self.head = usable_network(network, observation_spec), head
         if observation_spec is None:
             observation_spec = ObservationSpec.of_network(network)
         self.observation_spec = observation_spec
@@ -81,7 +89,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         self.observation_normalizer = observation_normalizer
         if observation_normalizer is not None and not observation_normalizer.built:
             observation_normalizer.build((None, *self.observation_spec.shape))
-        self.seed = secrets.randbelow(2**31) if seed is None else seed
+        self.seed = drawn_seed() if seed is None else seed
         self.xla = xla
         self.env_steps = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False,
@@ -116,10 +124,12 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         self._check_attributes()
         check_hooks(type(self))
         self.built = True
+        check_precision(self)
         self._check_network()
         for optimizer, variables in self.optimizers().values():
-            check_optimizer(optimizer)
+            check_optimizer(optimizer, variables)
             optimizer.build(variables)
+        self.warn_if_not_loadable()
 
     @classmethod
     def hyperparameters(cls):
@@ -286,9 +296,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""
-        spec = self.observation_spec
-        outputs = self.network(keras.KerasTensor((None, *spec.shape), spec.dtype))
-        return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        return outputs_of(self.network, self.observation_spec)
 
     def _check_network(self):
         shape = tuple(self.symbolic_outputs()[0].shape)
@@ -298,6 +306,8 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
                 f"{self.head.num_parameters}], the parameters of "
                 f"{type(self.head).__name__}. Received: {shape}"
             )
+        if self.head.kind == "categorical":
+            check_logits(self.network, self.observation_spec, "logits")
 
     def _check_attributes(self):
         missing = [name for name in self.hyperparameters() if not hasattr(self, name)]

@@ -3,16 +3,19 @@
 import keras
 import tensorflow as tf
 
-from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._checks import check_positive_integer
 from kerasrl2._control import run_if
 from kerasrl2._numbers import Number
 from kerasrl2._private import layers_of
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.checking import check_logits, outputs_of, usable_network
+from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.planning import off_policy_updates
 from kerasrl2.agents.policies import ExpectedValues, Midpoints
 from kerasrl2.agents.q_builder import QLearningBuilder
 from kerasrl2.agents.registry import register
+from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
 from kerasrl2.exploration import EpsilonGreedy, Exploration
@@ -57,7 +60,7 @@ class DQN(QLearningBuilder, Agent):
     `DQN.for_env` builds them by keyword, and `Rainbow.for_env` all at once.
 
     Args:
-        q_network: Built Keras model from `[B, ...]` observations to the input of
+        q_network: Keras model from `[B, ...]` observations to the input of
             `action_values`; by default `[B, A]` action values in units of return.
         head: `distributions.Categorical`, or None to infer it from the network.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
@@ -68,8 +71,8 @@ class DQN(QLearningBuilder, Agent):
         exploration: One of `kerasrl2.exploration`; None takes epsilon-greedy, from 1 to
             0.05 over 10 000 env steps. Before `learning_starts` actions are random.
         learning_rate: Float or Keras schedule over gradient steps; ignored if an
-            `optimizer` is given.
-        optimizer: Keras optimizer; None makes Adam.
+            `optimizer` object is given.
+        optimizer: Keras optimizer or the name of one; None makes Adam.
         double: Boolean, double Q-learning.
         munchausen: Float in [0, 1] or None, the paper's `alpha`.
         temperature: Float > 0, the paper's `tau`, of the soft policy with `munchausen`.
@@ -137,18 +140,15 @@ class DQN(QLearningBuilder, Agent):
         xla="auto",
         **kwargs,
     ):
-        check_range("learning_rate", learning_rate, 0.0)
+        optimizer = made_optimizer(optimizer, learning_rate, keras.optimizers.Adam)
         if double and munchausen is not None:
             raise ValueError(
                 "Expected `double` or `munchausen`: a soft target has no greedy action "
                 f"to choose. Received: double={double}, munchausen={munchausen}"
             )
-        if not isinstance(getattr(q_network, "outputs", None), list):
-            raise ValueError(
-                "Expected `q_network` as a built functional or sequential Keras model. "
-                f"Received: {type(q_network).__name__}. Wrap a subclassed model: "
-                "keras.Model(inputs, model(inputs))."
-            )
+        q_network = usable_network(q_network, observation_spec, "q_network")
+        spec = observation_spec or ObservationSpec.of_network(q_network)
+        action_values = action_values or ScalarValues()
         for name, value in [
             ("batch_size", batch_size),
             ("train_frequency", train_frequency),
@@ -158,16 +158,16 @@ class DQN(QLearningBuilder, Agent):
             check_positive_integer(name, value)
         super().__init__(
             q_network,
-            head or Categorical(q_network.outputs[0].shape[1]),
-            observation_spec,
-            optimizer or keras.optimizers.Adam(learning_rate),
+            head or _head_of(q_network, spec, action_values),
+            spec,
+            optimizer,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,
             xla=xla,
             **kwargs,
         )
-        self.action_values = action_values or ScalarValues()
+        self.action_values = action_values
         self.exploration = exploration or EpsilonGreedy(
             keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)
         )
@@ -331,10 +331,25 @@ class DQN(QLearningBuilder, Agent):
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""
-        return list(self.network.outputs)
+        return _outputs_of(self.network, self.observation_spec, self.action_values)
 
     def _check_network(self):
         shapes = [tuple(output.shape) for output in self.symbolic_outputs()]
         if len(shapes) != 1:
             raise ValueError(f"Expected a network with one output. Received: {shapes}")
         self.action_values.check(shapes[0], self.head.num_actions)
+        if not self.action_values.takes_fractions:
+            what = "action values, or their logits with C51"
+            check_logits(self.network, self.observation_spec, what)
+
+
+def _outputs_of(network, spec, action_values):
+    """List of symbolic outputs; with implicit quantiles fractions go in as well."""
+    if not action_values.takes_fractions:
+        return outputs_of(network, spec)
+    return outputs_of(network, spec, keras.KerasTensor((None, None), "float32"))
+
+
+def _head_of(network, spec, action_values):
+    outputs = _outputs_of(network, spec, action_values)
+    return Categorical(outputs[0].shape[1])

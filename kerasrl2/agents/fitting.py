@@ -1,7 +1,13 @@
 """Fits and evaluates agents on environments."""
 
+import warnings
+
+import keras
+
 from kerasrl2 import envs
 from kerasrl2._checks import check_positive_integer
+from kerasrl2.agents.checking import check_learnable
+from kerasrl2.agents.optimizing import rate_of, run_out
 from kerasrl2.agents.specs import check_spaces
 from kerasrl2.envs.registry import is_recipe
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
@@ -27,6 +33,7 @@ class Fitting:
         checkpoint_every=None,
         resume=False,
         info_keys=(),
+        learning_rate=None,
     ):
         """Trains for `steps` env steps and reports once per epoch.
 
@@ -37,7 +44,7 @@ class Fitting:
             steps: Integer, env steps to play; rounded up to whole rollouts.
             epochs: Integer, number of reports, evaluations and callbacks; None: 10, or
                 the number of iterations of the loop if that is smaller.
-            callbacks: List of `keras.callbacks.Callback`.
+            callbacks: `keras.callbacks.Callback`, or a list of them.
             validation_env: As `env`, for a greedy evaluation at the end of each epoch.
             validation_episodes: Integer, episodes per evaluation.
             verbose: 0 silent, 1 live progress bar, 2 one line per epoch, `"auto"`: 1
@@ -53,6 +60,9 @@ class Fitting:
             info_keys: Sequence of strings, numeric entries of the `info` of Gymnasium
                 environments, such as `("is_success",)`. Their means over the finished
                 episodes are reported; each episode counts with its last step's value.
+            learning_rate: Number or Keras schedule over the gradient steps from here
+                on, which replaces the agent's; None keeps that. A loaded agent's may
+                have run out.
 
         Returns:
             `keras.callbacks.History` with, per epoch: `return` and `episode_length`
@@ -72,19 +82,34 @@ class Fitting:
         check_positive_integer("steps", steps)
         if epochs is not None:
             check_positive_integer("epochs", epochs)
+        callbacks = _listed(callbacks)
         checkpoint, restored = checkpoint_of(
             callbacks, checkpoint_dir, checkpoint_every, resume
         )
-        if restored is not None:
-            self.seed = restored.manifest["seed"]
-        loop = self.loop_on(env, num_envs)
-        validation = None
-        if validation_env is not None:
-            validation = self._runtime.evaluator(
-                self, validation_env, validation_episodes
+        if learning_rate is not None and restored is not None:
+            raise ValueError(
+                "Expected no `learning_rate` with a checkpoint to go on from, "
+                f"{restored.path}: a resumed run goes on as it began. Received: "
+                f"learning_rate={learning_rate!r:.60}. Leave it out."
             )
-            _check_apart(loop.env, validation.env)
+        check_learnable(self)
+        before = _Before(self)
+        loop = None
         try:
+            self.renew_optimizers()
+            if learning_rate is not None:
+                self.learning_rate = learning_rate
+            elif restored is None:
+                self._warn_of_rates()
+            if restored is not None:
+                self.seed = restored.manifest["seed"]
+            loop = self.loop_on(env, num_envs)
+            validation = None
+            if validation_env is not None:
+                validation = self._runtime.evaluator(
+                    self, validation_env, validation_episodes
+                )
+                _check_apart(loop.env, validation.env)
             return fit_loop(
                 self,
                 loop,
@@ -100,8 +125,10 @@ class Fitting:
             )
         except BaseException as error:
             failed = isinstance(error, NonFiniteError | EnvironmentFailure)
-            if failed or not loop.env.in_graph:  # or interrupted within a step
+            # Or interrupted within a step.
+            if loop is not None and (failed or not loop.env.in_graph):
                 self._runtime.forget_loop()
+            before.restore_if_untrained(self)
             raise
 
     def evaluate(
@@ -141,6 +168,22 @@ class Fitting:
         """
         evaluator = self._runtime.evaluator(self, env, episodes)
         return evaluator.run(self, greedy, seed, max_episode_steps, info_keys)
+
+    def _warn_of_rates(self):
+        """Warns, once for each optimizer, where a schedule has run out."""
+        for name, (optimizer, _) in self.optimizers().items():
+            rates = run_out(optimizer)
+            if rates is None or not self._runtime.is_news(optimizer):
+                continue
+            which = "" if name == "optimizer" else f" of {name!r}"
+            warnings.warn(
+                f"The learning rate{which} of this {type(self).__name__} is "
+                f"{rates[1]:.3g} after {int(optimizer.iterations):,} gradient steps: "
+                f"its schedule, which began at {rates[0]:.3g}, has run out, and "
+                "nothing more will be learned. Set another one: `fit(..., "
+                "learning_rate=...)`, or assign `agent.learning_rate`.",
+                stacklevel=3,
+            )
 
     def loop_on(self, env, num_envs=None):
         """The loop of `fit` for an environment, checked but not yet compiled.
@@ -189,3 +232,38 @@ def _check_apart(env, validation_env):
             f"is trained on, {env.id!r}; its episodes would be cut short. Give "
             "training and evaluation an environment each, by its id or by a callable."
         )
+
+
+class _Before:
+    """What `fit` sets before it trains, for a call that comes to nothing."""
+
+    def __init__(self, agent):
+        self._env_steps, self._seed = int(agent.env_steps), agent.seed
+        self._optimizer = agent.optimizer
+        self._rate = None if agent.optimizer is None else rate_of(agent.optimizer)
+
+    def restore_if_untrained(self, agent):
+        """Sets it back, unless something was played since."""
+        if int(agent.env_steps) != self._env_steps:
+            return
+        if agent.seed != self._seed:
+            agent.seed = self._seed
+        if agent.optimizer is not self._optimizer:
+            agent.compile(self._optimizer)
+        elif isinstance(self._rate, float) and rate_of(agent.optimizer) != self._rate:
+            agent.optimizer.learning_rate = self._rate
+
+
+def _listed(callbacks):
+    """Callbacks as a list; one alone may be given without."""
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
+        return None if callbacks is None else [callbacks]
+    listed = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+    for callback in listed:
+        if not isinstance(callback, keras.callbacks.Callback):
+            made = (isinstance(callback, type) and "; make one: add `()`") or ""
+            raise ValueError(
+                f"Expected `callbacks` as a list of `keras.callbacks.Callback`. "
+                f"Received: {callback!r:.100}{made}."
+            )
+    return listed

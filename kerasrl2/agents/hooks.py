@@ -43,6 +43,13 @@ def check_hooks(agent_class):
                 f"Expected `{new}` in {agent_class.__name__}. Received: `{old}`, the "
                 f"name of an earlier version, which nothing calls: see the changelog."
             )
+    owner = next(c for c in agent_class.__mro__ if "act" in vars(c))
+    if owner.__module__ != "kerasrl2.agents.agent":
+        raise ValueError(
+            f"Expected `greedy` in {owner.__name__}, for evaluation and use, `choose`, "
+            "for training, or `forward`. Received: `act`, which neither training nor "
+            "`evaluate` calls."
+        )
     for name, names in _TAKES.items():
         method = inspect.signature(getattr(agent_class, name)).parameters.values()
         given = [p.name for p in method if p.name != "self"]

@@ -1,14 +1,21 @@
 """How agents learn: losses, guarded gradient steps and optimizers."""
 
-import keras
 import tensorflow as tf
 
-from kerasrl2._checks import check_choice, check_range
-from kerasrl2._control import run_if
-from kerasrl2.schedules import Schedule
-from kerasrl2.statistics import global_norm
-from kerasrl2.training.minibatches import named_sums
-from kerasrl2.types import Gradients
+from kerasrl2._checks import check_choice
+from kerasrl2.agents.gradients import differentiate, take_step
+from kerasrl2.agents.optimizing import (
+    check_optimizer,
+    checked_rate,
+    is_of_another,
+    missing_variables,
+    optimizer_of,
+    rate_of,
+    renewed,
+    with_rate,
+)
+from kerasrl2.agents.regularization import has_losses
+from kerasrl2.training.minibatches import named_sums, scalars
 
 
 class Learning:
@@ -43,7 +50,10 @@ class Learning:
     def compute_gradients(self, batch, seed):
         """`types.Gradients` of `compute_loss`; writes no variables."""
         variables = next(iter(self.optimizers().values()))[1]
-        return differentiate(lambda: self.compute_loss(batch, seed), variables)
+        owner = f"`compute_loss` of {type(self).__name__}"
+        return differentiate(
+            lambda: self.compute_loss(batch, seed), variables, self.layers, owner
+        )
 
     def apply_gradients(self, gradients):
         """Takes one gradient step; returns `(metrics, td_error or None)`."""
@@ -63,7 +73,11 @@ class Learning:
             `(metrics, td_error)`: a dictionary of the scalars in `metric_names`, and
             `[B]` float32, the new priorities of replayed transitions, or None.
         """
-        return self.apply_gradients(self.compute_gradients(batch, seed))
+        metrics, td_error = self.apply_gradients(self.compute_gradients(batch, seed))
+        if type(self).update is Learning.update:  # else more may come
+            named_sums(metrics, self)  # raises on what a loss returned beside itself
+        scalars(metrics, type(self).__name__)
+        return metrics, td_error
 
     def gradient_step(self, name, loss_function):
         """One guarded gradient step of one of several optimizers.
@@ -74,42 +88,32 @@ class Learning:
         Args:
             name: String, a key of `optimizers`. Its variables receive the gradients.
             loss_function: Callable without arguments that returns `(loss, metrics)`.
+                What the layers of these variables add to the loss, by regularizers and
+                `add_loss`, becomes the metric `regularization`.
 
         Returns:
             The `types.Gradients` of the step.
         """
         check_choice("name", name, list(self.optimizers()))
-        gradients = differentiate(loss_function, self.optimizers()[name][1])
+        owner = f"the loss function of the optimizer {name!r} of {type(self).__name__}"
+        variables = self.optimizers()[name][1]
+        gradients = differentiate(loss_function, variables, self.layers, owner)
         self.take_step(name, gradients)
         return gradients
 
     def take_step(self, name, gradients):
-        """Clips gradients and applies them, if they and all before were finite.
-
-        XLA compiles the step, also where it compiles nothing else: op by op an
-        optimizer is slow.
-
-        Args:
-            name: String, of `optimizers`.
-            gradients: `types.Gradients` of its variables.
-        """
-        known = self.optimizers()
-        check_choice("name", name, list(known))
-        self.guard.report_step(gradients.loss, gradients.norm, list(known).index(name))
-        optimizer, variables = known[name]
-
-        def step(healthy, norm, limit, values):
-            def apply(scale):
-                optimizer.apply([value * scale for value in values], variables)
-
-            scale = tf.minimum(tf.ones_like(norm), limit / (norm + 1e-6))
-            run_if(healthy, apply, scale)
-
-        norm, limit = gradients.norm, self.max_gradient_norm
-        limit = tf.cast(norm.dtype.max if limit is None else limit, norm.dtype)
-        if self.xla is not False and tf.inside_function():
-            step = tf.function(step, jit_compile=True, autograph=False)
-        step(self.guard.is_healthy(), norm, limit, gradients.values)
+        """Clips `types.Gradients` and applies them with the optimizer of this name."""
+        optimizers = self.optimizers()
+        check_choice("name", name, list(optimizers))
+        check_optimizer(*optimizers[name])
+        take_step(
+            *optimizers[name],
+            gradients,
+            self.max_gradient_norm,
+            self.guard,
+            list(optimizers).index(name),
+            self.xla is not False,
+        )
 
     def learn(self, batch, seed):
         """Learns from a rollout; by default makes one update.
@@ -151,8 +155,14 @@ class Learning:
 
     @property
     def report_names(self):
-        """Names of the metrics in a report."""
-        return self.metric_names
+        """Names of the metrics in a report.
+
+        `metric_names`, and `regularization` where a network has losses of its own.
+        """
+        pairs = self.optimizers().values()
+        regularized = any(has_losses(self.layers, variables) for _, variables in pairs)
+        more = ("regularization",) if regularized else ()
+        return tuple(dict.fromkeys((*self.metric_names, *more)))
 
     def progress_logs(self):
         """Dictionary of further floats for the logs at the end of an epoch."""
@@ -167,13 +177,15 @@ class Learning:
 
     @property
     def learning_rate(self):
-        """Number or Keras schedule over gradient steps; may be assigned."""
+        """Number or Keras schedule over gradient steps; may be assigned.
+
+        A schedule begins with the next gradient step, however many there were.
+        """
         return rate_of(self.optimizer)
 
     @learning_rate.setter
     def learning_rate(self, rate):
-        check_range("learning_rate", rate, 0.0)
-        changed = with_rate(self.optimizer, rate, self.optimizers()["optimizer"][1])
+        changed = with_rate(self.optimizer, checked_rate(rate), self._only_variables())
         if changed is not self.optimizer:
             self.compile(changed)
 
@@ -190,71 +202,42 @@ class Learning:
                 f"its own loss and metrics. Received: {', '.join(sorted(kwargs))}. "
                 "Override `compute_loss` for another loss."
             )
-        optimizer = keras.optimizers.get(optimizer)
-        check_optimizer(optimizer)
-        super().compile(optimizer=optimizer, jit_compile=False)
-        if self.built:  # else `ready` builds it
-            optimizer.build(self.optimizers()["optimizer"][1])
+        optimizer = optimizer_of(optimizer)
+        variables = self._only_variables() if self.built else None  # else `ready` does
+        check_optimizer(optimizer, variables)
+        super().compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
+        if self.built:
+            optimizer.build(variables)
+
+    def _only_variables(self):
+        """What the optimizer of an agent with one moves."""
+        known = self.optimizers()
+        if list(known) != ["optimizer"]:
+            raise ValueError(
+                f"Expected an agent with one optimizer. Received: "
+                f"{type(self).__name__} with {', '.join(known)}. Change each of them: "
+                "assign another one, or its `learning_rate`."
+            )
+        return known["optimizer"][1]
+
+    def renew_optimizers(self):
+        """Takes in layers that became trainable after the agent was made.
+
+        The optimizer becomes a new one with the moments of the old.
+
+        Raises:
+            ValueError: The agent has several optimizers, or one was built for another.
+        """
+        for name, (optimizer, variables) in self.optimizers().items():
+            missing = missing_variables(optimizer, variables)
+            if not missing:
+                continue
+            if name != "optimizer" or is_of_another(optimizer, variables):
+                check_optimizer(optimizer, variables)
+            self.compile(renewed(optimizer, variables))
 
     def compile_from_config(self, config):
         """Does nothing: the optimizer is a constructor argument."""
 
     def get_compile_config(self):
         return None
-
-
-def differentiate(loss_function, variables):
-    """`Gradients` of a function that returns `(loss, metrics)`.
-
-    Args:
-        loss_function: Callable without arguments.
-        variables: List of Keras variables.
-    """
-    values = [variable.value for variable in variables]
-    with tf.GradientTape() as tape:
-        loss, metrics = loss_function()
-    gradients = tape.gradient(loss, values, unconnected_gradients="zero")
-    return Gradients(loss, global_norm(gradients), gradients, metrics)
-
-
-def check_optimizer(optimizer):
-    """Raises unless it is an optimizer of Keras without loss scaling."""
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise ValueError(
-            f"Expected a Keras optimizer. Received: {optimizer!r:.100}, a "
-            f"{type(optimizer).__name__}"
-        )
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        raise ValueError(
-            "Expected an optimizer without loss scaling: gradients are clipped before "
-            "it. Received: LossScaleOptimizer. Use the 'mixed_bfloat16' policy instead."
-        )
-
-
-def rate_of(optimizer):
-    """The learning rate of an optimizer, a number or a schedule."""
-    rate = optimizer.get_config()["learning_rate"]
-    if isinstance(rate, dict):
-        return keras.saving.deserialize_keras_object(rate)
-    return rate
-
-
-def with_rate(optimizer, rate, variables):
-    """The optimizer with another learning rate, a number or a Keras schedule.
-
-    The same object if a number replaces a number. Otherwise a new one with the same
-    moments, since Keras optimizers cannot switch between numbers and schedules.
-    """
-    has_schedule = isinstance(optimizer.get_config()["learning_rate"], dict)
-    if not has_schedule and not isinstance(rate, Schedule):
-        optimizer.learning_rate = rate
-        return optimizer
-    config = {**optimizer.get_config(), "learning_rate": rate}
-    changed = type(optimizer).from_config(config)
-    changed.build(variables)
-    moments = {v.path.partition("/")[2]: v for v in optimizer.variables}
-    for variable in changed.variables:
-        name = variable.path.partition("/")[2]
-        if name in moments and name != "learning_rate":
-            variable.assign(moments[name])
-    return changed

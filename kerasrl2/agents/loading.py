@@ -12,7 +12,7 @@ import keras
 
 from kerasrl2.agents._allowed import Allowed
 from kerasrl2.agents._archive import CONFIG, WEIGHTS, unpack
-from kerasrl2.agents._configuration import check_config
+from kerasrl2.agents._configuration import check_class, check_config, check_format
 from kerasrl2.agents._weights import check_weights, variables_bounded
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.registry import objects_of
@@ -52,6 +52,7 @@ def load_agent(filepath, custom_objects=None):
         weights = Path(directory, WEIGHTS)
         with _explained(path):
             config = unpack(path, weights)
+            check_format(config)
             allowed = Allowed({**objects_of(config), **(custom_objects or {})})
             cls = check_config(config, allowed)
             stored = check_weights(weights)
@@ -60,13 +61,23 @@ def load_agent(filepath, custom_objects=None):
                 f"Expected a saved agent. Received: {path}, which holds a "
                 f"{cls.__name__}. Give a plain model to `PPO.for_env(network=...)`."
             )
+        with _explained(path):
+            check_class(config, cls)
         Path(directory, CONFIG).write_text(json.dumps(config), encoding="utf-8")
-        with _explained(path, stored), warnings.catch_warnings():
-            # Keras only warns if it does not restore weights.
-            warnings.filterwarnings("error", message="Skipping")
-            return keras.saving.load_model(
+        with _explained(path, stored), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            agent = keras.saving.load_model(
                 directory, custom_objects=allowed.custom_objects, safe_mode=True
             )
+            # Keras only warns where it leaves weights as they were initialised.
+            for warning in told:
+                if str(warning.message).startswith("Skipping"):
+                    raise ValueError(str(warning.message))
+        for warning in told:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+        return agent
 
 
 @contextlib.contextmanager

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from kerasrl2._checks import check_range
 from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic import ActorCritic
+from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
 from kerasrl2.losses import approximate_kl, clipped_surrogate_loss, clipped_value_loss
 from kerasrl2.schedules import value_at
@@ -31,8 +31,9 @@ class PPO(ActorCritic):
         head: Policy head of `kerasrl2.distributions`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
         learning_rate: Float or Keras schedule over gradient steps; ignored if an
-            `optimizer` is given.
-        optimizer: Keras optimizer; None makes Adam with epsilon 1e-5.
+            `optimizer` object is given.
+        optimizer: Keras optimizer or the name of one; None makes Adam with epsilon
+            1e-5.
         gamma: Float in [0, 1], discount per env step.
         lambda_: Float in [0, 1], decay of generalized advantages.
         n_step: Integer or None, n-step advantages instead of generalized ones.
@@ -106,12 +107,14 @@ class PPO(ActorCritic):
         xla="auto",
         **kwargs,
     ):
-        check_range("learning_rate", learning_rate, 0.0)
+        optimizer = made_optimizer(
+            optimizer, learning_rate, keras.optimizers.Adam, epsilon=1e-5
+        )
         super().__init__(
             network,
             head,
             observation_spec,
-            optimizer or keras.optimizers.Adam(learning_rate, epsilon=1e-5),
+            optimizer,
             gamma,
             lambda_,
             n_step,

@@ -36,6 +36,7 @@ class Runtime:
         self._numpy_rng = None
         self._owned = OwnedEnvironments()
         weakref.finalize(self, self._owned.close_all)  # which holds no agent
+        self._told = []
 
     # Acting outside of graphs
 
@@ -111,6 +112,13 @@ class Runtime:
         if self._numpy_rng is None:
             self._numpy_rng = np.random.default_rng(agent.seed)
         return self._numpy_rng.integers(0, 2**31, 2, np.int32)
+
+    def is_news(self, what):
+        """Whether something is asked about for the first time."""
+        if any(what is known for known in self._told):
+            return False
+        self._told.append(what)
+        return True
 
     # Loops and evaluators
 

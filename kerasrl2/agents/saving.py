@@ -1,9 +1,16 @@
 """Saves agents: configuration, variables and exported policies."""
 
+import contextlib
+import warnings
+from pathlib import Path
+
 import keras
 import tensorflow as tf
 
+from kerasrl2._private import layers_of
 from kerasrl2._state import state_of
+from kerasrl2.agents._allowed import code_in
+from kerasrl2.agents._configuration import FORMAT, check_loadable
 
 _PREFIX = "own."  # of names of variables that Keras would not save
 
@@ -26,6 +33,13 @@ class Saving:
                 config[name] = value if plain else serialize(value)
         return config
 
+    def get_build_config(self):
+        """What `load_agent` reads before it makes anything."""
+        return {"format": FORMAT, "saved_as": type(self).__name__}
+
+    def build_from_config(self, config):
+        """Does nothing: the constructor builds an agent."""
+
     @classmethod
     def from_config(cls, config, custom_objects=None):
         deserialize = keras.saving.deserialize_keras_object
@@ -36,6 +50,75 @@ class Saving:
             for name, value in config.items()
         }
         return cls(**config)
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Writes the agent to a file that `load_agent` reads.
+
+        Args:
+            filepath: String or path that ends with `.keras`.
+            overwrite: Boolean, replace a file of that name without asking.
+            **kwargs: None; what else Keras' `save` takes gives no such file.
+
+        Raises:
+            ValueError: `load_agent` would refuse the file; nothing is written.
+        """
+        path = Path(filepath)
+        if path.suffix != ".keras" or any(v is not None for v in kwargs.values()):
+            more = "".join(f", {name}={value!r}" for name, value in kwargs.items())
+            raise ValueError(
+                "Expected `save(filepath)` with a name that ends with '.keras', for "
+                f"`load_agent`. Received: {str(filepath)!r}{more}. Weights alone are "
+                "written by `save_weights`."
+            )
+        check_loadable(self)
+        super().save(path, overwrite=overwrite)
+
+    def load_weights(self, filepath, **kwargs):
+        """Loads weights that `save_weights` or `save` of an agent alike wrote.
+
+        Args:
+            filepath: String or path.
+            **kwargs: Of Keras' `load_weights`.
+
+        Raises:
+            ValueError: They are of another agent; then this one stays as it is.
+        """
+        with self._unchanged_by_failure(filepath):
+            super().load_weights(filepath, **kwargs)
+
+    @contextlib.contextmanager
+    def _unchanged_by_failure(self, filepath):
+        variables = [v.value for v in self.variables]
+        variables += [
+            v.value for o, _ in self.optimizers().values() for v in o.variables
+        ]
+        variables += self._unsaved_variables().values()
+        before = [variable.numpy() for variable in variables]
+        try:
+            yield
+        except Exception as error:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+            if isinstance(error, OSError):
+                raise  # no such file, or none to read
+            reason = " ".join(str(error).split())[:400] or type(error).__name__
+            raise ValueError(
+                f"Expected weights of a {type(self).__name__} like {self.name!r}. "
+                f"Received: {filepath}, which could not be loaded: {reason} The agent "
+                "is as it was."
+            ) from error
+
+    def warn_if_not_loadable(self):
+        """Warns of layers with which `save` will refuse, before anything is learned."""
+        for layer in layers_of(self.network):
+            found = code_in(layer)
+            if found is not None:
+                warnings.warn(
+                    f"This {type(self).__name__} can learn but not be saved: {found} "
+                    "would be code in the file, and `load_agent` runs none. Write it "
+                    "as a subclass of `keras.layers.Layer`, or a function with a name.",
+                    stacklevel=4,
+                )
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2._seeds import drawn_seed
 from kerasrl2.buffers._base import Replay
 from kerasrl2.buffers._layout import available_memory
 from kerasrl2.buffers._numpy_ring import Arrays, NumpyRing
@@ -53,7 +54,7 @@ class NumpyReplayBuffer(Replay):
     ):
         self._configure(capacity, num_envs, n_step, gamma, frame_stack, episode_length)
         self.directory = directory
-        self._random = np.random.default_rng(seed)
+        self._random = np.random.default_rng(drawn_seed() if seed is None else seed)
 
     def as_dataset(self, batch_size, steps=None, with_index=False):
         """`tf.data.Dataset` of batches. See `ReplayBuffer.as_dataset`."""

@@ -1,11 +1,10 @@
 """Replay buffer in TensorFlow variables, drawn uniformly."""
 
-import secrets
-
 import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrl2._seeds import drawn_seed
 from kerasrl2.buffers._base import Replay
 from kerasrl2.buffers._flat_ring import FlatRing
 from kerasrl2.buffers._ring import Ring
@@ -84,7 +83,7 @@ class ReplayBuffer(Replay, tf.Module):
     ):
         tf.Module.__init__(self, name=name)
         self._configure(capacity, num_envs, n_step, gamma, frame_stack, episode_length)
-        seed = secrets.randbelow(2**31) if seed is None else int(seed)
+        seed = drawn_seed() if seed is None else int(seed)
         self._first_seed = seed
         start = tf.constant([seed, 0], tf.int64)
         self._seed = tf.Variable(start, trainable=False, name="seed")

@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import secrets
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import typer
 
 from kerasrl2 import __version__, zoo
 from kerasrl2._checks import check_choice
+from kerasrl2._seeds import drawn_seed
 from kerasrl2.cli import machine
 from kerasrl2.cli.runs import free_run_directory, read_config, write_config
 from kerasrl2.cli.values import check_kinds
@@ -49,7 +49,7 @@ def train(
         "env": env_id,
         "backend": backend,
         "steps": steps,
-        "seed": secrets.randbelow(2**31) if seed is None else seed,
+        "seed": drawn_seed() if seed is None else seed,
         "overrides": overrides,
         "reports": reports,
         "eval_episodes": eval_episodes,

@@ -47,7 +47,12 @@ def head_for(action_space, kind="auto"):
             "Expected a Discrete or a floating-point Box action space. Received: "
             f"{action_space}. Wrap the environment to offer one of them"
         )
-    raise ValueError(f"Head kind {kind!r} does not fit the action space {action_space}")
+    fitting = ("categorical",) if is_discrete(action_space) else tuple(boxes)
+    raise ValueError(
+        f"Expected a distribution for the actions {action_space}: "
+        f"{', '.join(map(repr, ('auto', *fitting)))}. Received: {kind!r}. Head kind "
+        f"{kind!r} does not fit the action space."
+    )
 
 
 def _check_not_empty(space):

@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
+from kerasrl2.layers.activations import activation_of
 from kerasrl2.layers.pictures import (
     ENCODERS,
     as_picture,
@@ -317,7 +318,7 @@ def check_hidden(hidden):
 
 
 def _hidden_gain(activation):
-    linear = keras.activations.get(activation) is keras.activations.linear
+    linear = activation_of(activation) is keras.activations.linear
     return 1.0 if linear else math.sqrt(2.0)
 
 

@@ -1,14 +1,14 @@
 """Dense layers with learned noise on their weights."""
 
-import random
-
 import keras
 import tensorflow as tf
 from keras import ops
 
 from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2._private import layers_of
+from kerasrl2._seeds import drawn_seed
 from kerasrl2.distributions import sampling
+from kerasrl2.layers.activations import activation_of
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -66,7 +66,7 @@ class NoisyDense(keras.layers.Layer):
         check_range("sigma", sigma, 0.0)
         check_range("seed", seed, 0, 2**31, open_high=True)
         self.units, self.sigma = units, sigma
-        self.activation = keras.activations.get(activation)
+        self.activation = activation_of(activation)
         self.use_bias, self.seed = use_bias, seed
         self.bias = self.bias_sigma = None
 
@@ -81,7 +81,7 @@ class NoisyDense(keras.layers.Layer):
         if self.use_bias:
             self.bias = self._weight("bias", (self.units,))
             self.bias_sigma = self._weight("bias_sigma", (self.units,), spread)
-        seed = random.randrange(2**31) if self.seed is None else self.seed
+        seed = drawn_seed() if self.seed is None else self.seed
         self.noise_state = self.add_weight(
             name="noise_state",
             shape=(2,),

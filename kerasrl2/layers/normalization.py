@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from kerasrl2._checks import check_range, check_same_shape
+from kerasrl2._numbers import Number
 from kerasrl2.statistics import masked_moments, merge_moments
 
 
@@ -96,7 +97,8 @@ class RewardScaling(keras.layers.Layer):
     is taken as it is; before it the deviation is 1.
 
     Args:
-        gamma: Float in [0, 1], the discount per env step.
+        gamma: Float in [0, 1], the discount per env step; may be assigned. That of an
+            agent's is assigned with `agent.gamma`.
         epsilon: Float > 0, added to the variance, in squared units of return.
         clip: Float > 0, the largest scaled reward.
         **kwargs: Base layer arguments.
@@ -114,9 +116,10 @@ class RewardScaling(keras.layers.Layer):
     (2.0, 3.0)
     """
 
+    gamma = Number(0.0, 1.0)
+
     def __init__(self, gamma=0.99, epsilon=1e-8, clip=10.0, **kwargs):
         super().__init__(autocast=False, **kwargs)  # float16's maximum is 65 504
-        check_range("gamma", gamma, 0.0, 1.0)
         check_range("epsilon", epsilon, 0.0, open_low=True)
         check_range("clip", clip, 0.0, open_low=True)
         self.gamma, self.epsilon, self.clip = gamma, epsilon, clip

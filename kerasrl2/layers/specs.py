@@ -74,8 +74,15 @@ class ObservationSpec:
 
     @classmethod
     def of_network(cls, network):
-        """The spec of what a built Keras model takes."""
-        inputs = network.inputs[0]
+        """The spec of what a built functional or sequential Keras model takes."""
+        inputs = getattr(network, "inputs", None)
+        if not isinstance(inputs, list):
+            raise ValueError(
+                f"Expected `observation_spec`: {type(network).__name__} does not say "
+                "what it takes. Received: None. Give `ObservationSpec(shape, dtype)`, "
+                "or make the agent by `for_env`."
+            )
+        inputs = inputs[0]
         spec = cls(inputs.shape[1:], inputs.dtype)
         spec.low = spec.high = None
         return spec

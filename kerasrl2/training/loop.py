@@ -269,9 +269,15 @@ class CompiledLoop(tf.Module):
             left = (i < num_iterations) & (carry.env_steps < until)
             return left & self.guard.is_healthy()
 
+        def iterate(i, carry):
+            carry = self._iterate(carry)
+            if not self.env.in_graph:  # it may raise, and the block be lost
+                self.agent.env_steps.assign(carry.env_steps)
+            return i + 1, carry
+
         return tf.while_loop(
             goes_on,
-            lambda i, carry: (i + 1, self._iterate(carry)),
+            iterate,
             (tf.zeros([], tf.int64), carry),
             parallel_iterations=1,
         )[1]

@@ -1,8 +1,12 @@
 """Epochs of shuffled minibatches inside a compiled loop."""
 
+import contextlib
+
 import tensorflow as tf
 
 from kerasrl2.permutations import random_permutation
+
+_OPTIONAL = ("regularization",)  # where the networks have losses of their own
 
 
 def run_epochs(agent, batch, num_epochs, batch_size, seed):
@@ -57,7 +61,7 @@ def run_epochs(agent, batch, num_epochs, batch_size, seed):
         order = random_permutation(rows, seeds[e, 0])
         return e + 1, minibatches(order, seeds[e, 1], loop)
 
-    sums = {name: tf.zeros([]) for name in agent.metric_names}
+    sums = {name: tf.zeros([]) for name in update_names(agent)}
     _, (sums, updates, _) = tf.while_loop(
         lambda e, loop: (e < num_epochs) & goes_on(loop),
         epoch,
@@ -68,21 +72,53 @@ def run_epochs(agent, batch, num_epochs, batch_size, seed):
 
 
 def named_sums(metrics, agent):
-    """Metrics of one update as float32 scalars.
+    """Metrics of one update as float32 scalars, by the names of `update_names`.
 
     Raises:
         ValueError: They are not the scalars that `metric_names` lists.
     """
-    if set(metrics) != set(agent.metric_names):
+    owner, wanted = type(agent).__name__, update_names(agent)
+    if not isinstance(metrics, dict) or {*metrics, *_OPTIONAL} != {*wanted, *_OPTIONAL}:
+        received = sorted(metrics) if isinstance(metrics, dict) else repr(metrics)[:80]
         raise ValueError(
-            f"Expected `update` of {type(agent).__name__} to return the metrics its "
-            f"`metric_names` lists: {sorted(agent.metric_names)}. "
-            f"Received: {sorted(metrics)}"
+            f"Expected `update` of {owner} to return the metrics its `metric_names` "
+            f"lists: {sorted(agent.metric_names)}. Received: {received}"
         )
+    none = float("nan")  # `update` left it out
+    return scalars({name: metrics.get(name, none) for name in wanted}, owner)
+
+
+def scalars(metrics, owner):
+    """Metrics as float32 scalars.
+
+    Args:
+        metrics: Dictionary of names to numbers or tensors.
+        owner: String, the agent's class, for the message.
+
+    Raises:
+        ValueError: One of them is no number, or several.
+    """
+    sums = {}
     for name, value in metrics.items():
-        if tf.convert_to_tensor(value).shape.rank:
+        with contextlib.suppress(TypeError, ValueError):
+            value = tf.convert_to_tensor(value)
+        is_number = isinstance(value, tf.Tensor) and value.dtype != tf.string
+        if not is_number:
             raise ValueError(
-                f"Expected metrics of {type(agent).__name__} to be scalars. Received: "
-                f"`{name}` of shape {tuple(value.shape)}"
+                f"Expected metrics of {owner} to be scalars. Received: `{name}` = "
+                f"{metrics[name]!r:.60}, which is no number."
             )
-    return {name: tf.cast(value, tf.float32) for name, value in metrics.items()}
+        sums[name] = tf.cast(value, tf.float32)
+        if sums[name].shape.rank:
+            raise ValueError(
+                f"Expected metrics of {owner} to be scalars. Received: `{name}` of "
+                f"shape {tuple(sums[name].shape)}. Reduce it, for instance by "
+                "`tf.reduce_mean`."
+            )
+    return sums
+
+
+def update_names(agent):
+    """Names of the metrics of an update: `metric_names`, and what networks add."""
+    more = (name for name in _OPTIONAL if name in agent.report_names)
+    return tuple(dict.fromkeys((*agent.metric_names, *more)))

@@ -249,3 +249,27 @@ def test_an_optimizer_that_cannot_be_used_is_refused():
         make(critic_optimizer=scaled)
     with pytest.raises(ValueError, match=r"a Keras optimizer.*NoneType"):
         make(critic_optimizer=None)
+
+
+def test_losses_of_networks_go_to_the_optimizer_that_moves_them():
+    def regularized(units, factor):
+        regularizer = keras.regularizers.L2(factor)
+        layer = keras.layers.Dense(units, kernel_regularizer=regularizer)
+        return keras.Sequential([keras.Input([5]), layer])
+
+    critics = [regularized(1, 2.0), regularized(1, 3.0)]
+    agent = make(network=regularized(2, 0.5), critics=critics)
+    assert "regularization" in agent.report_names
+    networks = {"actor": [(0.5, agent.network)]}
+    networks["critic"] = zip((2.0, 3.0), critics, strict=True)
+    for name, of_optimizer in networks.items():
+        expected = sum(f * (n.get_weights()[0] ** 2).sum() for f, n in of_optimizer)
+        observation = tf.eye(5)
+
+        def loss():
+            outputs = [n(observation) for n in (agent.network, *agent.critics)]  # noqa: B023
+            return 0.0 * sum(map(tf.reduce_sum, outputs)), {}
+
+        gradients = agent.gradient_step(name, loss)
+        assert float(gradients.loss) == pytest.approx(expected, rel=1e-6)
+        assert float(gradients.metrics["regularization"]) == float(gradients.loss)

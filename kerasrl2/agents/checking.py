@@ -1,0 +1,176 @@
+"""Checks of networks: that an agent can use them, and that they can learn."""
+
+import keras
+import numpy as np
+
+from kerasrl2._private import layers_of, producer_of
+
+
+def usable_network(network, observation_spec, name="network"):
+    """The network of an agent's constructor, built.
+
+    Args:
+        network: Keras model; one without weights yet is built for the observations.
+        observation_spec: `ObservationSpec` or None.
+        name: String, of the argument.
+
+    Raises:
+        ValueError: It is no Keras 3 model, or is not built and nothing says for what.
+    """
+    if not isinstance(network, keras.Model):
+        module = type(network).__module__.partition(".")[0]
+        hint = "Derive it from `keras.Model`, or wrap it in one."
+        if module in ("tf_keras", "tensorflow"):
+            hint = "It is of Keras 2 (`tf_keras`): make it with `import keras`."
+        raise ValueError(
+            f"Expected `{name}` as a Keras 3 model. Received: a "
+            f"{type(network).__name__} of {module!r}. {hint}"
+        )
+    if network.built:
+        return network
+    if observation_spec is None:
+        raise ValueError(
+            f"Expected `{name}` as a built Keras model. Received: {_shown(network)}, "
+            "which has no weights yet. Begin it with `keras.Input`, call it once, or "
+            "give `observation_spec`, as `for_env` does."
+        )
+    outputs_of(network, observation_spec)
+    return network
+
+
+def outputs_of(network, observation_spec, *more):
+    """List of a network's symbolic outputs for a batch of observations.
+
+    Args:
+        network: Keras model.
+        observation_spec: `ObservationSpec`.
+        *more: Further symbolic inputs.
+
+    Raises:
+        ValueError: It takes no such observations, or returns a dictionary.
+    """
+    shape = None, *observation_spec.shape
+    observation = keras.KerasTensor(shape, observation_spec.dtype)
+    inputs = [observation, *more] if more else observation
+    takes = getattr(network, "inputs", None)
+    try:
+        if isinstance(takes, list):
+            _check_inputs(takes, [observation, *more])
+        outputs = network(inputs)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        received = _shown(network)
+        if isinstance(takes, list):
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in takes)
+            received += f", which takes {len(takes)} input(s) of shape {shapes}"
+        raise ValueError(
+            f"Expected a network that takes one batch of observations, {shape} "
+            f"{observation_spec.dtype}{', and fractions' if more else ''}. Received: "
+            f"{received}: {reason}"
+        ) from error
+    if isinstance(outputs, dict):
+        raise ValueError(
+            f"Expected a network with one output or a list of them. Received: "
+            f"{_shown(network)} with a dictionary of {', '.join(map(repr, outputs))}. "
+            "Wrap it: keras.Model(inputs, [outputs[name] for name in ...])."
+        )
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+
+def check_logits(network, observation_spec, what):
+    """Raises where the first output of a network has passed a softmax.
+
+    Args:
+        network: Keras model with one input.
+        observation_spec: `ObservationSpec`.
+        what: String, what is asked for, such as `"logits"`.
+    """
+    outputs = getattr(network, "outputs", None)
+    if isinstance(outputs, list):
+        layer = _softmax_before(outputs[0])
+        where = None if layer is None else f"the softmax of the layer {layer.name!r}"
+    else:
+        rows = np.random.default_rng(0).uniform(-1.0, 1.0, [2, *observation_spec.shape])
+        output = network(rows.astype(observation_spec.dtype), training=False)
+        first = output[0] if isinstance(output, list | tuple) else output
+        first = keras.ops.convert_to_numpy(keras.ops.cast(first, "float32"))
+        sums_to_one = np.allclose(first.sum(axis=-1), 1.0, atol=1e-5)
+        # Not one action alone, whose value may be one.
+        softmax = sums_to_one and first.min() >= 0.0 and first.shape[-1] > 1
+        where = "outputs that sum to one" if softmax else None
+    if where is not None:
+        raise ValueError(
+            f"Expected a network whose output is {what}. Received: {_shown(network)} "
+            f"with {where}: the softmax is the agent's. Leave it out."
+        )
+
+
+def check_precision(agent):
+    """Raises on float16: without loss scaling its gradients vanish.
+
+    Args:
+        agent: `Agent`.
+    """
+    parts = *layers_of(agent.network), *layers_of(agent)
+    for layer in sorted(parts, key=lambda layer: isinstance(layer, keras.Model)):
+        policy = layer.dtype_policy
+        if "float16" not in (policy.compute_dtype, policy.variable_dtype):
+            continue
+        raise ValueError(
+            f"Expected layers that compute in float32, float64 or bfloat16: gradients "
+            f"in float16 vanish without loss scaling. Received: {layer.name!r} of the "
+            f"dtype policy {policy.name!r}. Use 'mixed_bfloat16', or float32."
+        )
+
+
+def check_learnable(agent):
+    """Raises where nothing could be learned: NaN weights, or none to train.
+
+    Args:
+        agent: `Agent`.
+    """
+    for name, (_, variables) in agent.optimizers().items():
+        if not variables:
+            which = "" if name == "optimizer" else f" for the optimizer {name!r}"
+            frozen = [x.name for x in layers_of(agent.network) if not x.trainable]
+            shown = f" Frozen are: {', '.join(frozen[:4])}." if frozen else ""
+            raise ValueError(
+                f"Expected trainable weights{which}. Received: "
+                f"{_shown(agent.network)} without any.{shown} Set `trainable = True` "
+                "where something is to be learned."
+            )
+    for variable in agent.network.weights:
+        value = keras.ops.convert_to_numpy(keras.ops.isfinite(variable.value))
+        if not value.all():
+            raise ValueError(
+                f"Expected finite weights. Received: {value.size - value.sum()} of "
+                f"{value.size} in {variable.path!r} of {_shown(agent.network)} are NaN "
+                "or infinite. Load or make the network anew."
+            )
+
+
+def _check_inputs(takes, given):
+    """Raises unless inputs are as many and as large as what is given."""
+    same = len(takes) == len(given) and all(
+        len(a.shape) == len(b.shape)
+        and all(x == y or None in (x, y) for x, y in zip(a.shape, b.shape, strict=True))
+        for a, b in zip(takes, given, strict=True)
+    )
+    if not same:
+        raise ValueError("make a network, or an agent, for these observations.")
+
+
+def _softmax_before(tensor):
+    """The layer that gives a symbolic tensor as a softmax, or None."""
+    layer = producer_of(tensor)
+    if isinstance(layer, keras.Model):
+        outputs = getattr(layer, "outputs", None)
+        alone = isinstance(outputs, list) and len(outputs) == 1
+        return _softmax_before(outputs[0]) if alone else None
+    activation = getattr(layer, "activation", None)
+    is_softmax = activation is keras.activations.softmax
+    return layer if is_softmax or type(layer).__name__ == "Softmax" else None
+
+
+def _shown(network):
+    return f"{type(network).__name__} {network.name!r}"
