@@ -1,4 +1,4 @@
-"""Action spaces: what kind one is, and the box that holds continuous actions."""
+"""Kinds of action spaces, and the bounds of continuous actions."""
 
 import math
 
@@ -12,7 +12,7 @@ DTYPES = "float16", "float32", "float64"  # of actions
 
 
 def is_discrete(space):
-    """Whether a space is Gymnasium's `Discrete`, and no `MultiBinary`."""
+    """Whether a space is Gymnasium's `Discrete` (not `MultiBinary`)."""
     return hasattr(space, "n") and space.shape == ()
 
 
@@ -29,7 +29,7 @@ def float_dtype(space):
 
 
 class Bounds:
-    """The box of the environment's actions, flat here, in `shape` and `dtype` outside.
+    """Bounds of continuous actions; flat `[D]` here, of `shape` in the environment.
 
     Bounds of a float64 box are not those of a float32 one: -0.1 in float32 lies below
     -0.1, so actions are given to the environment in the dtype its space declares.
@@ -67,7 +67,7 @@ class Bounds:
             )
 
     def from_centred(self, action):
-        """`[..., D]`, bounds at -1 and 1, to `[..., *shape]` in the environment's.
+        """`[..., D]` with bounds -1 and 1 to the environment's `[..., *shape]`.
 
         Computed in float32, or in float64 if that is the dtype of either.
         """
@@ -88,7 +88,7 @@ class Bounds:
     def to_centred(self, action):
         """`[..., *shape]` in the environment's units to `[..., D]` float32.
 
-        The bounds are at -1 and 1, what lies outside them beyond.
+        The bounds become -1 and 1. Actions outside the bounds are not clipped.
         """
         action, centre, half_width = self._precise(tf.convert_to_tensor(action))
         lead = action.shape.rank - len(self.shape)
@@ -110,10 +110,10 @@ class Bounds:
         return tf.cast(action, dtype), *constants
 
     def random_centred(self, n, seed):
-        """Random `[n, D]` float32, bounds at -1 and 1.
+        """Random actions, `[n, D]` float32 with bounds -1 and 1.
 
         Uniform in dimensions with two bounds. Elsewhere as `gymnasium.spaces.Box`
-        draws: standard exponential from the one bound on, standard normal without any.
+        draws: exponential of scale 1 from a single bound on, else standard normal.
 
         Args:
             n: Integer.
@@ -147,7 +147,7 @@ def _smallest_dtype(bounds):
 
 
 def _random_between(low, high, draw):
-    """Draws from (0, 1) as `Bounds.random_centred` wants them for one dimension."""
+    """Turns uniform draws from (0, 1) into `Bounds.random_centred` of a dimension."""
     if math.isfinite(low) and math.isfinite(high):
         return 2.0 * draw - 1.0
     if math.isfinite(low):
