@@ -1,5 +1,7 @@
 """Advantage actor-critic."""
 
+import math
+
 import keras
 
 from kerasrl2._checks import check_range
@@ -68,7 +70,7 @@ class A2C(ActorCritic):
         xla="auto",
         **kwargs,
     ):
-        check_range("learning_rate", learning_rate, 0.0)
+        check_range("learning_rate", learning_rate, 0.0, math.inf, open_high=True)
         if optimizer is None:
             optimizer = keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-5)
         super().__init__(

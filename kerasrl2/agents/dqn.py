@@ -1,5 +1,7 @@
 """Deep Q-networks and their extensions, up to Rainbow."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -102,7 +104,7 @@ class DQN(QLearningBuilder, Agent):
 
     gamma = Number(0.0, 1.0)
     munchausen = Number(0.0, 1.0, optional=True)
-    temperature = Number(0.0, open_low=True)
+    temperature = Number(0.0, math.inf, open_low=True, open_high=True)
     tau = Number(0.0, 1.0, open_low=True)
     clip_rewards = Number(0.0, open_low=True, optional=True)
     target_update_interval = Number(integer=True)
@@ -136,7 +138,7 @@ class DQN(QLearningBuilder, Agent):
         xla="auto",
         **kwargs,
     ):
-        check_range("learning_rate", learning_rate, 0.0)
+        check_range("learning_rate", learning_rate, 0.0, math.inf, open_high=True)
         if double and munchausen is not None:
             raise ValueError(
                 "Expected `double` or `munchausen`: a soft target has no greedy action "

@@ -1,5 +1,7 @@
 """How agents learn: losses, guarded gradient steps and optimizers."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -157,7 +159,7 @@ class Learning:
 
     @learning_rate.setter
     def learning_rate(self, rate):
-        check_range("learning_rate", rate, 0.0)
+        check_range("learning_rate", rate, 0.0, math.inf, open_high=True)
         changed = with_rate(self.optimizer, rate, self.optimizers()["optimizer"][1])
         if changed is not self.optimizer:
             self.compile(changed)

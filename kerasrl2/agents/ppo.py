@@ -1,5 +1,7 @@
 """Proximal policy optimisation."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -106,7 +108,7 @@ class PPO(ActorCritic):
         xla="auto",
         **kwargs,
     ):
-        check_range("learning_rate", learning_rate, 0.0)
+        check_range("learning_rate", learning_rate, 0.0, math.inf, open_high=True)
         super().__init__(
             network,
             head,
