@@ -11,6 +11,7 @@ from kerasrl2._checks import check_positive_integer
 from kerasrl2.envs import _check_tensors
 from kerasrl2.envs._check_play import Player
 from kerasrl2.envs._check_report import Finding, Report, described
+from kerasrl2.envs._check_spaces import check_action_space
 from kerasrl2.envs._spaces import CODECS
 from kerasrl2.envs.core import Environment
 from kerasrl2.envs.registry import ids, make, make_single
@@ -36,10 +37,11 @@ def check(env, steps=1_000, seed=0):
 
     Looks for: exceptions; observations that are outside their space, of another shape
     or dtype, NaN or infinite; rewards that are not numbers, not finite or huge; end
-    flags that are not Booleans; spaces that change or that no agent can use; returned
-    arrays that change later; episodes that end at once or never; randomness that does
-    not follow the seed; slow steps. If the environment hangs, so does the check: Ctrl-C
-    shows where, and `make(..., subprocess=True, time_limit=30.0)` guards training.
+    flags that are not Booleans; spaces that change, that no agent can use, or whose
+    bounds do not fit what is seen; returned arrays that change later; episodes that end
+    at once or never; randomness that does not follow the seed; slow steps. If the
+    environment hangs, so does the check: Ctrl-C shows where, and
+    `make(..., subprocess=True, time_limit=30.0)` guards training.
 
     Args:
         env: As for `make`: an id, a callable that returns a new `gymnasium.Env`, one
@@ -78,7 +80,12 @@ def check(env, steps=1_000, seed=0):
         if isinstance(env, Environment) or (
             isinstance(env, str) and (env in ids() or env.startswith("ALE/"))
         ):
-            _check_tensors.play(make(env), steps, seed, report)
+            made = make(env)
+            try:
+                _check_tensors.play(made, steps, seed, report)
+            finally:
+                if made is not env:
+                    made.close()
         else:
             _check_gymnasium(env, steps, seed, report)
     for warning in caught:  # also those of Gymnasium's wrappers
@@ -106,7 +113,11 @@ def _check_gymnasium(env, steps, seed, report):
                 "",
                 "return a new environment at each call; each copy needs its own",
             )
+        if _lacks_spaces(first, report):
+            return
         _check_spaces(first, second, report)
+        if not check_action_space(first.action_space, report):
+            return
         Player(first, report).play(steps, seed)
         if not report.has_errors():
             _compare_runs(first, second, seed, report)
@@ -115,6 +126,21 @@ def _check_gymnasium(env, steps, seed, report):
         if not given:
             _close(first, report)
             _close(second, report)
+
+
+def _lacks_spaces(env, report):
+    """Whether a space is missing, without which nothing can be played."""
+    missing = False
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, spaces.Space):
+            missing = True
+            report.error(
+                f"its `{name}` is {space!r}",
+                "",
+                "set it in the constructor, to one of `gymnasium.spaces`",
+            )
+    return missing
 
 
 def _check_spaces(first, second, report):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kerasrl2.buffers._layout import Spec
 from kerasrl2.buffers._variables import PackedRows, words_of
+from tests.harness import xla_in_long_runs
 
 DTYPES = (
     np.bool_, np.uint8, np.int8, np.int16, np.float16, np.int32, np.uint32, np.float32,
@@ -23,6 +24,7 @@ def value_of(dtype, shape):
     return bits.view(dtype)[..., 0]
 
 
+@xla_in_long_runs
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_bit_comes_back(dtype, compiled):
     fields = [Spec(tf.TensorSpec(shape, dtype)) for shape in SHAPES]
