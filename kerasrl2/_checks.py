@@ -2,10 +2,12 @@
 
 import difflib
 import functools
+import math
 import numbers
 
 import numpy as np
 
+_FLOAT32 = 1.1754944e-38, 3.4028234e38  # the least normal number, and the largest
 _RENAMED = {  # keywords of earlier versions; None: removed
     "clip_ratio": "clip_range",
     "epochs": "num_epochs",
@@ -21,12 +23,15 @@ def check_same_shape(**tensors):
     looks like a loss. An unknown (`None`) dimension matches everything.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    first, *others = shapes.values()
-    for shape in others:
-        same_rank = len(shape) == len(first)
-        pairs = zip(first, shape, strict=same_rank)
-        if not same_rank or any(a != b for a, b in pairs if None not in (a, b)):
-            raise ValueError(f"Expected tensors of one shape. Received: {shapes}")
+    if not agree(*shapes.values()):
+        raise ValueError(f"Expected tensors of one shape. Received: {shapes}")
+
+
+def agree(*shapes):
+    """Whether tuples are one and the same shape; None stands for any size."""
+    if len({len(shape) for shape in shapes}) > 1:
+        return False
+    return all(len({*sizes} - {None}) < 2 for sizes in zip(*shapes, strict=True))
 
 
 def check_range(name, value, low=None, high=None, *, open_low=False, open_high=False):
@@ -34,22 +39,35 @@ def check_range(name, value, low=None, high=None, *, open_low=False, open_high=F
 
     Args:
         name: String, the argument's name in the message.
-        value: Number; None, a tensor or a schedule is not checked.
+        value: Number; of a scalar tensor, a schedule or None nothing is checked.
         low: Number or None, the smallest allowed value.
         high: Number or None, the largest allowed value.
         open_low: Boolean, whether `low` itself is excluded.
         open_high: Boolean, whether `high` itself is excluded.
     """
-    if isinstance(value, str | bool | list | tuple | dict):
+    several = tuple(getattr(value, "shape", ())) != ()
+    if isinstance(value, str | bool | list | tuple | dict) or several:
         raise ValueError(f"Expected `{name}` to be a number. Received: {value!r}")
     if not isinstance(value, numbers.Real):
         return
     below = low is not None and (value < low or (open_low and value == low))
     above = high is not None and (value > high or (open_high and value == high))
-    if below or above or value != value:
+    lost = _lost_in_float32(value, low if open_low else None, open_high and high)
+    if below or above or value != value or lost:
         left = "(-inf" if low is None else f"{'(' if open_low else '['}{low}"
         right = "inf)" if high is None else f"{high}{')' if open_high else ']'}"
-        raise ValueError(f"Expected `{name}` in {left}, {right}. Received: {value}")
+        raise ValueError(
+            f"Expected `{name}` in {left}, {right}. Received: {value}{lost}"
+        )
+
+
+def _lost_in_float32(value, low, high):
+    """What a number becomes that a float32 cannot tell from an excluded bound."""
+    if low == 0.0 and 0.0 < value < _FLOAT32[0]:
+        return f", which is 0 in float32: at least {_FLOAT32[0]}"
+    if high == math.inf and _FLOAT32[1] < value < math.inf:
+        return f", which is infinite in float32: at most {_FLOAT32[1]}"
+    return ""
 
 
 def check_positive_integer(name, value):

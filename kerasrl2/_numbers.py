@@ -1,6 +1,7 @@
 """Numeric hyper-parameters that can be changed without compiling anew."""
 
 import functools
+import math
 import numbers
 
 import numpy as np
@@ -8,6 +9,8 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer, check_range, plain
 from kerasrl2.schedules import Schedule
+
+FINITE = {"low": -math.inf, "high": math.inf, "open_low": True, "open_high": True}
 
 
 class Number:

@@ -220,11 +220,8 @@ def vtrace_targets(
     [2.5, 3.0]
     """
     _check_lambda(lambda_)
-    if not (clip_rho > 0.0 and clip_c > 0.0):
-        raise ValueError(
-            "Expected `clip_rho` and `clip_c` to be > 0. "
-            f"Received: clip_rho={clip_rho}, clip_c={clip_c}"
-        )
+    for name, clip in (("clip_rho", clip_rho), ("clip_c", clip_c)):
+        check_range(name, clip, 0.0, open_low=True)
     reward, discount, next_value, last = _prepare(reward, discount, ended, next_value)
     value, log_prob, behaviour_log_prob = (
         ops.cast(x, reward.dtype) for x in (value, log_prob, behaviour_log_prob)

@@ -55,6 +55,10 @@ def merge_moments(count, mean, variance, batch_count, batch_mean, batch_variance
     mean, variance, batch_mean, batch_variance = map(
         ops.convert_to_tensor, (mean, variance, batch_mean, batch_variance)
     )
+    dtype = "float64" if mean.dtype == "float64" else "float32"
+    mean, variance, batch_mean, batch_variance = (
+        ops.cast(x, dtype) for x in (mean, variance, batch_mean, batch_variance)
+    )
     check_same_shape(
         mean=mean,
         variance=variance,
@@ -192,15 +196,18 @@ def global_norm(tensors):
     added to each other elementwise, repeatedly, until few elements are left.
 
     Args:
-        tensors: List of float tensors of static shapes.
+        tensors: List of float tensors of static shapes, of one or several dtypes.
 
     Returns:
-        Scalar; NaN or infinite if any element is.
+        Scalar, float64 if a tensor is, else float32; NaN or infinite if any element is.
 
     Example:
     >>> float(global_norm([tf.constant([3.0, 0.0]), tf.constant([[4.0]])]))
     5.0
     """
+    double = any(tensor.dtype == "float64" for tensor in tensors)
+    dtype = "float64" if double else "float32"
+    tensors = [ops.cast(tensor, dtype) for tensor in tensors]
     if not in_xla_context():
         return tf.linalg.global_norm(tensors)
     return tf.sqrt(tf.add_n([_folded_sum(tf.square(tensor)) for tensor in tensors]))

@@ -76,6 +76,64 @@ class TestFits:
         assert head_for(spaces.Box(-1.0, 1.0, ())).fits(spaces.Box(-1.0, 1.0, ()))
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "squashed_gaussian", "beta"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+class TestDtypes:
+    """-0.1 rounds down in float32: it was no action of a float64 box."""
+
+    def test_actions_are_in_the_space(self, kind, dtype):
+        space = spaces.Box(dtype([-0.1, -0.3]), dtype([0.1, 0.7]), dtype=dtype)
+        head = head_for(space, kind)
+        far = np.array([[99.0, 99.0], [-99.0, -99.0]], np.float32)
+        for action in (far, far.astype(np.float64), head.random(50, SEED)):
+            env = head.to_env(action).numpy()
+            assert env.dtype == dtype
+            assert all(space.contains(row) for row in env)
+        edges = head.to_env(far).numpy()
+        if kind != "beta":  # for which 99 is no action
+            np.testing.assert_array_equal(edges, [space.high, space.low])
+
+    def test_back_and_forth(self, kind, dtype):
+        space = spaces.Box(dtype([1000.0]), dtype([1002.0]), dtype=dtype)
+        head = head_for(space, kind)
+        back = head.from_env(np.array([[1001.5]], dtype))
+        assert back.dtype == tf.float32
+        np.testing.assert_allclose(head.to_env(back), [[1001.5]], rtol=1e-7)
+
+    def test_configuration(self, kind, dtype):
+        space = spaces.Box(dtype([-0.1]), dtype([0.1]), dtype=dtype)
+        head = head_for(space, kind)
+        copy = type(head).from_config(head.get_config())
+        assert copy.fits(space)
+        assert copy.to_env([[0.0]]).dtype == dtype
+        by_hand = type(head)([-0.1], [0.1])  # as it rounds in the space
+        assert by_hand.fits(space)
+        assert space.contains(by_hand.to_env([[-99.0]]).numpy()[0].astype(dtype))
+
+    def test_parameters_of_half_and_double_precision(self, kind, dtype):
+        head = head_for(spaces.Box(-1.0, 1.0, (2,)), kind)
+        parameters = tf.constant([[0.5, -0.5, 0.1, 0.2]], dtype)
+        expected = np.float64 if dtype == np.float64 else np.float32
+        action = head.sample(parameters, SEED)
+        for result in (
+            action,
+            head.mode(parameters),
+            head.log_prob(parameters, action),
+            head.log_prob(parameters, tf.cast(action, tf.float64)),
+            head.entropy(parameters),
+            head.kl(parameters, tf.cast(parameters, tf.float64)),
+        ):
+            assert result.dtype == expected
+            assert np.isfinite(result).all()
+        assert head.to_env(action).dtype == np.float32
+
+
+def test_divergences_do_not_broadcast(head):
+    parameters = tf.zeros([2, head.num_parameters])
+    with pytest.raises(ValueError, match="'other_parameters': \\(1, "):
+        head.kl(parameters, parameters[:1])
+
+
 class TestRandom:
     def test_shape_and_dtype(self, compiled, head):
         action = compiled(lambda seed: head.random(7, seed))(tf.constant(SEED))

@@ -1,5 +1,7 @@
 """Tests of `kerasrl2.returns`."""
 
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -269,3 +271,91 @@ def test_bad_input():
         tf.function(
             lambda r: discounted_returns(r, r, r > 0.0, r)
         ).get_concrete_function(tf.TensorSpec([None]))
+
+
+NAMES = {
+    "reward": [1.0, 1.0],
+    "discount": [0.5, 0.5],
+    "ended": [False, False],
+    "value": [0.0, 0.0],
+    "next_value": [1.0, 1.0],
+    "log_prob": [-1.0, -1.0],
+    "behaviour_log_prob": [-1.0, -1.0],
+}
+FUNCTIONS = {
+    discounted_returns: {},
+    lambda_returns: {"lambda_": 0.5},
+    n_step_returns: {"n": 1},
+    generalized_advantages: {"lambda_": 0.5},
+    vtrace_targets: {"lambda_": 0.5},
+}
+CALLS = [
+    (function, name)
+    for function in FUNCTIONS
+    for name in NAMES
+    if name in inspect.signature(function).parameters
+]
+
+
+def arguments_of(function, **changed):
+    known = inspect.signature(function).parameters
+    given = {name: value for name, value in NAMES.items() if name in known}
+    return {**given, **FUNCTIONS[function], **changed}
+
+
+@pytest.mark.parametrize(("function", "name"), CALLS)
+def test_no_argument_is_broadcast(function, name):
+    """Neither one step for two, nor one environment for three, nor a number."""
+    for short in ([NAMES[name][0]], NAMES[name][0]):
+        with pytest.raises(ValueError, match="one shape"):
+            function(**arguments_of(function, **{name: short}))
+    wide = {n: np.tile(np.array(x)[:, None], [1, 3]) for n, x in NAMES.items()}
+    known = inspect.signature(function).parameters
+    wide = {n: x for n, x in wide.items() if n in known}
+    wide[name] = wide[name][:, :1]
+    with pytest.raises(ValueError, match="one shape"):
+        function(**wide, **FUNCTIONS[function])
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "value"),
+    [
+        (lambda_returns, "lambda_", [0.5, 0.5]),
+        (lambda_returns, "lambda_", np.array([0.5, 0.5])),
+        (lambda_returns, "lambda_", np.nan),
+        (generalized_advantages, "lambda_", np.array([0.5, 0.5])),
+        (vtrace_targets, "lambda_", np.array([0.5, 0.5])),
+        (vtrace_targets, "clip_rho", np.array([1.0, 1.0])),
+        (vtrace_targets, "clip_c", np.nan),
+        (vtrace_targets, "clip_rho", "1"),
+        (vtrace_targets, "clip_c", 0.0),
+    ],
+)
+def test_numbers_that_are_none(function, name, value):
+    with pytest.raises(ValueError, match=f"Expected `{name}`.*Received: "):
+        function(**arguments_of(function, **{name: value}))
+
+
+def test_infinite_clips_do_not_clip():
+    """Ratio e: delta = e (1 + 1/2 * 1 - 0) in both steps, c = e in between."""
+    ratio = {"log_prob": [0.0, 0.0], "clip_rho": np.inf, "clip_c": np.inf}
+    result = vtrace_targets(**arguments_of(vtrace_targets, lambda_=1.0, **ratio))
+    delta = 1.5 * np.e
+    wanted = [delta + 0.5 * np.e * delta, delta]
+    np.testing.assert_allclose(result.targets, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("function", list(FUNCTIONS))
+def test_dtypes_of_the_values(function, dtype):
+    """Computed in float32 at least, whatever dtype the rest has."""
+    given = arguments_of(function)
+    wanted = tf.nest.flatten(function(**given))
+    for name in ("next_value", "value"):
+        if name in given:
+            given[name] = tf.cast(given[name], dtype)
+    for result, expected in zip(
+        tf.nest.flatten(function(**given)), wanted, strict=True
+    ):
+        assert result.dtype == ("float64" if dtype == "float64" else "float32")
+        np.testing.assert_allclose(result, expected, rtol=1e-6)

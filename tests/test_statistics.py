@@ -155,3 +155,34 @@ def test_global_norm_in_a_function_with_autograph(caplog):
 
     assert float(norm(tf.ones([40, 40]))) == pytest.approx(40.0)
     assert "AutoGraph" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "expected"),
+    [
+        (["float16"], tf.float32),
+        (["float16", "float32", "bfloat16"], tf.float32),
+        (["float32", "float64"], tf.float64),
+        (["float64", "float16"], tf.float64),
+    ],
+)
+def test_global_norm_of_several_dtypes(compiled, dtypes, expected):
+    """300 squared is beyond float16."""
+    tensors = [tf.constant([300.0, 400.0], dtype) for dtype in dtypes]
+    norm = compiled(global_norm)(tensors)
+    assert norm.dtype == expected
+    np.testing.assert_allclose(norm, 500.0 * len(dtypes) ** 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_moments_of_several_dtypes(dtype):
+    x = tf.constant([[300.0], [500.0]], dtype)
+    moments = masked_moments(x, [True, True])
+    np.testing.assert_allclose(moments.variance, [10_000.0], rtol=1e-2)
+    whole = merge_moments(2.0, x[0], x[1], 2.0, *[tf.cast(x[0], tf.float64)] * 2)
+    expected = tf.float64 if dtype == "float64" else tf.float32
+    for moment in (*moments, *whole):
+        assert moment.dtype == expected
+    assert masked_mean(x).dtype == expected
+    value = explained_variance(x[:, 0], tf.constant([300.0, 500.0], tf.float64))
+    np.testing.assert_allclose(value, 1.0, atol=1e-4)

@@ -1,6 +1,11 @@
 """What all representations of action values share."""
 
+import math
+
 import tensorflow as tf
+
+from kerasrl2._checks import check_same_shape
+from kerasrl2.losses._inputs import legal_actions, refuse_other_actions
 
 
 class ActionValues:
@@ -80,8 +85,16 @@ class ActionValues:
 
 
 def of_action(outputs, action):
-    """`[B, A, ...]` and `[B]` int to `[B, ...]`: no gradient to other actions."""
-    return tf.gather(outputs, action, axis=1, batch_dims=1)
+    """`[B, A, M]` and `[B]` int to `[B, M]`: no gradient to other actions.
+
+    Of what is no action, NaN without gradient; outside of graphs a `ValueError`.
+    """
+    num_actions = outputs.shape[1]
+    chosen, legal = legal_actions(action, num_actions)
+    check_same_shape(rows_of_outputs=outputs[:, 0, 0], action=chosen)
+    refuse_other_actions(action, legal, num_actions)
+    chosen = tf.gather(outputs, chosen, axis=1, batch_dims=1)
+    return tf.where(legal[:, None], chosen, math.nan)
 
 
 def mixed(outputs, policy):

@@ -1,11 +1,14 @@
 """Action values as probabilities of fixed atoms."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2.action_values.base import ActionValues, mixed, of_action
 from kerasrl2.losses import distributional_cross_entropy, project_distribution
+
+_LIMIT = 1e38  # a range of twice as much fits into float32
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -19,8 +22,8 @@ class CategoricalValues(ActionValues):
 
     Args:
         num_atoms: Integer >= 2, `M`.
-        minimum: Float, the first atom: returns below cannot be told apart.
-        maximum: Float, the last atom.
+        minimum: Finite float, the first atom: returns below cannot be told apart.
+        maximum: Finite float > `minimum`, the last atom.
 
     Example:
     >>> values = CategoricalValues(num_atoms=3, minimum=0.0, maximum=2.0)
@@ -35,7 +38,15 @@ class CategoricalValues(ActionValues):
     def __init__(self, num_atoms=51, minimum=-10.0, maximum=10.0):
         check_positive_integer("num_atoms", num_atoms)
         check_range("num_atoms", num_atoms, 2)
+        for name, value in (("minimum", minimum), ("maximum", maximum)):
+            check_range(name, value, -_LIMIT, _LIMIT)
         check_range("minimum", minimum, None, maximum, open_high=True)
+        atoms = np.linspace(minimum, maximum, num_atoms).astype(np.float32)
+        if not np.all(np.diff(atoms) > 0.0):
+            raise ValueError(
+                f"Expected a range in which {num_atoms} atoms differ in float32. "
+                f"Received: minimum={minimum}, maximum={maximum}"
+            )
         self.num_atoms, self.minimum, self.maximum = num_atoms, minimum, maximum
 
     @property

@@ -18,7 +18,8 @@ class QuantileValues(ActionValues):
 
     Args:
         num_quantiles: Integer >= 1, `M`.
-        delta: Float > 0, the paper's kappa, where the loss turns linear.
+        delta: Float >= 0, the paper's kappa, where the loss turns linear; with 0 it is
+            the plain quantile loss, with infinity half the square.
 
     Example:
     >>> values = QuantileValues(num_quantiles=2)
@@ -28,7 +29,7 @@ class QuantileValues(ActionValues):
 
     def __init__(self, num_quantiles=200, delta=1.0):
         check_positive_integer("num_quantiles", num_quantiles)
-        check_range("delta", delta, 0.0, open_low=True)
+        check_range("delta", delta, 0.0)
         self.num_quantiles = self.num_atoms = num_quantiles
         self.delta = delta
 
@@ -67,7 +68,7 @@ class ImplicitQuantileValues(QuantileValues):
         num_quantiles: Integer >= 1, draws per sample and network while learning, the
             paper's `N` and `N'`.
         num_policy_quantiles: Integer >= 1, the paper's `K`.
-        delta: Float > 0, the paper's kappa.
+        delta: Float >= 0, the paper's kappa.
     """
 
     takes_fractions = True

@@ -4,7 +4,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasrl2._checks import check_positive_integer
-from kerasrl2._numbers import Number
+from kerasrl2._numbers import FINITE, Number
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
@@ -51,8 +51,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     gamma = Number(0.0, 1.0)
     lambda_ = Number(0.0, 1.0)
-    value_coefficient = Number()
-    entropy_coefficient = Number()
+    value_coefficient = Number(**FINITE)
+    entropy_coefficient = Number(**FINITE)
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Deep Q-networks and their extensions, up to Rainbow."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -106,7 +108,7 @@ class DQN(QLearningBuilder, Agent):
 
     gamma = Number(0.0, 1.0)
     munchausen = Number(0.0, 1.0, optional=True)
-    temperature = Number(0.0, open_low=True)
+    temperature = Number(0.0, math.inf, open_low=True, open_high=True)
     tau = Number(0.0, 1.0, open_low=True)
     clip_rewards = Number(0.0, open_low=True, optional=True)
     target_update_interval = Number(integer=True)

@@ -64,7 +64,8 @@ def take_step(optimizer, variables, gradients, max_norm, guard, number, xla):
 
     def step(healthy, norm, limit, values):
         def apply(scale):
-            optimizer.apply([value * scale for value in values], variables)
+            scaled = [value * tf.cast(scale, value.dtype) for value in values]
+            optimizer.apply(scaled, variables)
 
         run_if(healthy, apply, tf.minimum(tf.ones_like(norm), limit / (norm + 1e-6)))
 

@@ -2,6 +2,7 @@
 
 import collections
 import inspect
+import math
 import numbers
 
 import keras
@@ -72,7 +73,7 @@ def checked_rate(rate):
     """
     if isinstance(rate, Schedule):
         return rate
-    check_range("learning_rate", rate, 0.0)
+    check_range("learning_rate", rate, 0.0, math.inf, open_high=True)
     if isinstance(rate, numbers.Real):
         return float(rate)
     raise ValueError(

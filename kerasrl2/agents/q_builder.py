@@ -1,5 +1,7 @@
 """Builds Q-learning agents for an environment from keywords."""
 
+from typing import Literal
+
 import keras
 
 from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
@@ -17,6 +19,7 @@ from kerasrl2.agents.specs import (
     seen_by_network,
 )
 from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
+from kerasrl2.buffers.prioritized import PRIORITIZATIONS
 from kerasrl2.distributions import head_for
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
 from kerasrl2.layers import q_network, seed_weights
@@ -45,7 +48,7 @@ class QLearningBuilder:
         loss="huber",
         buffer=None,
         buffer_size=100_000,
-        prioritized=False,
+        prioritized: bool | Literal["proportional", "rank"] = False,
         alpha=0.6,
         beta=0.4,
         n_step=1,
@@ -79,7 +82,8 @@ class QLearningBuilder:
             loss: `"huber"` or `"squared"`, for `"scalar"`.
             buffer: Replay buffer, or None to build one from the next arguments.
             buffer_size: Integer, capacity in transitions.
-            prioritized: Boolean, prioritized replay.
+            prioritized: Boolean, prioritized replay; or `"rank"`, by the rank of the TD
+                errors, and `"proportional"`, by their size, which True stands for.
             alpha: Float, exponent of the priorities.
             beta: Float, initial exponent of the importance weights, which rises to 1.
             n_step: Integer, rewards summed in a target.
@@ -105,6 +109,7 @@ class QLearningBuilder:
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
+        check_choice("prioritized", prioritized, (False, True, *PRIORITIZATIONS))
         with looked_at(env) as example:
             spec = ObservationSpec.of_space(example.observation_space)
             head = head_for(example.action_space)
@@ -137,7 +142,8 @@ class QLearningBuilder:
             storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
             storage["gamma"] = 0.99 if gamma is None else gamma
             if prioritized:
-                storage |= {"alpha": alpha, "beta": beta}
+                by = "proportional" if prioritized is True else prioritized
+                storage |= {"alpha": alpha, "beta": beta, "prioritization": by}
             kind = PrioritizedReplayBuffer if prioritized else ReplayBuffer
             buffer = kind(buffer_size, **storage)
         if isinstance(exploration, str):

@@ -1,5 +1,7 @@
 """Rainbow: a deep Q-network with all extensions."""
 
+from typing import Literal
+
 import keras
 
 from kerasrl2.agents.dqn import DQN
@@ -31,7 +33,7 @@ class Rainbow(DQN):
         dueling=True,
         noisy=True,
         distribution="categorical",
-        prioritized=True,
+        prioritized: bool | Literal["proportional", "rank"] = True,
         alpha=0.5,
         n_step=3,
         **hyperparameters,
@@ -44,7 +46,7 @@ class Rainbow(DQN):
             dueling: Boolean, separate value and advantage streams.
             noisy: Boolean, `NoisyDense` in the last two layers, for exploration.
             distribution: As in `DQN.for_env`.
-            prioritized: Boolean, prioritized replay.
+            prioritized: As in `DQN.for_env`.
             alpha: Float, exponent of the priorities.
             n_step: Integer, rewards summed in a target.
             **hyperparameters: The other keywords of `DQN.for_env`.

@@ -3,8 +3,19 @@
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._checks import check_positive_integer
 from kerasrl2.buffers import _layout
+from kerasrl2.buffers._inputs import (
+    check_pairs,
+    column,
+    indices,
+    map_arrays,
+    numbers,
+    powers_of,
+    refuse_indices,
+    refuse_rewards,
+    rows,
+)
 
 FIELDS = (
     "observation", "action", "reward", "terminated", "truncated", "next_observation",
@@ -154,26 +165,58 @@ class Replay:
 
         Returns:
             `[N]` int64, the indices of the new transitions, -1 where not stored.
+
+        Raises:
+            ValueError: If something is no array of numbers, has another structure,
+                shape or dtype or, outside of graphs, if a reward or TD error is NaN or
+                infinite. Then nothing is changed.
         """
-        if td_error is not None:
-            td_error = self._checked_errors(td_error)
+        built = self.built
+        try:
+            if td_error is not None:
+                td_error = self._checked_errors(td_error)
+            step = self._checked_step(
+                observation, action, reward, terminated, truncated, next_observation,
+                valid,
+            )  # fmt: skip
+            if td_error is not None:
+                td_error = self._column("td_error", td_error, np.float64)
+        except Exception:
+            if not built:
+                self.layout = self._ring = None
+                self.num_envs = self._given_num_envs
+            raise
+        index, displaced = self._ring.add(*step)
+        self._prioritize_new(index, displaced, td_error)
+        return index
+
+    def _checked_step(
+        self, observation, action, reward, terminated, truncated, following, valid
+    ):
+        """What the ring's `add` takes; builds the buffer if it is the first step."""
         observation, action, following = (
-            _map_arrays(self._array, x) for x in (observation, action, next_observation)
+            map_arrays(lambda leaf, name=name: numbers(name, leaf, self._array), value)
+            for name, value in (
+                ("observation", observation),
+                ("action", action),
+                ("next_observation", following),
+            )
         )
         if not self.built:
             self._build_by_rows(observation, action)
+        reward = self._column("reward", reward, np.float32)
         valid = [True] * self.num_envs if valid is None else valid
-        index, displaced = self._ring.add(
+        valid = self._column("valid", valid)
+        refuse_rewards(reward, valid)
+        return (
             self._rows("observation", observation, self.layout.observation),
             self._rows("action", action, self.layout.action),
-            self._column("reward", reward, np.float32),
+            reward,
             self._column("terminated", terminated),
             self._column("truncated", truncated),
             self._rows("next_observation", following, self.layout.observation),
-            self._column("valid", valid),
+            valid,
         )
-        self._prioritize_new(index, displaced, td_error)
-        return index
 
     def add_rollout(self, rollout, td_error=None):
         """Stores `T` consecutive steps of each environment, as `T` calls of `add`.
@@ -209,7 +252,11 @@ class Replay:
         [[0, 1], [2, 3], [4, 5]]
         """
         fields = {
-            name: _map_arrays(self._array, getattr(rollout, name)) for name in FIELDS
+            name: map_arrays(
+                lambda leaf, name=name: numbers(name, leaf, self._array),
+                getattr(rollout, name),
+            )
+            for name in FIELDS
         }
         if rollout.valid is not None:
             fields["valid"] = self._array(rollout.valid)
@@ -223,10 +270,12 @@ class Replay:
                 f"all fields. Received: shapes {shapes}"
             )
         [[num_steps]] = lengths
+        reward = self._array(fields["reward"], np.float32)
+        refuse_rewards(reward, fields.get("valid"))  # before the first step is stored
 
         def step(t):
             return {
-                name: _map_arrays(lambda rows: rows[t], value)
+                name: map_arrays(lambda rows: rows[t], value)
                 for name, value in fields.items()
             }
 
@@ -244,35 +293,10 @@ class Replay:
         self.build(*specs, num_envs=num_envs)
 
     def _rows(self, name, value, specs):
-        """Leaves `[N, ...]` of a nest, checked; of stacks of frames the newest."""
-        tf.nest.assert_same_structure(specs, value)
-        rows = []
-        for spec, leaf in zip(
-            tf.nest.flatten(specs), tf.nest.flatten(value), strict=True
-        ):
-            shape, kind = tuple(leaf.shape), tf.as_dtype(leaf.dtype)
-            lossy = kind.is_floating and not tf.as_dtype(spec.dtype).is_floating
-            whole, newest = (self.num_envs, *spec.shape), (self.num_envs, *spec.stored)
-            if shape not in (whole, newest) or lossy:
-                or_frames = f" (or single frames {newest})" if spec.stack > 1 else ""
-                raise ValueError(
-                    f"Expected `{name}` of shape {whole}{or_frames} and dtype "
-                    f"{np.dtype(spec.dtype).name}. Received: shape {shape}, dtype "
-                    f"{kind.name}"
-                )
-            if shape != newest:
-                leaf = leaf[..., -spec.stored[-1] :]
-            rows.append(self._array(leaf, spec.dtype))
-        return rows
+        return rows(name, value, specs, self.num_envs, self._array)
 
     def _column(self, name, value, dtype=np.bool_):
-        value = self._array(value, dtype)
-        if tuple(value.shape) != (self.num_envs,):
-            raise ValueError(
-                f"Expected `{name}` of shape {(self.num_envs,)}. "
-                f"Received: shape {tuple(value.shape)}"
-            )
-        return value
+        return column(name, value, self.num_envs, dtype, self._array)
 
     def clear(self):
         """Forgets all transitions. Indices handed out before stay stale."""
@@ -297,7 +321,7 @@ class Replay:
     def holds(self, index):
         """`[B]` bool, whether the transitions `[B]` have not been displaced."""
         self._check_built()
-        return self._ring.holds(self._array(index, np.int64))
+        return self._ring.holds(indices(index, self._array))
 
     # Drawing
 
@@ -319,55 +343,50 @@ class Replay:
         self._check_sample(batch_size)
         seed = self._next_seed() if seed is None else seed
         index = self._ring.positions(self._uniform([batch_size], seed))
-        return index, self.get(index, gamma=gamma)
+        return index, self._read(index, self._array(index >= 0, np.float32), gamma)
 
     def get(self, index, weight=None, gamma=None):
         """The transitions of given indices.
 
         Args:
-            index: `[B]` int, of transitions the buffer `holds`.
-            weight: `[B]` float32 or None, what to return as weight; None gives ones,
-                and zeros where `index` is -1.
+            index: `[B]` int, of transitions the buffer `holds`; -1 for none.
+            weight: `[B]` float32 or None, what to return as weight; None gives ones.
+                Where there is no transition it is 0.
             gamma: Number or scalar tensor (float64 or float32), in place of the
                 buffer's own `gamma` in this call; None takes the buffer's.
 
         Returns:
-            `Transition`.
+            `Transition`. Inside a graph an index the buffer does not hold has a weight
+            of 0, and what else its row says means nothing.
+
+        Raises:
+            ValueError: Outside of graphs, if the buffer does not hold one.
         """
         self._check_built()
-        index = self._array(index, np.int64)
-        if weight is None:
-            weight = self._array(index >= 0, np.float32)
+        index = indices(index, self._array)
+        held = self._ring.holds(index)
+        refuse_indices(index, held, "of transitions that the buffer holds, or -1")
+        held = self._array(held, np.float32)
+        if weight is not None:
+            weight = self._array(weight, np.float32)
+        check_pairs(index, "weight", held if weight is None else weight)
+        return self._read(index, held if weight is None else held * weight, gamma)
+
+    def _read(self, index, weight, gamma):
         return self._ring.get(index, weight, self._powers(gamma))
 
-    def _powers(self, gamma):
-        """`gamma**0`, ..., `gamma**n_step` as float32; by None the buffer's own.
+    def _handed_out(self, index):
+        """Index `[B]`, checked, of what `add` or `sample` returned at some time."""
+        index = indices(index, self._array)
+        known = tf.get_static_value(index)
+        if known is not None and tf.executing_eagerly():
+            count = np.asarray(self._ring.counts())[known % self.num_envs]
+            fine = (known >= 0) & (known // self.num_envs < count)
+            refuse_indices(index, fine, "that `add` or `sample` returned")
+        return index
 
-        Multiplied up one by one in float64: `pow` rounds differently in NumPy,
-        TensorFlow and XLA, a product does not. (Graphs round powers below 1e-38 to 0.)
-        An array where the value of gamma is known; inside a graph a tensor, whose range
-        is not checked.
-        """
-        gamma = self.gamma if gamma is None else gamma
-        if tf.is_tensor(gamma):
-            dtype = tf.as_dtype(gamma.dtype)
-            if tuple(gamma.shape) != () or dtype not in (tf.float64, tf.float32):
-                raise ValueError(
-                    "Expected `gamma` as a number or a scalar tensor of float64 or "
-                    f"float32. Received: shape {tuple(gamma.shape)}, dtype {dtype.name}"
-                )
-            gamma = tf.convert_to_tensor(gamma)
-            if not tf.executing_eagerly():
-                gamma = tf.cast(gamma, tf.float64)
-                powers = [tf.ones_like(gamma)]
-                for _ in range(self.n_step):
-                    powers.append(powers[-1] * gamma)
-                return tf.cast(tf.stack(powers), tf.float32)
-            gamma = float(gamma)
-        check_range("gamma", gamma, 0.0, 1.0)
-        factors = np.full([self.n_step + 1], gamma, np.float64)
-        factors[0] = 1.0
-        return np.cumprod(factors).astype(np.float32)
+    def _powers(self, gamma):
+        return powers_of(self.gamma if gamma is None else gamma, self.n_step)
 
     def _check_sample(self, batch_size):
         check_positive_integer("batch_size", batch_size)
@@ -378,12 +397,3 @@ class Replay:
     def _check_built(self):
         if not self.built:
             raise ValueError("Expected a built buffer. Call `build` or `add` first")
-
-
-def _map_arrays(convert, value):
-    """`convert` on the leaves of dictionaries and tuples; a list is an array."""
-    if isinstance(value, dict):
-        return {key: _map_arrays(convert, part) for key, part in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_map_arrays(convert, part) for part in value)
-    return convert(value)

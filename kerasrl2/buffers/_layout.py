@@ -124,6 +124,31 @@ class Layout:
         return int(self.capacity * (step + 8) + frames)
 
 
+_SMALLER = (
+    ", store images as uint8, set `frame_stack` if observations are stacks of frames, "
+    "or keep the NumPy buffer on disk (`directory`)"
+)
+
+
+def check_fits(what, size, nbytes, capacity, available, advice=""):
+    """Raises `ValueError` for what needs more memory than is available.
+
+    Args:
+        what: String, what it is.
+        size: String, its name and size.
+        nbytes: Integer, what would be allocated.
+        capacity: Integer, the number that decides over it.
+        available: Integer bytes, or None if unknown.
+        advice: String, what else to do than to take a smaller `capacity`.
+    """
+    if available is not None and nbytes > available:
+        raise ValueError(
+            f"Expected {what} that fits into memory. Received: {size}, but only "
+            f"{readable(available)} are free. Choose a `capacity` of at most "
+            f"{int(0.9 * available / nbytes * capacity):,}{advice}."
+        )
+
+
 def check_memory(name, nbytes, capacity, available):
     """Prints the size of a large buffer; refuses one that does not fit.
 
@@ -137,14 +162,7 @@ def check_memory(name, nbytes, capacity, available):
         f"{name} of {capacity:,} transitions: {readable(nbytes)}, "
         f"{readable(nbytes / capacity)} each"
     )
-    if available is not None and nbytes > available:
-        raise ValueError(
-            f"Expected a buffer that fits into memory. Received: {size}, but only "
-            f"{readable(available)} are free. Choose a `capacity` of at most "
-            f"{int(0.9 * available / nbytes * capacity):,}, store images as uint8, set "
-            "`frame_stack` if observations are stacks of frames, or keep the NumPy "
-            "buffer on disk (`directory`)."
-        )
+    check_fits("a buffer", size, nbytes, capacity, available, _SMALLER)
     if nbytes >= PRINT_FROM:
         print(size)
 

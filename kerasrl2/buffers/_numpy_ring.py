@@ -132,6 +132,10 @@ class NumpyRing:
         self._columns[1] = self._columns[0]
         self._columns[3] = -1
 
+    def counts(self):
+        """`[N]` int64, transitions stored so far per column."""
+        return self._columns[0]
+
     def sizes(self):
         """`[N]` int64, transitions held per column."""
         return self._columns[0] - self._columns[1]

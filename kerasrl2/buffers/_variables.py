@@ -68,6 +68,10 @@ class Columns(tf.Module):
         """`[N]` int64 each."""
         return tf.unstack(self._columns.read_value())
 
+    def counts(self):
+        """`[N]` int64, transitions stored so far per column."""
+        return self._columns.read_value()[0]
+
     def sizes(self):
         """`[N]` int64, transitions held per column."""
         count, oldest, *_ = self._counters()

@@ -9,6 +9,7 @@ import tensorflow as tf
 from kerasrl2._checks import check_positive_integer
 from kerasrl2._seeds import drawn_seed
 from kerasrl2.buffers._base import Replay
+from kerasrl2.buffers._inputs import check_pairs, indices, numbers
 from kerasrl2.buffers._layout import available_memory
 from kerasrl2.buffers._numpy_ring import Arrays, NumpyRing
 from kerasrl2.buffers.prioritized import check_priorities
@@ -215,12 +216,15 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
         weight = ((least / priority) ** self.beta()).astype(np.float32)
         self._scalars[1] += 1
         index = self._ring.index_of(row)
-        return index, self.get(index, weight, gamma)
+        return index, self._read(index, weight, gamma)
 
     def update_priorities(self, index, td_error):
         """Sets priorities. See `PrioritizedReplayBuffer.update_priorities`."""
-        index = self._array(index, np.int64)
-        key = np.abs(self._checked_errors(td_error)) + self.epsilon
+        self._check_built()
+        index = self._handed_out(index)
+        td_error = self._checked_errors(td_error)
+        check_pairs(index, "td_error", td_error)
+        key = np.abs(td_error) + self.epsilon
         held = self.holds(index)
         self._scalars[2] += np.count_nonzero((index >= 0) & ~held)
         if held.any():
@@ -230,7 +234,8 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
 
     def probability(self, index):
         """`P(i)` of the transitions `[B]`; 0 if displaced."""
-        index = self._array(index, np.int64)
+        self._check_built()
+        index = indices(index, self._array)
         leaf = self._nodes[len(self._nodes) // 2 + self._ring.row_of(index)]
         total = self._nodes[1] or 1.0  # of an empty buffer, 0
         return np.where(self.holds(index), leaf / total, 0.0)
@@ -254,6 +259,7 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
         self._nodes[...], self._keys[...] = 0.0, -1.0
 
     def _checked_errors(self, td_error):
+        td_error = numbers("td_error", td_error, self._array)
         td_error = self._array(td_error, np.float64)
         if not np.isfinite(td_error).all():
             raise ValueError(f"Expected finite TD errors. Received: {td_error}")

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_positive_integer, check_range
+from kerasrl2.buffers._inputs import check_pairs, indices, numbers
 from kerasrl2.buffers._ranking import RankTable
 from kerasrl2.buffers._variables import as_tensor, uniform
 from kerasrl2.buffers.replay import ReplayBuffer
@@ -155,10 +156,17 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         Args:
             index: `[B]` int64, from `sample`. Of equal ones the largest `|delta|` wins.
             td_error: `[B]` float, `delta`, of either sign.
+
+        Raises:
+            ValueError: Outside of graphs, for an index that was never handed out, a
+                number of TD errors that differs, or one that is not finite. Inside of
+                them such rows are left out and counted.
         """
         self._check_built()
-        index = as_tensor(index, tf.int64)
+        index = self._handed_out(index)
+        numbers("td_error", td_error, self._array)
         td_error = as_tensor(td_error, tf.float64)
+        check_pairs(index, "td_error", td_error)
         named = index >= 0
         refused = self._refused(td_error, named)
         held = self.holds(index)
@@ -170,7 +178,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
 
     def probability(self, index):
         """`P(i)` of the transitions `[B]`, `[B]` float64; 0 if displaced."""
-        index = as_tensor(index, tf.int64)
+        self._check_built()
+        index = indices(index, self._array)
         priority = self.tree.get(self._ring.row_of(index))
         return tf.where(self.holds(index), priority / self.tree.total(), 0.0)
 
@@ -217,6 +226,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     # Parts
 
     def _checked_errors(self, td_error):
+        numbers("td_error", td_error, self._array)
         td_error = as_tensor(td_error, tf.float64)
         self._refused(td_error, tf.ones_like(td_error, tf.bool))
         return td_error

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasrl2._checks import check_range
 from kerasrl2._seeds import drawn_seed
 from kerasrl2.buffers._base import Replay
 from kerasrl2.buffers._flat_ring import FlatRing
@@ -87,6 +88,22 @@ class ReplayBuffer(Replay, tf.Module):
         self._first_seed = seed
         start = tf.constant([seed, 0], tf.int64)
         self._seed = tf.Variable(start, trainable=False, name="seed")
+
+    @property
+    def gamma(self):
+        """The discount of a step; a variable, so that to change it compiles nothing."""
+        value = self._gamma.read_value()
+        return value if tf.inside_function() else float(value)
+
+    @gamma.setter
+    def gamma(self, gamma):
+        check_range("gamma", gamma, 0.0, 1.0)
+        if hasattr(self, "_gamma"):
+            self._gamma.assign(gamma)
+        else:
+            self._gamma = tf.Variable(
+                gamma, trainable=False, dtype=tf.float64, name="gamma"
+            )
 
     def as_dataset(self, batch_size, steps=None, with_index=False):
         """`tf.data.Dataset` of batches, each drawn when it is asked for.

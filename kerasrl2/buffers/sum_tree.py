@@ -5,6 +5,8 @@ import math
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2.buffers._inputs import check_pairs, indices
+from kerasrl2.buffers._layout import available_memory, check_fits, readable
 from kerasrl2.buffers._variables import ReadFence, as_tensor
 
 FANOUT = 4
@@ -22,6 +24,15 @@ def level_rows(capacity):
     while rows[0] > 1:
         rows.insert(0, -(-rows[0] // FANOUT))
     return rows
+
+
+def _check_size(capacity, starts, track_minimum):
+    """Refuses a tree that does not fit into memory, or into int32 indices."""
+    nbytes = 8 * (starts[-1] + 1 + (starts[-2] if track_minimum else 0))
+    size = f"SumTree of {capacity:,} leaves: {readable(nbytes)}"
+    check_fits("a tree", size, nbytes, capacity, available_memory())
+    if starts[-1] >= 2**31:
+        raise ValueError(f"Expected at most 2**31 nodes. Received: {starts[-1]:,}")
 
 
 class SumTree(tf.Module):
@@ -57,7 +68,7 @@ class SumTree(tf.Module):
     are summed up whole after an update, which is cheaper than along 256 paths.
 
     Args:
-        capacity: Integer >= 1, the number of leaves.
+        capacity: Integer >= 1, the number of leaves, of 11 bytes each.
         track_minimum: Boolean, whether `minimum` may be asked. Costs 10 to 20 %.
         name: String or None.
 
@@ -81,6 +92,7 @@ class SumTree(tf.Module):
         starts = [FANOUT * sum(rows[:level]) for level in range(len(rows) + 1)]
         self._starts = starts  # of each level; the last one is the spare node's
         self._levels = len(rows)
+        _check_size(self.capacity, starts, track_minimum)
         self._dense = max(k for k in range(len(rows)) if FANOUT * rows[k] <= DENSE)
         zeros = tf.zeros([starts[-1] + 1], tf.float64)
         self.nodes = tf.Variable(zeros, trainable=False, name="nodes")
@@ -100,11 +112,13 @@ class SumTree(tf.Module):
             priority: `[B]` float, >= 0.
             mask: `[B]` bool or None. Rows where it is False are left out.
         """
-        index = as_tensor(index, tf.int32)
+        index = self._leaves(index)
         priority = as_tensor(priority, tf.float64)
+        check_pairs(index, "priority", priority)
         legal = (index >= 0) & (index < self.capacity)
         legal &= tf.math.is_finite(priority) & (priority >= 0.0)
         mask = tf.ones_like(legal) if mask is None else as_tensor(mask, tf.bool)
+        check_pairs(index, "mask", mask)
         if tf.executing_eagerly() and not tf.reduce_all(legal | ~mask):
             raise ValueError(
                 f"Expected leaves in [0, {self.capacity}) and finite priorities >= 0. "
@@ -244,16 +258,35 @@ class SumTree(tf.Module):
         return tf.reduce_min(least)
 
     def get(self, index):
-        """Priorities of the leaves `index`: `[B]` int to `[B]` float64."""
-        leaf = as_tensor(index, tf.int32) + self._starts[-2]
-        priority = tf.gather(self.nodes, leaf)
+        """Priorities of the leaves `index`: `[B]` int to `[B]` float64.
+
+        Of a leaf that does not exist 0; outside of graphs a `ValueError`.
+        """
+        index = self._leaves(index)
+        exists = (index >= 0) & (index < self.capacity)
+        if tf.executing_eagerly() and not tf.reduce_all(exists):
+            raise ValueError(
+                f"Expected leaves in [0, {self.capacity}). Received: {index.numpy()}"
+            )
+        priority = tf.gather(self.nodes, tf.where(exists, index, 0) + self._starts[-2])
         self._fence.after(priority)
-        return priority
+        return tf.where(exists, priority, 0.0)
+
+    def _leaves(self, index):
+        """`index` as int32; what int32 cannot hold is -1."""
+        index = indices(index, as_tensor)
+        return tf.cast(tf.where(index < self.capacity, index, -1), tf.int32)
 
     def assign(self, priority):
         """Sets all leaves, `[capacity]` float >= 0, in O(capacity)."""
         leaves = self._starts[-1] - self._starts[-2]
-        level = tf.pad(as_tensor(priority, tf.float64), [[0, leaves - self.capacity]])
+        priority = as_tensor(priority, tf.float64)
+        if tuple(priority.shape) != (self.capacity,):
+            raise ValueError(
+                f"Expected `priority` of shape {(self.capacity,)}. "
+                f"Received: shape {tuple(priority.shape)}"
+            )
+        level = tf.pad(priority, [[0, leaves - self.capacity]])
         sums, minima = self._levels_above(self._levels - 1, level, level)
         self.nodes.assign(tf.concat([sums, level, tf.zeros([1], tf.float64)], 0))
         if self.minima is not None and self._levels > 1:

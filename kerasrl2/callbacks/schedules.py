@@ -4,13 +4,16 @@ import operator
 
 import keras
 
+from kerasrl2.callbacks._steps import gradient_steps
+
 _EXAMPLE = "keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.1)"
 
 
 class ScheduleValue(keras.callbacks.Callback):
     """Sets a value of the model from a schedule over gradient steps.
 
-    Before each batch the value is `schedule(optimizer.iterations)`; with
+    Before each batch the value is `schedule(optimizer.iterations)`, of an agent with
+    several optimizers the first one's; with
     `steps_per_execution=K` it holds for `K` steps. Variables and an agent's numeric
     hyper-parameters are assigned, and compiled functions use the new value. Any other
     attribute is replaced by a float, but compiled functions keep the value they were
@@ -61,7 +64,7 @@ class ScheduleValue(keras.callbacks.Callback):
             logs[self.name] = float(operator.attrgetter(self.name)(self.model))
 
     def _set(self):
-        value = float(self.schedule(int(self.model.optimizer.iterations)))
+        value = float(self.schedule(gradient_steps(self.model)))
         path, _, name = self.name.rpartition(".")
         owner = operator.attrgetter(path)(self.model) if path else self.model
         current = getattr(owner, name)

@@ -3,6 +3,7 @@
 import keras
 
 from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2.callbacks._steps import gradient_steps
 from kerasrl2.layers.targets import update_target
 
 
@@ -54,4 +55,4 @@ class TargetNetworkUpdate(keras.callbacks.Callback):
 
     def _count(self):
         """Number of updates due since the optimizer's first step."""
-        return int(self.model.optimizer.iterations) // self.interval
+        return gradient_steps(self.model) // self.interval

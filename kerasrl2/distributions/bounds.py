@@ -5,7 +5,10 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from kerasrl2._checks import check_choice
 from kerasrl2.distributions.sampling import normal_of, uniform
+
+DTYPES = "float16", "float32", "float64"  # of actions
 
 
 def is_discrete(space):
@@ -19,13 +22,25 @@ def is_continuous(space):
     return hasattr(space, "low") and np.issubdtype(dtype, np.floating)
 
 
-class Bounds:
-    """Bounds of continuous actions, flat `[D]` here, of `shape` in the environment."""
+def float_dtype(space):
+    """Name of the dtype in which a continuous space wants its actions."""
+    name = np.dtype(space.dtype).name
+    return name if name in DTYPES else "float64"
 
-    def __init__(self, low, high, shape):
+
+class Bounds:
+    """Bounds of continuous actions; flat `[D]` here, of `shape` in the environment.
+
+    Bounds of a float64 box are not those of a float32 one: -0.1 in float32 lies below
+    -0.1, so actions are given to the environment in the dtype its space declares.
+    """
+
+    def __init__(self, low, high, shape, dtype=None):
+        check_choice("dtype", dtype, (*DTYPES, None))
         low = [-math.inf if x is None else float(x) for x in low]
         high = [math.inf if x is None else float(x) for x in high]
         self.size, self.low, self.high = len(low), low, high
+        self.dtype = dtype or _smallest_dtype([*low, *high])
         self.shape = (len(low),) if shape is None else tuple(int(n) for n in shape)
         ordered = all(a < b for a, b in zip(low, high, strict=False))
         if not low or len(low) != len(high) or not ordered:
@@ -52,18 +67,20 @@ class Bounds:
             )
 
     def from_centred(self, action):
-        """`[..., D]` with bounds -1 and 1 to the environment's `[..., *shape]`."""
+        """`[..., D]` with bounds -1 and 1 to the environment's `[..., *shape]`.
+
+        Computed in float32, or in float64 if that is the dtype of either.
+        """
         action = tf.convert_to_tensor(action)
         if action.shape[-1] != self.size:
             raise ValueError(
                 f"Expected actions of {self.size} dimensions. "
                 f"Received: {tuple(action.shape)}"
             )
-        constants = (self.centre, self.half_width, self.low, self.high)
-        centre, half_width, low, high = (
-            tf.constant(x, action.dtype) for x in constants
-        )
-        action = tf.clip_by_value(centre + half_width * action, low, high)
+        action, centre, half_width = self._precise(action)
+        action = tf.cast(centre + half_width * action, self.dtype)
+        low, high = (tf.constant(x, self.dtype) for x in (self.low, self.high))
+        action = tf.clip_by_value(action, low, high)
         if self.shape == (self.size,):
             return action
         return tf.reshape(action, tf.concat([tf.shape(action)[:-1], self.shape], 0))
@@ -73,9 +90,7 @@ class Bounds:
 
         The bounds become -1 and 1. Actions outside the bounds are not clipped.
         """
-        action = tf.convert_to_tensor(action)
-        if action.dtype != tf.float64:
-            action = tf.cast(action, tf.float32)
+        action, centre, half_width = self._precise(tf.convert_to_tensor(action))
         lead = action.shape.rank - len(self.shape)
         if lead < 0 or tuple(action.shape[lead:]) != self.shape:
             raise ValueError(
@@ -85,9 +100,14 @@ class Bounds:
         if self.shape != (self.size,):
             flat = tf.concat([tf.shape(action)[:lead], [self.size]], 0)
             action = tf.reshape(action, flat)
-        centre = tf.constant(self.centre, action.dtype)
-        half_width = tf.constant(self.half_width, action.dtype)
         return tf.cast((action - centre) / half_width, tf.float32)
+
+    def _precise(self, action):
+        """An action, the centre and half the width of the box in one dtype."""
+        double = action.dtype == tf.float64 or self.dtype == "float64"
+        dtype = tf.float64 if double else tf.float32
+        constants = (tf.constant(x, dtype) for x in (self.centre, self.half_width))
+        return tf.cast(action, dtype), *constants
 
     def random_centred(self, n, seed):
         """Random actions, `[n, D]` float32 with bounds -1 and 1.
@@ -107,15 +127,23 @@ class Bounds:
         """Whether a space is a floating-point `Box` of this shape and these bounds."""
         if not is_continuous(space) or tuple(space.shape) != self.shape:
             return False
-        low, high = (np.ravel(x).tolist() for x in (space.low, space.high))
-        return (low, high) == (self.low, self.high)
+        bounds = np.array([self.low, self.high], space.dtype)  # 0.1 as it rounds there
+        return np.array_equal(bounds, [np.ravel(space.low), np.ravel(space.high)])
 
     def get_config(self):
         low = [
             x if math.isfinite(x) else None for x in self.low
         ]  # JSON has no infinity
         high = [x if math.isfinite(x) else None for x in self.high]
-        return {"low": low, "high": high, "shape": list(self.shape)}
+        shape = list(self.shape)
+        return {"low": low, "high": high, "shape": shape, "dtype": self.dtype}
+
+
+def _smallest_dtype(bounds):
+    """The name of float32 if it holds all of the numbers, else that of float64."""
+    with np.errstate(over="ignore"):
+        exact = np.array_equal(np.float32(bounds), bounds)
+    return "float32" if exact else "float64"
 
 
 def _random_between(low, high, draw):

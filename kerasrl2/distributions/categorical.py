@@ -67,8 +67,8 @@ class Categorical(PolicyHead):
         return -tf.reduce_sum(tf.exp(log_p) * _finite(log_p, log_p), axis=-1)
 
     def kl(self, parameters, other_parameters):
-        log_p = tf.nn.log_softmax(self._check(parameters))
-        log_q = tf.nn.log_softmax(self._check(other_parameters))
+        pair = self._pair(parameters, other_parameters)
+        log_p, log_q = map(tf.nn.log_softmax, pair)
         difference = _finite(log_p, log_p) - _finite(log_p, log_q)
         return tf.reduce_sum(tf.exp(log_p) * difference, axis=-1)
 

@@ -24,6 +24,8 @@ class DiagonalGaussian(PolicyHead):
         low: Sequence of `D` floats, the environment's; -inf or None if unbounded.
         high: Sequence of `D` floats; inf or None if unbounded.
         shape: Tuple or None, the shape of the environment's action, default `(D,)`.
+        dtype: String or None, what `to_env` returns: `"float16"`, `"float32"` or
+            `"float64"`. None takes float32 if it holds the bounds exactly.
 
     Example:
     >>> head = DiagonalGaussian(low=[-1.0], high=[3.0])
@@ -37,8 +39,8 @@ class DiagonalGaussian(PolicyHead):
 
     kind = "gaussian"
 
-    def __init__(self, low, high, shape=None):
-        self.bounds = Bounds(low, high, shape)
+    def __init__(self, low, high, shape=None, dtype=None):
+        self.bounds = Bounds(low, high, shape, dtype)
         self.action_shape = (self.bounds.size,)
         self.num_parameters = 2 * self.bounds.size
 
@@ -65,6 +67,7 @@ class DiagonalGaussian(PolicyHead):
         return tf.reduce_sum(log_std + 0.5 * math.log(2.0 * math.pi * math.e), axis=-1)
 
     def kl(self, parameters, other_parameters):
+        parameters, other_parameters = self._pair(parameters, other_parameters)
         mean, log_std = self._mean_and_log_std(parameters)
         other_mean, other_log_std = self._mean_and_log_std(other_parameters)
         z = (mean - other_mean) * tf.exp(-other_log_std)
@@ -117,6 +120,8 @@ class SquashedGaussian(DiagonalGaussian):
         low: Sequence of `D` finite floats, the environment's bounds.
         high: Sequence of `D` finite floats.
         shape: Tuple or None, the shape of the environment's action, default `(D,)`.
+        dtype: String or None, what `to_env` returns: `"float16"`, `"float32"` or
+            `"float64"`. None takes float32 if it holds the bounds exactly.
 
     Example:
     >>> head = SquashedGaussian(low=[-1.0], high=[3.0])
@@ -128,8 +133,8 @@ class SquashedGaussian(DiagonalGaussian):
 
     kind = "squashed_gaussian"
 
-    def __init__(self, low, high, shape=None):
-        super().__init__(low, high, shape)
+    def __init__(self, low, high, shape=None, dtype=None):
+        super().__init__(low, high, shape, dtype)
         self.bounds.check_finite(type(self).__name__)
 
     def distribution(self, parameters):
@@ -183,6 +188,8 @@ class Beta(PolicyHead):
         low: Sequence of `D` finite floats, the environment's bounds.
         high: Sequence of `D` finite floats.
         shape: Tuple or None, the shape of the environment's action, default `(D,)`.
+        dtype: String or None, what `to_env` returns: `"float16"`, `"float32"` or
+            `"float64"`. None takes float32 if it holds the bounds exactly.
 
     Example:
     >>> head = Beta(low=[0.0], high=[4.0])
@@ -192,8 +199,8 @@ class Beta(PolicyHead):
 
     kind = "beta"
 
-    def __init__(self, low, high, shape=None):
-        self.bounds = Bounds(low, high, shape)
+    def __init__(self, low, high, shape=None, dtype=None):
+        self.bounds = Bounds(low, high, shape, dtype)
         self.bounds.check_finite(type(self).__name__)
         self.action_shape = (self.bounds.size,)
         self.num_parameters = 2 * self.bounds.size
@@ -229,6 +236,7 @@ class Beta(PolicyHead):
         return tf.reduce_sum(terms, axis=-1)
 
     def kl(self, parameters, other_parameters):
+        parameters, other_parameters = self._pair(parameters, other_parameters)
         a, b = tf.split(self._concentrations(parameters), 2, axis=-1)
         c, d = tf.split(self._concentrations(other_parameters), 2, axis=-1)
         digamma = tf.math.digamma

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from kerasrl2._checks import check_same_shape
+
 
 class PolicyHead:
     """Base class: turns a network output `[..., P]` into a distribution over actions.
@@ -117,3 +119,9 @@ class PolicyHead:
                 f"shape {tuple(parameters.shape)}. Received: {tuple(action.shape)}"
             )
         return parameters, action
+
+    def _pair(self, parameters, other_parameters):
+        """Two network outputs of one shape, in the dtype of the first."""
+        parameters, other = self._check(parameters), self._check(other_parameters)
+        check_same_shape(parameters=parameters, other_parameters=other)
+        return parameters, tf.cast(other, parameters.dtype)

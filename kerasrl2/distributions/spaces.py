@@ -3,7 +3,7 @@
 import numpy as np
 
 from kerasrl2._checks import check_choice
-from kerasrl2.distributions.bounds import is_continuous, is_discrete
+from kerasrl2.distributions.bounds import float_dtype, is_continuous, is_discrete
 from kerasrl2.distributions.categorical import Categorical
 from kerasrl2.distributions.continuous import Beta, DiagonalGaussian, SquashedGaussian
 
@@ -40,7 +40,7 @@ def head_for(action_space, kind="auto"):
                 np.ravel(x).tolist() for x in (action_space.low, action_space.high)
             )
             return boxes["gaussian" if kind == "auto" else kind](
-                low, high, action_space.shape
+                low, high, action_space.shape, float_dtype(action_space)
             )
     else:
         raise ValueError(

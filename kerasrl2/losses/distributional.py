@@ -1,8 +1,13 @@
 """Losses of value distributions. One value per sample."""
 
+import numbers
+
+import numpy as np
 from keras import ops
 
-from kerasrl2._checks import check_range, check_same_shape
+from kerasrl2._checks import agree, check_positive_integer, check_range
+from kerasrl2.losses._inputs import floats, matched, tensor, value_now
+from kerasrl2.losses.values import huber
 
 
 def project_distribution(support, probabilities, reward, discount):
@@ -13,7 +18,8 @@ def project_distribution(support, probabilities, reward, discount):
     proportion to nearness. Mass is kept. Nothing receives a gradient.
 
     Args:
-        support: `[M]` float, evenly spaced atoms, increasing, in units of return.
+        support: `[M]` float, evenly spaced atoms, increasing, in units of return:
+            checked where its values are known, as they are outside of graphs.
         probabilities: `[B, M]` float, of the atoms at the next state.
         reward: `[B]` float.
         discount: `[B]` float, 0 where the next state is terminal.
@@ -29,20 +35,49 @@ def project_distribution(support, probabilities, reward, discount):
     >>> [float(p) for p in target[0]]
     [0.0, 0.5, 0.5]
     """
-    support = ops.convert_to_tensor(support)
-    if len(support.shape) != 1 or support.shape[0] < 2:
+    probabilities, support = floats(probabilities), tensor(support)
+    _check_support(support)
+    support = ops.cast(support, probabilities.dtype)
+    num_atoms = support.shape[0]
+    if not agree(tuple(probabilities.shape), (None, num_atoms)):
         raise ValueError(
-            f"Expected `support` of at least two atoms, [M]. "
-            f"Received: support.shape={tuple(support.shape)}"
+            f"Expected `probabilities` of shape [B, {num_atoms}]. "
+            f"Received: probabilities.shape={tuple(probabilities.shape)}"
         )
-    check_same_shape(reward=reward, discount=discount)
-    check_same_shape(atoms=support, probabilities_of_one_row=probabilities[0])
-    spacing = (support[-1] - support[0]) / (support.shape[0] - 1)
+    _, reward, discount = matched(
+        rows_of_probabilities=probabilities[:, 0], reward=reward, discount=discount
+    )
+    spacing = (support[-1] - support[0]) / (num_atoms - 1)
     shifted = reward[:, None] + discount[:, None] * support  # [B, M]
     shifted = ops.clip(shifted, support[0], support[-1])
     distance = ops.abs(shifted[:, None, :] - support[:, None]) / spacing  # [B, M, M]
     share = ops.clip(1.0 - distance, 0.0, 1.0)
     return ops.stop_gradient(ops.sum(share * probabilities[:, None, :], axis=-1))
+
+
+def _check_support(support):
+    if len(support.shape) != 1 or support.shape[0] < 2:
+        raise ValueError(
+            f"Expected `support` of at least two atoms, [M]. "
+            f"Received: support.shape={tuple(support.shape)}"
+        )
+    atoms = value_now(support)
+    if atoms is not None and not _is_even(atoms.astype(np.float64), atoms.dtype):
+        raise ValueError(
+            "Expected `support` of finite, increasing, evenly spaced atoms: others "
+            f"lose or gain mass. Received: support={atoms.tolist()}. Take "
+            "`ops.linspace(low, high, M)` in float32"
+        )
+
+
+def _is_even(atoms, dtype):
+    """Whether atoms increase in equal steps, but for rounding in their dtype."""
+    if not np.isfinite(atoms).all() or not np.all(np.diff(atoms) > 0.0):
+        return False
+    even = np.linspace(atoms[0], atoms[-1], len(atoms))
+    digit = np.finfo(np.float64 if dtype == np.float64 else np.float32).eps
+    room = 1e-3 * (even[1] - even[0]) + 2.0 * digit * np.abs(atoms).max()
+    return bool(np.all(np.abs(atoms - even) <= room))
 
 
 def distributional_cross_entropy(target_probabilities, logits):
@@ -63,9 +98,9 @@ def distributional_cross_entropy(target_probabilities, logits):
     >>> round(float(loss[0]), 4)
     0.6931
     """
-    check_same_shape(target_probabilities=target_probabilities, logits=logits)
+    logits, target = matched(logits=logits, target_probabilities=target_probabilities)
     log_p = ops.log_softmax(logits, axis=-1)
-    return -ops.sum(ops.stop_gradient(target_probabilities) * log_p, axis=-1)
+    return -ops.sum(ops.stop_gradient(target) * log_p, axis=-1)
 
 
 def quantile_huber_loss(quantiles, target_quantiles, fractions, delta=1.0):
@@ -78,9 +113,10 @@ def quantile_huber_loss(quantiles, target_quantiles, fractions, delta=1.0):
     Args:
         quantiles: `[B, M]` float, predictions `theta` for the action taken.
         target_quantiles: `[B, K]` float, in units of return.
-        fractions: `[M]` or `[B, M]` float in (0, 1), `tau`; QR-DQN's midpoints are
+        fractions: `[M]` or `[B, M]` float in [0, 1], `tau`; QR-DQN's midpoints are
             `quantile_midpoints(M)`.
-        delta: Float > 0, where the loss turns linear.
+        delta: Float >= 0, where the loss turns linear. With infinity it is half the
+            square; with 0 the plain quantile loss, `|u|` in place of `huber(u)`.
 
     Returns:
         `[B]` float.
@@ -91,20 +127,32 @@ def quantile_huber_loss(quantiles, target_quantiles, fractions, delta=1.0):
     >>> float(loss[0])
     0.25
     """
-    check_range("delta", delta, 0.0, open_low=True)
-    ranks = len(quantiles.shape), len(target_quantiles.shape)
-    if ranks != (2, 2):
-        raise ValueError(
-            "Expected `quantiles` [B, M] and `target_quantiles` [B, K]. Received: "
-            f"{tuple(quantiles.shape)} and {tuple(target_quantiles.shape)}"
-        )
-    target = ops.stop_gradient(target_quantiles)
+    check_range("delta", delta, 0.0)
+    quantiles, target = floats(quantiles), tensor(target_quantiles)
+    fractions = ops.cast(fractions, quantiles.dtype)
+    _check_quantiles(quantiles, target, fractions)
+    target = ops.stop_gradient(ops.cast(target, quantiles.dtype))
     error = target[:, None, :] - quantiles[:, :, None]  # [B, M, K]
-    fractions = ops.cast(fractions, quantiles.dtype)[..., None]  # [M, 1] or [B, M, 1]
-    size = ops.abs(error)
-    loss = ops.where(size <= delta, size**2 / 2.0, delta * (size - delta / 2.0))
+    fractions = fractions[..., None]  # [M, 1] or [B, M, 1]
+    plain = isinstance(delta, numbers.Real) and delta == 0.0
+    loss = ops.abs(error) if plain else huber(error, delta)
     below = ops.cast(ops.stop_gradient(error) < 0.0, quantiles.dtype)
     return ops.sum(ops.mean(ops.abs(fractions - below) * loss, axis=2), axis=1)
+
+
+def _check_quantiles(quantiles, target, fractions):
+    shapes = [tuple(x.shape) for x in (quantiles, target, fractions)]
+    known = agree(shapes[0], (None, None)) and agree(shapes[1], (*shapes[0][:1], None))
+    if not known or not (
+        agree(shapes[2], shapes[0]) or agree(shapes[2], shapes[0][1:])
+    ):
+        raise ValueError(
+            "Expected `quantiles` [B, M], `target_quantiles` [B, K] and `fractions` "
+            f"[M] or [B, M]. Received: {shapes[0]}, {shapes[1]} and {shapes[2]}"
+        )
+    values = value_now(fractions)
+    if values is not None and not np.all((values >= 0.0) & (values <= 1.0)):
+        raise ValueError(f"Expected `fractions` in [0, 1]. Received: {values.tolist()}")
 
 
 def quantile_midpoints(num_quantiles):
@@ -114,4 +162,5 @@ def quantile_midpoints(num_quantiles):
     >>> [float(tau) for tau in quantile_midpoints(2)]
     [0.25, 0.75]
     """
+    check_positive_integer("num_quantiles", num_quantiles)
     return (ops.arange(num_quantiles, dtype="float32") + 0.5) / num_quantiles

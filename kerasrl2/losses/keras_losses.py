@@ -5,6 +5,8 @@ action; of action values, it is the importance-sampling weight. For training loo
 one's own the functions of this package are simpler.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -30,6 +32,7 @@ class PolicyGradientLoss(keras.losses.Loss):
 
     Call arguments:
         y_true: `[B]` or `[B, 1]`, the actions. Keras casts them to float on the way.
+            The loss of what is none of `0 .. A - 1` is NaN.
         y_pred: `[B, A]` float, logits. They receive the gradient.
         sample_weight: `[B]` or `[B, 1]` float, the advantages.
 
@@ -58,7 +61,7 @@ class PolicyGradientLoss(keras.losses.Loss):
                 f"Received: y_pred.shape={tuple(y_pred.shape)}"
             )
         action = _column_to_vector("y_true", y_true, y_pred)
-        return -categorical_log_prob(y_pred, ops.cast(ops.round(action), "int32"))
+        return -categorical_log_prob(y_pred, _nearly_whole(action))
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -70,7 +73,8 @@ class ActorCriticLoss(PolicyGradientLoss):
     term only; both are then reduced the same way.
 
     Args:
-        entropy_coefficient: Float >= 0, the paper's `beta`, in units of return per nat.
+        entropy_coefficient: Finite float >= 0, the paper's `beta`, in units of return
+            per nat.
         reduction: `"sum_over_batch_size"`, `"sum"`, `"none"` or None.
         **kwargs: Base loss arguments.
 
@@ -84,7 +88,9 @@ class ActorCriticLoss(PolicyGradientLoss):
     """
 
     def __init__(self, entropy_coefficient=0.01, name="actor_critic_loss", **kwargs):
-        check_range("entropy_coefficient", entropy_coefficient, 0.0)
+        check_range(
+            "entropy_coefficient", entropy_coefficient, 0.0, math.inf, open_high=True
+        )
         super().__init__(name=name, **kwargs)
         self.entropy_coefficient = entropy_coefficient
         self._entropy = _NegativeEntropy(
@@ -196,8 +202,8 @@ class ImportanceWeightedTDLoss(keras.losses.Loss):
                 f"Received: y_true.shape={shapes[0]}, y_pred.shape={shapes[1]}"
             )
         check_same_shape(batch_of_y_true=y_true[:, 0], batch_of_y_pred=y_pred[:, 0])
-        action = ops.cast(ops.round(y_true[:, 0]), "int32")
-        error = ops.stop_gradient(y_true[:, 1]) - value_of_action(y_pred, action)
+        taken = value_of_action(y_pred, _nearly_whole(y_true[:, 0]))
+        error = ops.stop_gradient(y_true[:, 1]) - taken
         return error**2 if self.loss == "squared" else huber(error, self.delta)
 
     def get_config(self):
@@ -207,6 +213,12 @@ class ImportanceWeightedTDLoss(keras.losses.Loss):
 class _NegativeEntropy(keras.losses.Loss):
     def call(self, y_true, y_pred):
         return -categorical_entropy(y_pred)
+
+
+def _nearly_whole(action):
+    """Actions as floats, without what casts and scalings did to their last digits."""
+    whole = ops.round(action)
+    return ops.where(ops.abs(action - whole) < 0.01, whole, action)
 
 
 def _column_to_vector(name, x, y_pred):

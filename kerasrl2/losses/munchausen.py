@@ -1,8 +1,11 @@
 """Parts of Munchausen Q-learning: rewards that contain the policy. Per sample."""
 
+import math
+
 from keras import ops
 
-from kerasrl2._checks import check_range, check_same_shape
+from kerasrl2._checks import check_range
+from kerasrl2.losses._inputs import floats, matched, scalar
 from kerasrl2.losses.temporal_difference import value_of_action
 
 
@@ -14,7 +17,7 @@ def scaled_log_policy(q_values, temperature=0.03):
 
     Args:
         q_values: `[..., A]` float, in units of return. Receives a gradient.
-        temperature: Float > 0, the paper's `tau`, in units of return.
+        temperature: Finite float > 0, the paper's `tau`, in units of return.
 
     Returns:
         `[..., A]` float <= 0, in units of return. Divided by `temperature` it is the
@@ -25,8 +28,7 @@ def scaled_log_policy(q_values, temperature=0.03):
     >>> [round(float(x), 4) for x in log_policy]
     [-3.0, 0.0]
     """
-    check_range("temperature", temperature, 0.0, open_low=True)
-    q_values = ops.convert_to_tensor(q_values)
+    q_values, temperature = _with_temperature(q_values, temperature)
     below = q_values - ops.max(q_values, axis=-1, keepdims=True)
     return below - temperature * ops.logsumexp(
         below / temperature, axis=-1, keepdims=True
@@ -42,7 +44,7 @@ def soft_value(q_values, temperature=0.03):
 
     Args:
         q_values: `[..., A]` float, in units of return. Receives a gradient.
-        temperature: Float > 0, `tau`, in units of return.
+        temperature: Finite float > 0, `tau`, in units of return.
 
     Returns:
         `[...]` float.
@@ -51,8 +53,7 @@ def soft_value(q_values, temperature=0.03):
     >>> round(float(soft_value(ops.array([1.0, 1.0]), temperature=1.0)), 4)
     1.6931
     """
-    check_range("temperature", temperature, 0.0, open_low=True)
-    q_values = ops.convert_to_tensor(q_values)
+    q_values, temperature = _with_temperature(q_values, temperature)
     highest = ops.max(q_values, axis=-1)
     below = (q_values - highest[..., None]) / temperature
     return highest + temperature * ops.logsumexp(below, axis=-1)
@@ -68,9 +69,9 @@ def munchausen_reward(q_values, action, temperature=0.03, scale=0.9, clip=-1.0):
     Args:
         q_values: `[..., A]` float, `q(s, .)` of the target network, in units of return.
         action: `[...]` int, the action taken in `s`.
-        temperature: Float > 0, the paper's `tau`, in units of return.
+        temperature: Finite float > 0, the paper's `tau`, in units of return.
         scale: Float in [0, 1], the paper's `alpha`.
-        clip: Float <= 0, the paper's `l_0`, in units of return.
+        clip: Float <= 0, the paper's `l_0`, in units of return; -inf does not clip.
 
     Returns:
         `[...]` float <= 0.
@@ -111,7 +112,7 @@ def munchausen_td_error(
         discount: `[B]` float, 0 where `s'` is terminal.
         target_q_values: `[B, A]` float, `Q'(s, .)` of the target network.
         next_target_q_values: `[B, A]` float, `Q'(s', .)` of the target network.
-        temperature: Float > 0, the paper's `tau`.
+        temperature: Finite float > 0, the paper's `tau`.
         scale: Float in [0, 1], the paper's `alpha`.
         clip: Float <= 0, the paper's `l_0`.
 
@@ -124,13 +125,22 @@ def munchausen_td_error(
     >>> round(float(error[0]), 4)
     1.0693
     """
-    check_same_shape(
+    q_values, target_q_values, next_target_q_values = matched(
         q_values=q_values,
         target_q_values=target_q_values,
         next_target_q_values=next_target_q_values,
     )
-    taken = value_of_action(q_values, action)
-    check_same_shape(taken=taken, reward=reward, discount=discount)
+    taken, reward, discount = matched(
+        taken=value_of_action(q_values, action), reward=reward, discount=discount
+    )
     bonus = munchausen_reward(target_q_values, action, temperature, scale, clip)
     target = reward + bonus + discount * soft_value(next_target_q_values, temperature)
     return ops.stop_gradient(target) - taken
+
+
+def _with_temperature(q_values, temperature):
+    check_range(
+        "temperature", temperature, 0.0, math.inf, open_low=True, open_high=True
+    )
+    q_values = floats(q_values)
+    return q_values, scalar(temperature, q_values)

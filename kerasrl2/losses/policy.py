@@ -1,8 +1,12 @@
 """Policy losses. One value per sample; the caller weights and reduces."""
 
+import math
+import numbers
+
 from keras import ops
 
 from kerasrl2._checks import check_range, check_same_shape
+from kerasrl2.losses._inputs import floats, legal_actions, matched, scalar, tensor
 
 
 def policy_gradient_loss(log_prob, advantage):
@@ -24,7 +28,7 @@ def policy_gradient_loss(log_prob, advantage):
     >>> round(float(loss[0]), 6)
     1.386294
     """
-    check_same_shape(log_prob=log_prob, advantage=advantage)
+    log_prob, advantage = matched(log_prob=log_prob, advantage=advantage)
     return -log_prob * ops.stop_gradient(advantage)
 
 
@@ -51,7 +55,9 @@ def clipped_surrogate_loss(log_prob, old_log_prob, advantage, clip_range=0.2):
     -1.2
     """
     check_range("clip_range", clip_range, 0.0, 1.0, open_low=True, open_high=True)
-    check_same_shape(log_prob=log_prob, old_log_prob=old_log_prob, advantage=advantage)
+    log_prob, old_log_prob, advantage = matched(
+        log_prob=log_prob, old_log_prob=old_log_prob, advantage=advantage
+    )
     advantage = ops.stop_gradient(advantage)
     ratio = ops.exp(log_prob - ops.stop_gradient(old_log_prob))
     clipped_ratio = ops.clip(ratio, 1.0 - clip_range, 1.0 + clip_range)
@@ -65,7 +71,7 @@ def categorical_log_prob(logits, action):
 
     Args:
         logits: `[..., A]` float.
-        action: `[...]` int, in `0 .. A - 1`. Any other gives NaN.
+        action: `[...]` int, in `0 .. A - 1`. Any other gives NaN and no gradient.
 
     Returns:
         `[...]` float.
@@ -75,13 +81,14 @@ def categorical_log_prob(logits, action):
     >>> round(float(log_prob[0]), 6)
     -1.386294
     """
-    action = ops.convert_to_tensor(action)
+    logits, action = floats(logits), tensor(action)
     check_same_shape(logits=logits[..., 0], action=action)
+    num_actions = logits.shape[-1]
+    action, legal = legal_actions(action, num_actions)
+    taken = ops.expand_dims(action, -1) == ops.arange(num_actions, dtype="int32")
     log_p = ops.log_softmax(logits, axis=-1)
-    actions = ops.arange(logits.shape[-1], dtype="int32")
-    taken = ops.expand_dims(ops.cast(action, "int32"), -1) == actions
     chosen = ops.sum(ops.where(taken, log_p, 0.0), axis=-1)
-    return ops.where(ops.any(taken, axis=-1), chosen, float("nan"))
+    return ops.where(legal, chosen, float("nan"))
 
 
 def categorical_entropy(logits):
@@ -100,7 +107,7 @@ def categorical_entropy(logits):
     >>> round(float(categorical_entropy(ops.log([[0.75, 0.25]]))[0]), 6)
     0.562335
     """
-    log_p = ops.log_softmax(logits, axis=-1)
+    log_p = ops.log_softmax(floats(logits), axis=-1)
     finite = ops.where(log_p > -float("inf"), log_p, 0.0)
     return -ops.sum(ops.exp(log_p) * finite, axis=-1)
 
@@ -113,7 +120,7 @@ def kl_penalty(kl, coefficient, target=0.0):
 
     Args:
         kl: `[...]` float, divergence (nats), for instance `head.kl(old, new)`.
-        coefficient: Float >= 0 or scalar tensor, the paper's `beta`.
+        coefficient: Finite float >= 0 or scalar tensor, the paper's `beta`.
         target: Float >= 0, the divergence (nats) up to which nothing is charged.
 
     Returns:
@@ -123,9 +130,12 @@ def kl_penalty(kl, coefficient, target=0.0):
     >>> [round(float(x), 4) for x in kl_penalty(ops.array([0.5, 0.1]), 2.0, target=0.2)]
     [0.6, 0.0]
     """
+    check_range("coefficient", coefficient, 0.0, math.inf, open_high=True)
     check_range("target", target, 0.0)
-    kl = ops.convert_to_tensor(kl)
-    return coefficient * (kl if target == 0.0 else ops.maximum(kl - target, 0.0))
+    kl = floats(kl)
+    if not (isinstance(target, numbers.Real) and target == 0.0):
+        kl = ops.maximum(kl - scalar(target, kl), 0.0)
+    return scalar(coefficient, kl) * kl
 
 
 def approximate_kl(log_prob, old_log_prob):
@@ -148,6 +158,6 @@ def approximate_kl(log_prob, old_log_prob):
     >>> round(float(approximate_kl(ops.log([2.0]), ops.log([1.0]))[0]), 6)
     0.306853
     """
-    check_same_shape(log_prob=log_prob, old_log_prob=old_log_prob)
+    log_prob, old_log_prob = matched(log_prob=log_prob, old_log_prob=old_log_prob)
     log_ratio = ops.stop_gradient(log_prob - old_log_prob)
     return ops.expm1(log_ratio) - log_ratio

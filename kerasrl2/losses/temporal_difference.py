@@ -2,7 +2,13 @@
 
 from keras import ops
 
-from kerasrl2._checks import check_same_shape
+from kerasrl2._checks import agree
+from kerasrl2.losses._inputs import (
+    legal_actions,
+    matched,
+    refuse_other_actions,
+    tensor,
+)
 from kerasrl2.losses.values import huber
 
 
@@ -12,24 +18,32 @@ def value_of_action(values, action):
     Args:
         values: `[..., A]` float. Receives a gradient at the action taken, exactly 0
             elsewhere.
-        action: `[...]` int in `[0, A)`.
+        action: `[...]` int in `[0, A)`. Outside of graphs any other is an error; inside
+            of them its value is NaN and gives no gradient, under XLA too.
 
     Returns:
         `[...]` float.
+
+    Raises:
+        ValueError: The leading sizes differ or, outside of graphs, an action is none of
+            the `A`.
 
     Example:
     >>> [float(q) for q in value_of_action(ops.array([[1.0, 2.0], [3.0, 4.0]]), [1, 0])]
     [2.0, 3.0]
     """
-    action = ops.convert_to_tensor(action, dtype="int32")
-    if len(values.shape) != len(action.shape) + 1:
+    values, given = tensor(values), tensor(action)
+    if not agree(tuple(values.shape)[:-1], tuple(given.shape)) or not values.shape:
         raise ValueError(
             "Expected `values` of shape [..., A] and `action` of shape [...]. "
             f"Received: values.shape={tuple(values.shape)}, "
-            f"action.shape={tuple(action.shape)}"
+            f"action.shape={tuple(given.shape)}"
         )
+    num_actions = values.shape[-1]
+    action, legal = legal_actions(given, num_actions)
+    refuse_other_actions(given, legal, num_actions)
     taken = ops.take_along_axis(values, ops.expand_dims(action, -1), axis=-1)
-    return ops.squeeze(taken, axis=-1)
+    return ops.where(legal, ops.squeeze(taken, axis=-1), float("nan"))
 
 
 def greedy_policy(q_values):
@@ -45,6 +59,7 @@ def greedy_policy(q_values):
     >>> greedy_policy(ops.array([[1.0, 3.0, 3.0]])).numpy().tolist()
     [[0.0, 1.0, 0.0]]
     """
+    q_values = tensor(q_values)
     best = ops.argmax(q_values, axis=-1)
     return ops.one_hot(best, q_values.shape[-1], dtype=q_values.dtype)
 
@@ -72,8 +87,10 @@ def q_learning_target(reward, discount, next_q_values, policy):
     >>> float(q_learning_target(ops.ones([1]), 0.5 * ops.ones([1]), values, policy)[0])
     3.5
     """
-    check_same_shape(next_q_values=next_q_values, policy=policy)
-    check_same_shape(next_state=policy[..., 0], reward=reward, discount=discount)
+    next_q_values, policy = matched(next_q_values=next_q_values, policy=policy)
+    _, reward, discount = matched(
+        next_state=next_q_values[..., 0], reward=reward, discount=discount
+    )
     weighted = ops.where(policy > 0.0, policy * next_q_values, 0.0)
     return ops.stop_gradient(reward + discount * ops.sum(weighted, axis=-1))
 
@@ -101,7 +118,7 @@ def q_learning_td_error(q_values, action, reward, discount, next_q_values):
     >>> round(float(error[0]), 4)
     5.5
     """
-    check_same_shape(q_values=q_values, next_q_values=next_q_values)
+    q_values, next_q_values = matched(q_values=q_values, next_q_values=next_q_values)
     policy = greedy_policy(next_q_values)
     target = q_learning_target(reward, discount, next_q_values, policy)
     return _td_error(q_values, action, target)
@@ -133,7 +150,7 @@ def double_q_td_error(
     >>> round(float(error[0]), 4)
     2.8
     """
-    check_same_shape(
+    q_values, next_q_values, next_target_q_values = matched(
         q_values=q_values,
         next_q_values=next_q_values,
         next_target_q_values=next_target_q_values,
@@ -163,11 +180,11 @@ def importance_weighted_td_loss(td_error, weight, delta=1.0):
     >>> [float(x) for x in loss]
     [0.5, 0.75]
     """
-    check_same_shape(td_error=td_error, weight=weight)
+    td_error, weight = matched(td_error=td_error, weight=weight)
     return ops.stop_gradient(weight) * huber(td_error, delta)
 
 
 def _td_error(q_values, action, target):
     taken = value_of_action(q_values, action)
-    check_same_shape(taken=taken, target=target)
+    taken, target = matched(taken=taken, target=target)
     return target - taken

@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from kerasrl2._checks import check_range, check_same_shape
+from kerasrl2._checks import check_range
+from kerasrl2.losses._inputs import floats, matched, scalar
 
 
 def squared_error(value, target):
@@ -19,7 +20,7 @@ def squared_error(value, target):
     >>> [float(x) for x in squared_error(ops.array([1.0]), ops.array([3.0]))]
     [4.0]
     """
-    check_same_shape(value=value, target=target)
+    value, target = matched(value=value, target=target)
     return (value - ops.stop_gradient(target)) ** 2
 
 
@@ -55,7 +56,7 @@ def clipped_value_loss(value, old_value, target, clip_range=0.2):
         old_value: `[...]` float, predictions before the update began.
         target: `[...]` float.
         clip_range: Float > 0, the paper's `eps`, in units of return: choose it by the
-            scale of the returns.
+            scale of the returns. Infinity does not clip.
 
     Returns:
         `[...]` float.
@@ -66,7 +67,7 @@ def clipped_value_loss(value, old_value, target, clip_range=0.2):
     [2.0]
     """
     check_range("clip_range", clip_range, 0.0, open_low=True)
-    check_same_shape(value=value, old_value=old_value, target=target)
+    value, old_value, target = matched(value=value, old_value=old_value, target=target)
     old_value = ops.stop_gradient(old_value)
     clipped = old_value + ops.clip(value - old_value, -clip_range, clip_range)
     return ops.maximum(value_loss(value, target), value_loss(clipped, target))
@@ -81,7 +82,7 @@ def huber(error, delta=1.0):
 
     Args:
         error: `[...]` float, for instance a TD error.
-        delta: Float > 0, in the unit of `error`.
+        delta: Float > 0, in the unit of `error`; infinity gives half the square.
 
     Returns:
         `[...]` float.
@@ -91,6 +92,10 @@ def huber(error, delta=1.0):
     [0.125, 1.5]
     """
     check_range("delta", delta, 0.0, open_low=True)
-    size = ops.abs(error)
-    near = ops.minimum(size, delta)  # keeps the square, and its slope, finite
-    return 0.5 * near**2 + delta * (size - near)
+    size = ops.abs(floats(error))
+    delta = scalar(delta, size)
+    far = size > delta
+    # Neither branch squares, or multiplies by, what may be infinite.
+    near = ops.where(far, ops.zeros_like(size), size)
+    slope = ops.where(ops.isfinite(delta), delta, 0.0)
+    return ops.where(far, slope * (size - 0.5 * slope), 0.5 * near**2)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2 import buffers, distributions, exploration, layers
-from kerasrl2.agents import A2C, PPO, ObservationSpec, algorithms
+from kerasrl2.agents import A2C, DQN, PPO, ObservationSpec, algorithms
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.types import Rollout
@@ -307,3 +307,17 @@ def test_values_out_of_range_are_refused(hyperparameters):
     )
     assert word in str(error.value)
     assert "Received" in str(error.value) or name == "activation"
+
+
+@pytest.mark.parametrize(
+    ("agent_class", "name"),
+    [
+        (A2C, "entropy_coefficient"), (A2C, "value_coefficient"),
+        (A2C, "learning_rate"), (PPO, "learning_rate"), (DQN, "learning_rate"),
+        (DQN, "temperature"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e39])
+def test_numbers_that_no_loss_can_hold(agent_class, name, value):
+    with pytest.raises(ValueError, match=rf"Expected `{name}` in .*inf\). Received: "):
+        make(agent_class, **{name: value})

@@ -25,6 +25,9 @@ def make(env="CartPole-v1", **hyperparameters):
         ({"gamma": 0.5}, {"gamma": 0.5}),
         ({"seed": 7}, {"seed": 7}),
         ({"prioritized": True, "alpha": 0.7}, {"alpha": 0.7, "beta": 0.4}),
+        ({"prioritized": True}, {"prioritization": "proportional"}),
+        ({"prioritized": "proportional"}, {"prioritization": "proportional"}),
+        ({"prioritized": "rank", "beta": 0.8}, {"prioritization": "rank", "beta": 0.8}),
         ({"prioritized": True, "beta": 0.8}, {"alpha": 0.6, "beta": 0.8}),
         ({"prioritized": True, "gamma": 0.5, "n_step": 2}, {"gamma": 0.5, "n_step": 2}),
     ],
@@ -33,6 +36,14 @@ def make(env="CartPole-v1", **hyperparameters):
 def test_buffer(hyperparameters, expected):
     config = make(**hyperparameters).buffer.get_config()
     assert {name: config[name] for name in expected} == expected
+
+
+def test_ranks_in_rainbow_and_a_word_that_is_none():
+    settings = {"hidden": (4,), "seed": 0}
+    agent = Rainbow.for_env("CartPole-v1", prioritized="rank", **settings)
+    assert agent.buffer.prioritization == "rank"
+    with pytest.raises(ValueError, match=r"`prioritized` .*'ranks'.*Did you mean"):
+        make(prioritized="ranks")
 
 
 @pytest.mark.parametrize(("gamma", "expected"), [(None, 0.5), (0.7, 0.7)])

@@ -77,3 +77,40 @@ def test_bad_input():
         ScheduleValue("epsilon", 0.5)
     with pytest.raises(ValueError, match=r"attribute of Scaled\. Received: 'epsilom'"):
         fit(Scaled(), ScheduleValue("epsilom", lambda step: 1.0))
+
+
+class Several:
+    """What the callback needs of an agent with several optimizers."""
+
+    optimizer = None
+    epsilon = 1.0
+
+    def __init__(self, *iterations):
+        self.made = [keras.optimizers.SGD() for _ in iterations]
+        for optimizer, count in zip(self.made, iterations, strict=True):
+            optimizer.iterations.assign(count)
+
+    def optimizers(self):
+        return {str(i): (optimizer, []) for i, optimizer in enumerate(self.made)}
+
+
+def test_of_several_optimizers_the_first_one_counts():
+    callback = ScheduleValue("epsilon", lambda step: step / 10.0)
+    model = Several(3, 8)
+    callback.set_model(model)
+    callback.on_train_begin()
+    assert model.epsilon == 0.3
+    model.made[0].iterations.assign(5)
+    callback.on_train_batch_end(0)
+    assert model.epsilon == 0.5
+
+
+def test_a_model_without_optimizer():
+    model = Scaled()
+    for callback in (ScheduleValue("epsilon", float),):
+        callback.set_model(model)
+        with pytest.raises(
+            ValueError, match=r"`compile`.*Received: Scaled without one"
+        ):
+            callback.on_train_begin()
+    assert model.epsilon == 1.0

@@ -126,6 +126,16 @@ def test_messages_say_what_is_taken(assignment, words):
         check_kinds(parse_assignments([assignment]), Declared)
 
 
+@pytest.mark.parametrize("agent_class", [DQN, Rainbow])
+def test_ranks_can_be_asked_for(agent_class):
+    for text in ("rank", "proportional", "true", "false"):
+        check_kinds(parse_assignments([f"prioritized={text}"]), agent_class)
+    with pytest.raises(
+        ValueError, match="as true or false or 'proportional' or 'rank'"
+    ):
+        check_kinds({"prioritized": "ranks"}, agent_class)
+
+
 def test_settable_are_the_plain_keywords():
     assert settable(Declared)["target"] == 0.2
     assert settable(Declared).keys() - settable(PPO) == {
