@@ -57,7 +57,11 @@ def test_linear_schedules(text, start, end):
         assert float(schedule(step)) == pytest.approx(value, abs=1e-7)
 
 
-@pytest.mark.parametrize("text", ["linear", "linear fast", "linear 1 2 3", "linear1"])
+@pytest.mark.parametrize(
+    "text",
+    ["linear", "linear fast", "linear 1 2 3", "linear1", "linear -1", "linear 1 -1",
+     "linear nan", "linear 1 inf"],
+)  # fmt: skip
 def test_what_is_no_schedule_is_named(text):
     with pytest.raises(ValueError, match=rf"`gamma` .*'linear START \[END\]'.*{text}"):
         zoo.with_schedules({"gamma": text}, 100)

@@ -1,7 +1,7 @@
 """Builds actor-critic agents for an environment from keywords."""
 
 from kerasrl2 import envs
-from kerasrl2._checks import check_keywords, check_range
+from kerasrl2._checks import check_choice, check_keywords, check_range
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.distributions import head_for
@@ -11,6 +11,8 @@ from kerasrl2.layers import (
     actor_critic,
     seed_weights,
 )
+
+DISTRIBUTIONS = ("auto", "categorical", "gaussian", "squashed_gaussian", "beta")
 
 
 class ActorCriticBuilder:
@@ -63,6 +65,7 @@ class ActorCriticBuilder:
         check_range("seed", seed, 0)
         made = env if isinstance(env, envs.Environment) else envs.make(env)
         spec = ObservationSpec.of_space(made.observation_space)
+        check_choice("distribution", distribution, DISTRIBUTIONS)
         head = head_for(made.action_space, distribution)
         if made is not env and isinstance(env, str):
             made.close()

@@ -1,5 +1,7 @@
 """Builds Q-learning agents for an environment from keywords."""
 
+from typing import Literal
+
 import keras
 
 from kerasrl2 import envs
@@ -11,6 +13,7 @@ from kerasrl2.action_values import (
     ScalarValues,
 )
 from kerasrl2.agents.keywords import keywords_of
+from kerasrl2.agents.registry import learners
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
 from kerasrl2.distributions import head_for
@@ -19,6 +22,7 @@ from kerasrl2.layers import RunningNormalization, q_network, seed_weights
 
 DISTRIBUTIONS = ("scalar", "categorical", "quantile", "implicit_quantile")
 EXPLORATIONS = ("auto", "epsilon_greedy", "boltzmann", "greedy")
+PRIORITIZED = (False, True, "rank")
 
 
 class QLearningBuilder:
@@ -40,7 +44,7 @@ class QLearningBuilder:
         loss="huber",
         buffer=None,
         buffer_size=100_000,
-        prioritized=False,
+        prioritized: bool | Literal["rank"] = False,
         alpha=0.6,
         beta=0.4,
         n_step=1,
@@ -73,7 +77,8 @@ class QLearningBuilder:
             loss: `"huber"` or `"squared"`, with `"scalar"`.
             buffer: Replay buffer, or None to build one from the following.
             buffer_size: Integer, transitions.
-            prioritized: Boolean, prioritized replay.
+            prioritized: Boolean, prioritized replay, by the size of errors; `"rank"` by
+                their rank.
             alpha: Float, exponent of its priorities.
             beta: Float, first exponent of its importance weights, which rises to 1.
             n_step: Integer, rewards summed in a target.
@@ -98,13 +103,16 @@ class QLearningBuilder:
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
+        check_choice("prioritized", prioritized, PRIORITIZED)
         made = env if isinstance(env, envs.Environment) else envs.make(env)
         spec = ObservationSpec.of_space(made.observation_space)
         head = head_for(made.action_space)
         if head.kind != "categorical":
+            others = ", ".join(learners("continuous"))
             raise ValueError(
                 f"Expected an environment with Discrete actions: {cls.__name__} values "
-                f"each of them. Received: {made.id!r} with {made.action_space}"
+                f"each of them. Received: {made.id!r} with {made.action_space}. "
+                f"Algorithms that learn such actions: {others}"
             )
         if made is not env and isinstance(env, str):
             made.close()
@@ -129,7 +137,8 @@ class QLearningBuilder:
             storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
             storage["gamma"] = 0.99 if gamma is None else gamma
             if prioritized:
-                storage |= {"alpha": alpha, "beta": beta}
+                by = "rank" if prioritized == "rank" else "proportional"
+                storage |= {"alpha": alpha, "beta": beta, "prioritization": by}
             kind = PrioritizedReplayBuffer if prioritized else ReplayBuffer
             buffer = kind(buffer_size, **storage)
         if isinstance(exploration, str):

@@ -1,5 +1,7 @@
 """Rainbow: a deep Q-network with all its parts."""
 
+from typing import Literal
+
 import keras
 
 from kerasrl2.agents.dqn import DQN
@@ -31,7 +33,7 @@ class Rainbow(DQN):
         dueling=True,
         noisy=True,
         distribution="categorical",
-        prioritized=True,
+        prioritized: bool | Literal["rank"] = True,
         alpha=0.5,
         n_step=3,
         **hyperparameters,
@@ -44,7 +46,7 @@ class Rainbow(DQN):
             dueling: Boolean, a value and an advantage stream.
             noisy: Boolean, `NoisyDense` in the last two layers, which explore.
             distribution: As in `DQN.for_env`.
-            prioritized: Boolean, prioritized replay.
+            prioritized: Boolean or `"rank"`, as in `DQN.for_env`.
             alpha: Float, exponent of its priorities.
             n_step: Integer, rewards summed in a target.
             **hyperparameters: The other keywords of `DQN.for_env`.

@@ -46,4 +46,8 @@ def head_for(action_space, kind="auto"):
             "Expected a Discrete or a floating-point Box action space. Received: "
             f"{action_space}. Wrap the environment to offer one of them"
         )
-    raise ValueError(f"Head kind {kind!r} does not fit the action space {action_space}")
+    fitting = ["categorical"] if is_discrete(action_space) else list(boxes)
+    raise ValueError(
+        f"Expected a distribution that fits the action space {action_space}: 'auto' or "
+        f"{', '.join(map(repr, fitting))}. Received: {kind!r}"
+    )
