@@ -30,7 +30,7 @@ def count(help, high=2**63 - 1):
 
 SeedOption = Annotated[
     int | None,
-    typer.Option(parser=whole(0, LARGEST), help="Of all random numbers."),
+    typer.Option(parser=whole(0, LARGEST), help="Seed of all random numbers."),
 ]
 
 
@@ -55,7 +55,7 @@ def train(
     run_dir: Annotated[
         Path | None, typer.Option(help="Default: the next free one under runs/.")
     ] = None,
-    reports: Annotated[int, count("How often to evaluate and report.")] = (
+    reports: Annotated[int, count("Number of evaluations and reports.")] = (
         DEFAULTS["reports"]
     ),
     eval_episodes: Annotated[int, count("Episodes of each evaluation.", EPISODES)] = (
@@ -63,7 +63,9 @@ def train(
     ),
     stop_at: Annotated[
         float | None,
-        typer.Option(parser=number, help="End once an evaluation reaches this return."),
+        typer.Option(
+            parser=number, help="Stop once an evaluation reaches this return."
+        ),
     ] = None,
     threads: Annotated[
         int | None, count("Default: by the network's size.", THREADS)
@@ -75,7 +77,7 @@ def train(
         bool, typer.Option(help="Keep the replay buffer in checkpoints.")
     ] = True,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --run-dir, if any.")
+        bool, typer.Option("--resume", help="Continue the run in --run-dir, if any.")
     ] = False,
 ):
     """Trains an agent; leaves it, its metrics and a learning curve in a directory."""
@@ -104,13 +106,15 @@ def train(
 @app.command()
 def resume(
     run: RunArgument,
-    steps: Annotated[int | None, count("In all; default: those of the run.")] = None,
+    steps: Annotated[
+        int | None, count("Env steps in total; default: those of the run.")
+    ] = None,
 ):
-    """Goes on with a run from its newest undamaged checkpoint."""
+    """Continues a run from its newest undamaged checkpoint."""
     with plain_failures():
-        from kerasrl2.cli.train import go_on
+        from kerasrl2.cli.train import continue_run
 
-        go_on(run, steps)
+        continue_run(run, steps)
 
 
 @app.command()
@@ -155,12 +159,12 @@ def plot(
 @app.command()
 def check(
     env: Annotated[
-        str, typer.Argument(help="An id, or MODULE:NAME of what makes one.")
+        str, typer.Argument(help="An id, or MODULE:NAME of a callable that makes one.")
     ],
-    steps: Annotated[int, count("Of random play.")] = 1_000,
+    steps: Annotated[int, count("Steps of random play.")] = 1_000,
     seed: Annotated[int, typer.Option(parser=whole(0, LARGEST))] = 0,
 ):
-    """Looks for faults of an environment and says how to mend each."""
+    """Looks for faults of an environment and says how to fix each."""
     with plain_failures():
         from kerasrl2.cli.check import check as run
 
@@ -185,7 +189,7 @@ def list_(
 def _no_command(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print it and end.")
+        bool, typer.Option("--version", help="Print the version and exit.")
     ] = False,
 ):
     if version:

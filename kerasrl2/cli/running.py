@@ -24,7 +24,7 @@ def run(config, make_directory, steps=None, resumed=None):
         config: Dictionary, all keys of `config.yaml` but `settings` and `version`.
         make_directory: Callable that returns a path.
         steps: Integer or None, env steps in all instead of those of `config`.
-        resumed: Path of the run to go on with, or None for a new one.
+        resumed: Path of the run to continue, or None for a new one.
     """
     machine.use_compilation_cache()
     gc.disable()  # importing and tracing make objects that stay: see `_phases`
@@ -62,7 +62,7 @@ def run(config, make_directory, steps=None, resumed=None):
             raise
         interrupted = error
         typer.echo(
-            f"Interrupted at {int(agent.env_steps):,} steps. To go on: "
+            f"Interrupted at {int(agent.env_steps):,} steps. To continue: "
             f"kerasrl2 resume {directory}",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""Run directories: where they are, what they hold."""
+"""Run directories: their names and their `config.yaml`."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def check_run_directory(run_dir):
     if holds_run(run_dir):
         raise ValueError(
             f"Expected a new `--run-dir`. Received: {run_dir}, which holds a run "
-            f"already. Choose another, or go on: `kerasrl2 resume {run_dir}`."
+            f"already. Choose another, or continue it: `kerasrl2 resume {run_dir}`."
         )
     check_directory("--run-dir", run_dir)
     found = sorted(p.name for p in run_dir.iterdir()) if run_dir.exists() else []

@@ -28,9 +28,9 @@ def train(
     check_choice("algorithm", algorithm, zoo.algorithms())
     check_choice("backend", options["backend"], BACKENDS)
     if resume and run_dir is None:
-        raise ValueError("Expected `--run-dir` with `--resume`: the run to go on with.")
+        raise ValueError("Expected `--run-dir` with `--resume`: the run to continue.")
     if resume and holds_run(run_dir):
-        go_on(run_dir, options["steps"], algorithm, env_id)
+        continue_run(run_dir, options["steps"], algorithm, env_id)
         return
     check_run_directory(run_dir)
     if num_envs is not None:
@@ -42,27 +42,27 @@ def train(
     run(config, lambda: free_run_directory(run_dir, algorithm, env_id))
 
 
-def go_on(directory, steps=None, algorithm=None, env_id=None):
-    """Goes on with the run in a directory; see `kerasrl2 resume --help`.
+def continue_run(directory, steps=None, algorithm=None, env_id=None):
+    """Continues the run in a directory; see `kerasrl2 resume --help`.
 
     Args:
         directory: Path.
-        steps: Integer, env steps in all, or None for those of the run.
-        algorithm: String or None: what it must be.
-        env_id: String or None: what it must be.
+        steps: Integer, env steps in total, or None for those of the run.
+        algorithm: String, what the run's must be, or None for any.
+        env_id: String, what the run's must be, or None for any.
     """
     directory = Path(directory)
     config = read_config(directory)
     for name, expected in (("algorithm", algorithm), ("env", env_id)):
         if expected not in (None, config[name]):
             raise ValueError(
-                f"Expected `{name}` {config[name]} to go on with {directory}. "
+                f"Expected `{name}` {config[name]} to continue {directory}. "
                 f"Received: {expected}"
             )
     if "overrides" not in config:
         raise ValueError(
             f"Expected a run with checkpoints. Received: {directory}, which an earlier "
-            "version made. Train anew."
+            "version made. Start a new run."
         )
     check_choice("algorithm", config["algorithm"], zoo.algorithms())
     check_directory("RUN", directory)

@@ -183,7 +183,7 @@ class TestList:
         assert "Did you mean 'ppo'" in fail("list", "settings", "ppoo")
 
 
-def test_a_failure_in_the_run_keeps_what_was_learned(self, tmp_path, monkeypatch):
+def test_a_failure_in_the_run_keeps_what_was_learned(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "_writers", lambda directory: [Broken()])
     arguments = ["a2c", "Chain-5", "--steps", 80, "--run-dir", tmp_path, *SMALL]
     result = call("train", *arguments)
@@ -261,7 +261,7 @@ def test_a_signal_saves_and_ends(number, code, tmp_path, monkeypatch):
         "--run-dir", tmp_path, *SMALL,
     )  # fmt: skip
     assert result.exit_code == code, result.output
-    assert result.stderr.startswith("Interrupted at 160 steps. To go on: kerasrl2 res")
+    assert result.stderr.startswith("Interrupted at 160 steps. To continue: kerasrl2 r")
     assert "1 checkpoints, 0.0 MB" in result.stdout or "2 checkpoints" in result.stdout
     assert "saved agent.keras, config.yaml, learning_curve.png" in result.stdout
     assert int(krl.load_agent(tmp_path / "agent.keras").env_steps) == 160
