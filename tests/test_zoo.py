@@ -14,7 +14,14 @@ def test_lists_what_there_is():
     assert {"CartPole-v1", "Acrobot-v1", "Pendulum-v1"} <= set(zoo.environments("ppo"))
 
 
-@pytest.mark.parametrize(("algorithm", "env_id"), ENTRIES)
+@pytest.mark.parametrize(
+    ("algorithm", "env_id"),
+    [
+        # A buffer of a million frames takes seconds to make.
+        pytest.param(*entry, marks=pytest.mark.long if "ALE/" in entry[1] else [])
+        for entry in ENTRIES
+    ],
+)
 def test_settings_make_an_agent(algorithm, env_id):
     settings = zoo.settings(algorithm, env_id)
     agent_class = agents.algorithm(algorithm)

@@ -46,26 +46,18 @@ def run(config, make_directory, steps=None, resumed=None):
         typer.echo(_title(written, env, directory))
         begun.append(True)
 
-    interrupted = None
+    writers = _writers(directory)
     try:
-        agent.fit(
-            env,
+        interrupted = _fit(
+            agent, directory, writers, begun,
+            env=env,
             steps=budget,
             epochs=min(config["reports"], _iterations(agent, env, budget)),
-            callbacks=[*_callbacks(config, directory, begin, moments), checkpoint],
+            callbacks=[*_callbacks(config, begin, moments), *writers, checkpoint],
             validation_env=validation,
             validation_episodes=config["eval_episodes"],
             resume=resumed is not None,
-        )
-    except (KeyboardInterrupt, SystemExit) as error:
-        if not begun:
-            raise
-        interrupted = error
-        typer.echo(
-            f"Interrupted at {int(agent.env_steps):,} steps. To continue: "
-            f"kerasrl2 resume {directory}",
-            err=True,
-        )
+        )  # fmt: skip
     finally:
         if begun:
             agent.save(directory / "agent.keras")
@@ -114,6 +106,25 @@ def _made(config, steps, resumed, moments):
     return agent, made, validation, settings, budget
 
 
+def _fit(agent, directory, writers, begun, **options):
+    """Trains; returns the interruption that ended it once it had begun, or None."""
+    try:
+        agent.fit(**options)
+    except BaseException as error:
+        for writer in writers:
+            with contextlib.suppress(AttributeError):  # it had not begun
+                writer.on_train_end()
+        if not begun or not isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        typer.echo(
+            f"Interrupted at {int(agent.env_steps):,} steps. To continue: "
+            f"kerasrl2 resume {directory}",
+            err=True,
+        )
+        return error
+    return None
+
+
 def _iterations(agent, env, steps):
     """How many iterations of the loop there are at most, and so reports."""
     return -(-steps // agent.loop_on(env).steps_per_iteration)
@@ -146,7 +157,7 @@ def _drop_later_rows(path, found):
         replace_text(path, "".join(rows[: known + 1]))
 
 
-def _callbacks(config, directory, begin, moments):
+def _callbacks(config, begin, moments):
     import keras
 
     from kerasrl2.callbacks import StopAtReturn
@@ -155,7 +166,6 @@ def _callbacks(config, directory, begin, moments):
     return [
         keras.callbacks.LambdaCallback(on_train_begin=begin),
         _phases(moments),
-        *_writers(directory),
         *([] if stop_at is None else [StopAtReturn(stop_at)]),
     ]
 

@@ -25,6 +25,8 @@ def make(env="CartPole-v1", **hyperparameters):
         ({"gamma": 0.5}, {"gamma": 0.5}),
         ({"seed": 7}, {"seed": 7}),
         ({"prioritized": True, "alpha": 0.7}, {"alpha": 0.7, "beta": 0.4}),
+        ({"prioritized": True}, {"prioritization": "proportional"}),
+        ({"prioritized": "rank"}, {"prioritization": "rank", "alpha": 0.6}),
         ({"prioritized": True, "beta": 0.8}, {"alpha": 0.6, "beta": 0.8}),
         ({"prioritized": True, "gamma": 0.5, "n_step": 2}, {"gamma": 0.5, "n_step": 2}),
     ],
@@ -33,6 +35,17 @@ def make(env="CartPole-v1", **hyperparameters):
 def test_buffer(hyperparameters, expected):
     config = make(**hyperparameters).buffer.get_config()
     assert {name: config[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("value", ["ranks", None, 2])
+def test_no_other_prioritization(value):
+    with pytest.raises(ValueError, match=f"`prioritized` .*rank. Received: {value!r}"):
+        make(prioritized=value)
+
+
+def test_continuous_actions_are_another_algorithms():
+    with pytest.raises(ValueError, match=r"Box.*Algorithms that .* actions: a2c, ppo"):
+        make("Pendulum-v1")
 
 
 @pytest.mark.parametrize(("gamma", "expected"), [(None, 0.5), (0.7, 0.7)])

@@ -46,7 +46,8 @@ class TestTrain:
     def test_value_based_algorithms(self, algorithm, tmp_path):
         succeed(
             "train", algorithm, "Chain-5", "--steps", 60, "--seed", 1, "--reports", 2,
-            "--set", "learning_starts=20", "--set", "value_range=[0.0, 2]",
+            "--set", "prioritized=rank", "--set", "learning_starts=20",
+            "--set", "value_range=[0.0, 2]",
             "--run-dir", tmp_path / "run", *SMALL,
         )  # fmt: skip
         metrics = read_metrics(tmp_path / "run")
@@ -54,6 +55,7 @@ class TestTrain:
         assert np.isfinite(metrics["td_error"]).all()
         agent = krl.load_agent(tmp_path / "run" / "agent.keras")
         assert int(agent.optimizer.iterations) == 40
+        assert agent.buffer.prioritization == "rank"
         assert "return" in succeed("evaluate", tmp_path / "run", "--episodes", 2)
 
     def test_metrics_and_agent_belong_together(self, runs):
@@ -118,6 +120,15 @@ class TestEvaluate:
         outputs = {succeed(*arguments, *more) for more in
                    ([], ["--sample"], ["--sample", "--seed", "5"])}  # fmt: skip
         assert len(outputs) >= 2
+        agent = krl.load_agent(runs / "run-1" / "agent.keras")
+        env = krl.envs.make("CartPole-v1", num_envs=3)
+        for greedy, seed in ((False, 0), (False, 5)):
+            scores = agent.evaluate(env, 3, greedy=greedy, seed=seed)
+            expected = (
+                f"return {scores['return']:.2f} +- {scores['return_std']:.2f} (min "
+                f"{scores['return_min']:.2f}, max {scores['return_max']:.2f})"
+            )
+            assert any(expected in output for output in outputs)
 
     def test_wrong_runs(self, runs, tmp_path):
         assert "There is no" in fail("evaluate", tmp_path / "none")

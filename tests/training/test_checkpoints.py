@@ -219,6 +219,18 @@ def test_names_lead_nowhere_else(tmp_path):
         store.find()
 
 
+def test_a_file_outside_is_not_read(tmp_path):
+    """Though it is there and has the size and the digest that the manifest says."""
+    store = written(tmp_path, [10])
+    (path,) = store.paths()
+    content = json.loads((path / "manifest.json").read_text().split("\n")[1])
+    (path / DATA).rename(tmp_path / DATA)
+    content["files"][f"../{DATA}"] = content["files"].pop(DATA)
+    resealed(path, files=content["files"])
+    with pytest.raises(CheckpointError, match="undamaged"):
+        store.find()
+
+
 # Of others, and of the future
 
 
