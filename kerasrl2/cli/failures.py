@@ -5,6 +5,7 @@ import shlex
 
 import typer
 
+_EXHAUSTED = "ResourceExhaustedError"  # of TensorFlow, which is not imported for it
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -20,8 +21,19 @@ def plain_failures():
         typer.echo("Interrupted.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except expected as error:
-        typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(EXIT_FAILURE) from None
+        _fail(str(error))
+    except Exception as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != _EXHAUSTED:
+            raise
+        _fail(
+            "Expected a run that fits into memory. Choose fewer environments, shorter "
+            f"rollouts or a smaller buffer. Received: {error}"
+        )
+
+
+def _fail(message):
+    typer.echo(f"Error: {' '.join(message.split())}", err=True)
+    raise typer.Exit(EXIT_FAILURE) from None
 
 
 def usage_line(error, arguments):

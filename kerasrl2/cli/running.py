@@ -40,9 +40,9 @@ def run(config, make_directory, steps=None, resumed=None):
 
     def begin(logs):
         _check_steps(steps, config["steps"], checkpoint.found)
-        write_config(directory, **written)
         if resumed is not None:
             _drop_later_rows(directory / "metrics.csv", checkpoint.found)
+        write_config(directory, **written)
         typer.echo(_title(written, env, directory))
         begun.append(True)
 

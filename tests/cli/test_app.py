@@ -192,6 +192,7 @@ class TestList:
         assert "Did you mean 'algorithms'" in fail("list", "algorithm")
         assert "an algorithm" in fail("list", "settings")
         assert "Did you mean 'ppo'" in fail("list", "settings", "ppoo")
+        assert "Received: environments ppo" in fail("list", "environments", "ppo")
 
 
 def test_a_failure_in_the_run_keeps_what_was_learned(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """What the command line says to wrong arguments: one line, and nothing is made."""
 
 import pytest
+import tensorflow as tf
 
 from kerasrl2 import __version__
+from kerasrl2.cli import listing
 from tests.cli.shell import call, console, fail
 
 
@@ -85,6 +87,27 @@ class TestWrongArgumentsOfTrain:
         assert result.exit_code == 2
         assert option in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_what_does_not_fit_into_memory(monkeypatch):
+    for error in (
+        MemoryError("74 GiB"),
+        tf.errors.ResourceExhaustedError(None, None, "74 GiB"),
+    ):
+        monkeypatch.setattr(listing, "show", Raises(error))
+        line = fail("list")
+        assert "Expected a run that fits into memory" in line
+        assert "74 GiB" in line
+    monkeypatch.setattr(listing, "show", Raises(KeyError("a fault of the package")))
+    assert isinstance(call("list").exception, KeyError)
+
+
+class Raises:
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, *_):
+        raise self.error
 
 
 class TestWordsOfWrongUsage:

@@ -11,6 +11,7 @@ from kerasrl2 import agents, envs
 from kerasrl2.callbacks import EvaluateReturn, RecordEpisodes, TrainingCheckpoint
 from kerasrl2.errors import CheckpointError
 from kerasrl2.training import resume
+from kerasrl2.training.loop import CompiledLoop
 from tests.training.runs import (
     EPOCHS,
     fitting,
@@ -118,8 +119,6 @@ def test_every_algorithm_in_every_environment_goes_on(algorithm, env_id, tmp_pat
 @pytest.mark.long
 def test_the_harness_sees_what_a_checkpoint_lacks(tmp_path, monkeypatch):
     """Without the environments' state the same comparison fails."""
-    from kerasrl2.training.loop import CompiledLoop
-
     complete = CompiledLoop.variables_by_name
 
     def incomplete(self):
@@ -164,14 +163,23 @@ def test_a_finished_run_is_left_as_it_is(shared, trained):
     assert_same(shared[1:], second, train(second, "CartPole-v1", 80, trained))
 
 
-def test_a_gymnasium_run_begins_new_episodes_and_says_so(tmp_path, capsys):
+def test_a_gymnasium_run_begins_new_episodes_and_says_so(tmp_path, capsys, monkeypatch):
+    restart, restarted = CompiledLoop.restart_episodes, []
+    monkeypatch.setattr(
+        CompiledLoop,
+        "restart_episodes",
+        lambda loop: restarted.append(loop) or restart(loop),
+    )
+
     def run(steps, **options):
         agent = make("dqn", "CartPole-v1", xla=False)
         train(agent, "CartPole-v1", steps, tmp_path, 20, "gymnasium", **options)
         return agent
 
     run(100, epochs=2)
+    assert not restarted
     agent = run(200, verbose=2)
+    assert len(restarted) == 1
     told = capsys.readouterr().out
     assert "resumed at 100 steps" in told
     assert "CartPole-v1 begins new episodes" in told
@@ -191,6 +199,17 @@ def test_a_resumed_gymnasium_run_does_not_repeat_its_episodes(tmp_path):
     assert int(loop.carry.env_steps) == int(agent.env_steps) == 3 * 2 * 5
     assert (loop.carry.actor.observation.numpy() != first).any()
     loop.run(1)
+
+
+def test_the_buffer_is_left_out_if_asked(tmp_path):
+    def rooms(buffer):
+        checkpoint = TrainingCheckpoint(tmp_path, buffer=buffer)
+        return {name.partition("/")[0] for name in checkpoint._variables(loop)}
+
+    loop = make("dqn", "CartPole-v1", xla=False).loop_on("CartPole-v1")
+    assert "buffer" in rooms(True)
+    assert rooms(False) == rooms(True) - {"buffer", "plan"}
+    assert "agent" in rooms(False)
 
 
 @pytest.mark.long
