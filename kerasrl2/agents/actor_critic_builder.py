@@ -63,9 +63,9 @@ class ActorCriticBuilder:
         known = set(keywords_of(cls)) - {"env", "head", "observation_spec"}
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
+        check_choice("distribution", distribution, DISTRIBUTIONS)
         example = env if isinstance(env, envs.Environment) else envs.make(env)
         spec = ObservationSpec.of_space(example.observation_space)
-        check_choice("distribution", distribution, DISTRIBUTIONS)
         head = head_for(example.action_space, distribution)
         if example is not env and isinstance(env, str):
             example.close()

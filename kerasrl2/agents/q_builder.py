@@ -16,13 +16,13 @@ from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.registry import learners
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
+from kerasrl2.buffers.prioritized import PRIORITIZATIONS
 from kerasrl2.distributions import head_for
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
 from kerasrl2.layers import RunningNormalization, q_network, seed_weights
 
 DISTRIBUTIONS = ("scalar", "categorical", "quantile", "implicit_quantile")
 EXPLORATIONS = ("auto", "epsilon_greedy", "boltzmann", "greedy")
-PRIORITIZED = (False, True, "rank")
 
 
 class QLearningBuilder:
@@ -44,7 +44,7 @@ class QLearningBuilder:
         loss="huber",
         buffer=None,
         buffer_size=100_000,
-        prioritized: bool | Literal["rank"] = False,
+        prioritized: bool | Literal["proportional", "rank"] = False,
         alpha=0.6,
         beta=0.4,
         n_step=1,
@@ -77,8 +77,8 @@ class QLearningBuilder:
             loss: `"huber"` or `"squared"`, for `"scalar"`.
             buffer: Replay buffer, or None to build one from the next arguments.
             buffer_size: Integer, capacity in transitions.
-            prioritized: Boolean, replay prioritized by the size of errors; `"rank"`: by
-                their rank.
+            prioritized: Boolean, prioritized replay; or `"rank"`, by the rank of the TD
+                errors, and `"proportional"`, by their size, which True stands for.
             alpha: Float, exponent of the priorities.
             beta: Float, initial exponent of the importance weights, which rises to 1.
             n_step: Integer, rewards summed in a target.
@@ -103,7 +103,7 @@ class QLearningBuilder:
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
-        check_choice("prioritized", prioritized, PRIORITIZED)
+        check_choice("prioritized", prioritized, (False, True, *PRIORITIZATIONS))
         example = env if isinstance(env, envs.Environment) else envs.make(env)
         spec = ObservationSpec.of_space(example.observation_space)
         head = head_for(example.action_space)
@@ -137,7 +137,7 @@ class QLearningBuilder:
             storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
             storage["gamma"] = 0.99 if gamma is None else gamma
             if prioritized:
-                by = "rank" if prioritized == "rank" else "proportional"
+                by = "proportional" if prioritized is True else prioritized
                 storage |= {"alpha": alpha, "beta": beta, "prioritization": by}
             kind = PrioritizedReplayBuffer if prioritized else ReplayBuffer
             buffer = kind(buffer_size, **storage)

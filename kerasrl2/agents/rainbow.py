@@ -33,7 +33,7 @@ class Rainbow(DQN):
         dueling=True,
         noisy=True,
         distribution="categorical",
-        prioritized: bool | Literal["rank"] = True,
+        prioritized: bool | Literal["proportional", "rank"] = True,
         alpha=0.5,
         n_step=3,
         **hyperparameters,
@@ -46,7 +46,7 @@ class Rainbow(DQN):
             dueling: Boolean, separate value and advantage streams.
             noisy: Boolean, `NoisyDense` in the last two layers, for exploration.
             distribution: As in `DQN.for_env`.
-            prioritized: Boolean or `"rank"`, as in `DQN.for_env`.
+            prioritized: As in `DQN.for_env`.
             alpha: Float, exponent of the priorities.
             n_step: Integer, rewards summed in a target.
             **hyperparameters: The other keywords of `DQN.for_env`.

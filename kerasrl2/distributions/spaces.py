@@ -46,8 +46,9 @@ def head_for(action_space, kind="auto"):
             "Expected a Discrete or a floating-point Box action space. Received: "
             f"{action_space}. Wrap the environment to offer one of them"
         )
-    fitting = ["categorical"] if is_discrete(action_space) else list(boxes)
+    fitting = ("categorical",) if is_discrete(action_space) else tuple(boxes)
     raise ValueError(
-        f"Expected a distribution that fits the action space {action_space}: 'auto' or "
-        f"{', '.join(map(repr, fitting))}. Received: {kind!r}"
+        f"Expected a distribution for the actions {action_space}: "
+        f"{', '.join(map(repr, ('auto', *fitting)))}. Received: {kind!r}. Head kind "
+        f"{kind!r} does not fit the action space."
     )

@@ -1,24 +1,33 @@
-"""Activations by name."""
+"""Activations by their names."""
+
+import inspect
 
 import keras
 
-from kerasrl2._checks import check_choice
+from kerasrl2._checks import did_you_mean
 
-_NO_ACTIVATIONS = "deserialize", "get", "serialize"
+_NOT_ACTIVATIONS = {"deserialize", "get", "serialize"}
 
 
-def activation_function(activation):
-    """The function that `activation` names, as Keras knows it.
+def activation_of(activation):
+    """The function of a Keras activation.
 
     Args:
-        activation: String, callable or None (linear).
+        activation: String, callable, or None for none.
 
     Raises:
         ValueError: There is none of that name.
     """
     try:
         return keras.activations.get(activation)
-    except (TypeError, ValueError):
-        names = [name for name in dir(keras.activations) if not name.startswith("_")]
-        check_choice("activation", activation, sorted({*names} - {*_NO_ACTIVATIONS}))
-        raise
+    except (TypeError, ValueError) as error:
+        names = sorted(
+            name
+            for name, made in vars(keras.activations).items()
+            if inspect.isfunction(made) and name not in _NOT_ACTIVATIONS
+        )
+        hint = did_you_mean(activation, names) or f". Known are: {', '.join(names)}"
+        raise ValueError(
+            "Expected `activation` as the name of a Keras activation or a function. "
+            f"Received: {activation!r:.60}{hint}"
+        ) from error

@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer
-from kerasrl2.layers.activations import activation_function
+from kerasrl2.layers.activations import activation_of
 from kerasrl2.layers.heads import StateIndependentLogStd
 from kerasrl2.layers.pixels import PixelConv2D
 
@@ -261,7 +261,7 @@ def check_hidden(hidden):
 
 
 def _hidden_gain(activation):
-    linear = activation_function(activation) is keras.activations.linear
+    linear = activation_of(activation) is keras.activations.linear
     return 1.0 if linear else math.sqrt(2.0)
 
 

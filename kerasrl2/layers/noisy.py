@@ -9,7 +9,7 @@ from keras import ops
 from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2._private import layers_of
 from kerasrl2.distributions import sampling
-from kerasrl2.layers.activations import activation_function
+from kerasrl2.layers.activations import activation_of
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -67,7 +67,7 @@ class NoisyDense(keras.layers.Layer):
         check_range("sigma", sigma, 0.0)
         check_range("seed", seed, 0, 2**31, open_high=True)
         self.units, self.sigma = units, sigma
-        self.activation = activation_function(activation)
+        self.activation = activation_of(activation)
         self.use_bias, self.seed = use_bias, seed
         self.bias = self.bias_sigma = None
 

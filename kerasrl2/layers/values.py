@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerasrl2._checks import check_positive_integer
-from kerasrl2.layers.activations import activation_function
+from kerasrl2.layers.activations import activation_of
 from kerasrl2.layers.noisy import NoisyDense
 
 
@@ -55,7 +55,7 @@ class DuelingHead(keras.layers.Layer):
             if value is not None:
                 check_positive_integer(name, value)
         self.num_actions, self.num_atoms = num_actions, num_atoms
-        self.units, self.activation = units, activation_function(activation)
+        self.units, self.activation = units, activation_of(activation)
         self.noisy, self.sigma = noisy, sigma
         arguments = {"noisy": noisy, "sigma": sigma, "dtype": self.dtype_policy}
         for stream, size in (("value", 1), ("advantage", num_actions)):
@@ -172,7 +172,7 @@ def value_layer(units, activation=None, name=None, noisy=False, sigma=0.5, **kwa
     """
     if noisy:
         return NoisyDense(units, activation, sigma, name=name, **kwargs)
-    linear = activation_function(activation) is keras.activations.linear
+    linear = activation_of(activation) is keras.activations.linear
     kernel = keras.initializers.Orthogonal(1.0 if linear else math.sqrt(2.0))
     return keras.layers.Dense(
         units, activation, kernel_initializer=kernel, name=name, **kwargs

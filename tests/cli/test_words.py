@@ -49,11 +49,11 @@ class TestWrongArgumentsOfTrain:
             (["dqn", "CartPole-v1", "--set", "activation=reluu"], "mean 'relu'"),
             (
                 ["ppo", "CartPole-v1", "--set", "distribution=beta"],
-                "fits the action space Discrete(2): 'auto' or 'categorical'. Rec",
+                "actions Discrete(2): 'auto', 'categorical'. Received: 'beta'",
             ),
             (
                 ["ppo", "Pendulum-v1", "--set", "distribution=categorical"],
-                "or 'gaussian', 'squashed_gaussian', 'beta'. Received: 'categ",
+                "'auto', 'gaussian', 'squashed_gaussian', 'beta'. Received: 'cat",
             ),
             (["ppo", "CartPole-v1", "--set", "distribution=bet"], "`distribution` to"),
             (["ppo", "CartPole-v1", "--set", "gamma=null"], "as a number. Rec"),
@@ -61,7 +61,10 @@ class TestWrongArgumentsOfTrain:
                 ["ppo", "CartPole-v1", "--set", "learning_rate=linear -1"],
                 "both of them >= 0",
             ),
-            (["dqn", "CartPole-v1", "--set", "prioritized=ranks"], "false or 'rank'"),
+            (
+                ["dqn", "CartPole-v1", "--set", "prioritized=ranks"],
+                "'proportional' or 'rank'",
+            ),
             (["dqn", "Pendulum-v1"], "learn such actions: a2c, ppo"),
             (["ppo", "qqqqqqqq"], "kerasrl2 list environments"),
             (["ppo", "no_such_module:Mine"], "module 'no_such_module' of no_such"),
