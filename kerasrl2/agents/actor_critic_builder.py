@@ -1,8 +1,8 @@
 """Builds actor-critic agents for an environment from keywords."""
 
-from kerasrl2 import envs
 from kerasrl2._checks import check_choice, check_keywords, check_range
 from kerasrl2.agents.keywords import keywords_of
+from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.distributions import head_for
 from kerasrl2.layers import (
@@ -64,11 +64,9 @@ class ActorCriticBuilder:
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
-        example = env if isinstance(env, envs.Environment) else envs.make(env)
-        spec = ObservationSpec.of_space(example.observation_space)
-        head = head_for(example.action_space, distribution)
-        if example is not env and isinstance(env, str):
-            example.close()
+        with looked_at(env) as example:
+            spec = ObservationSpec.of_space(example.observation_space)
+            head = head_for(example.action_space, distribution)
         if network is None:
             gaussian = "gaussian" in head.kind
             network = actor_critic(

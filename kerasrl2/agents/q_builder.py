@@ -4,7 +4,6 @@ from typing import Literal
 
 import keras
 
-from kerasrl2 import envs
 from kerasrl2._checks import check_choice, check_keywords, check_range
 from kerasrl2.action_values import (
     CategoricalValues,
@@ -13,6 +12,7 @@ from kerasrl2.action_values import (
     ScalarValues,
 )
 from kerasrl2.agents.keywords import keywords_of
+from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.registry import learners
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
@@ -104,18 +104,16 @@ class QLearningBuilder:
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
         check_choice("prioritized", prioritized, (False, True, *PRIORITIZATIONS))
-        example = env if isinstance(env, envs.Environment) else envs.make(env)
-        spec = ObservationSpec.of_space(example.observation_space)
-        head = head_for(example.action_space)
-        if head.kind != "categorical":
-            others = ", ".join(learners("continuous"))
-            raise ValueError(
-                f"Expected an environment with Discrete actions: {cls.__name__} values "
-                f"each of them. Received: {example.id!r} with {example.action_space}. "
-                f"Algorithms that learn such actions: {others}"
-            )
-        if example is not env and isinstance(env, str):
-            example.close()
+        with looked_at(env) as example:
+            spec = ObservationSpec.of_space(example.observation_space)
+            head = head_for(example.action_space)
+            if head.kind != "categorical":
+                raise ValueError(
+                    f"Expected an environment with Discrete actions: {cls.__name__} "
+                    f"values each of them. Received: {example.id!r} with "
+                    f"{example.action_space}. Algorithms that learn such actions: "
+                    f"{', '.join(learners('continuous'))}"
+                )
         values = _action_values(distribution, num_atoms, value_range, loss)
         if network is None:
             network = q_network(

@@ -1,12 +1,10 @@
 """Sizes and shapes of a replay buffer, the same for both back ends."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._memory import available_memory, readable  # noqa: F401  (`_base` uses it)
 
 PRINT_FROM = 100e6  # bytes; building a smaller buffer prints nothing
 SMALL_OBSERVATION = 1024  # bytes
@@ -163,40 +161,6 @@ def check_memory(name, nbytes, capacity, available):
         )
     if nbytes >= PRINT_FROM:
         print(size)
-
-
-def readable(nbytes):
-    """Bytes as text.
-
-    Example:
-    >>> readable(7_205), readable(3e9), readable(5)
-    ('7.2 kB', '3.0 GB', '5 B')
-    """
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if nbytes >= factor:
-            return f"{nbytes / factor:.1f} {unit}"
-    return f"{nbytes:.0f} B"
-
-
-def available_memory():
-    """Free bytes of this machine or container; None where nothing tells."""
-    free = []
-    try:
-        meminfo = Path("/proc/meminfo").read_text()
-        fields = dict(line.split(":") for line in meminfo.splitlines())
-        free.append(1024 * int(fields["MemAvailable"].split()[0]))
-    except (OSError, KeyError, ValueError):
-        try:
-            free.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-        except (AttributeError, OSError, ValueError):
-            return None
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        free.append(limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass  # no limit, or no cgroup
-    return max(min(free), 0)
 
 
 def check_arguments(capacity, num_envs, n_step, gamma, frame_stack, episode_length):

@@ -97,6 +97,7 @@ class OffPolicyLoop(CompiledLoop):
         )
         problem, finite = find_in_rollout(rollout, carry.iteration)
         guard.report(problem)
+        guard.note_rewards(rollout, carry.iteration)
         sums, updates = self._learn(ready, seeds[1], computed)
         valid = rollout.valid & finite & guard.is_healthy()
         rollout = rollout._replace(valid=valid)
