@@ -22,7 +22,7 @@ from tests.training.runs import (
     uninterrupted,
 )
 
-QUICK = "GridBreakout-v0"
+QUICK = "CartPole-v1"
 
 
 class StopAt(keras.callbacks.Callback):
