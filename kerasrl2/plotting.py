@@ -26,8 +26,11 @@ def read_metrics(path):
         raise FileNotFoundError(
             f"Expected a run with metrics. There is no file {path}."
         )
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected readable metrics in {path}: {error}") from error
     if not rows or "env_steps" not in rows[0]:
         raise ValueError(f"Expected at least one finished epoch in {path}.")
     return {

@@ -53,6 +53,10 @@ def test_a_file_without_an_epoch_is_named(tmp_path, text):
 
 
 def test_a_missing_file_is_named(tmp_path):
+    (tmp_path / "metrics.csv").write_bytes(b"env_steps\n\xff")
+    with pytest.raises(ValueError, match="Expected readable metrics in"):
+        read_metrics(tmp_path)
+    (tmp_path / "metrics.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"no file .*metrics\.csv"):
         read_metrics(tmp_path)
 

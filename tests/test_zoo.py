@@ -14,7 +14,14 @@ def test_lists_what_there_is():
     assert {"CartPole-v1", "Acrobot-v1", "Pendulum-v1"} <= set(zoo.environments("ppo"))
 
 
-@pytest.mark.parametrize(("algorithm", "env_id"), ENTRIES)
+@pytest.mark.parametrize(
+    ("algorithm", "env_id"),
+    [
+        # A buffer of a million frames takes seconds to make.
+        pytest.param(*entry, marks=pytest.mark.long if "ALE/" in entry[1] else [])
+        for entry in ENTRIES
+    ],
+)
 def test_settings_make_an_agent(algorithm, env_id):
     settings = zoo.settings(algorithm, env_id)
     agent_class = agents.algorithm(algorithm)
@@ -57,7 +64,11 @@ def test_linear_schedules(text, start, end):
         assert float(schedule(step)) == pytest.approx(value, abs=1e-7)
 
 
-@pytest.mark.parametrize("text", ["linear", "linear fast", "linear 1 2 3", "linear1"])
+@pytest.mark.parametrize(
+    "text",
+    ["linear", "linear fast", "linear 1 2 3", "linear1", "linear -1", "linear 1 -1",
+     "linear nan", "linear 1 inf"],
+)  # fmt: skip
 def test_what_is_no_schedule_is_named(text):
     with pytest.raises(ValueError, match=rf"`gamma` .*'linear START \[END\]'.*{text}"):
         zoo.with_schedules({"gamma": text}, 100)

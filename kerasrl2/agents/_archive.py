@@ -41,6 +41,17 @@ def unpack(path, weights_path):
     return config
 
 
+def class_name(path):
+    """Name of the class that a saved agent holds, or None if the file is damaged."""
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            _check_members(archive.infolist(), path.stat().st_size)
+            name = _parsed(archive, archive.getinfo(CONFIG)).get("class_name")
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+    return name if isinstance(name, str) else None
+
+
 def _check_members(members, file_size):
     """Raises unless the members are the three of `agent.save`, uncompressed."""
     names = [member.orig_filename for member in members]

@@ -60,7 +60,7 @@ class A2C(ActorCritic):
         value_coefficient=0.5,
         entropy_coefficient=0.0,
         normalize_advantages=False,
-        max_gradient_norm=0.5,
+        max_gradient_norm: float | None = 0.5,
         rollout_length=5,
         num_envs=8,
         observation_normalizer=None,

@@ -1,6 +1,6 @@
 """Builds actor-critic agents for an environment from keywords."""
 
-from kerasrl2._checks import check_keywords, check_range, plain_numbers
+from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.specs import (
@@ -14,6 +14,8 @@ from kerasrl2.layers import (
     actor_critic,
     seed_weights,
 )
+
+DISTRIBUTIONS = ("auto", "categorical", "gaussian", "squashed_gaussian", "beta")
 
 
 class ActorCriticBuilder:
@@ -66,6 +68,7 @@ class ActorCriticBuilder:
         known = set(keywords_of(cls)) - {"env", "head", "observation_spec"}
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
+        check_choice("distribution", distribution, DISTRIBUTIONS)
         with looked_at(env) as example:
             spec = ObservationSpec.of_space(example.observation_space)
             head = head_for(example.action_space, distribution)

@@ -131,7 +131,7 @@ class DQN(QLearningBuilder, Agent):
         tau=1.0,
         target_update_interval=500,
         clip_rewards=None,
-        max_gradient_norm=10.0,
+        max_gradient_norm: float | None = 10.0,
         batch_size=64,
         train_frequency=1,
         gradient_steps=1,

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from kerasrl2.agents._allowed import Allowed
-from kerasrl2.agents._archive import CONFIG, WEIGHTS, unpack
+from kerasrl2.agents._archive import CONFIG, WEIGHTS, class_name, unpack
 from kerasrl2.agents._configuration import check_class, check_config, check_format
 from kerasrl2.agents._weights import check_weights, variables_bounded
 from kerasrl2.agents.agent import Agent
@@ -78,6 +78,23 @@ def load_agent(filepath, custom_objects=None):
                 warning.message, warning.category, warning.filename, warning.lineno
             )
         return agent
+
+
+def check_saved_class(filepath, agent_class):
+    """Raises `ValueError` if a file holds an agent of another algorithm.
+
+    It is not loaded. A file that is missing or damaged is none of another algorithm.
+
+    Args:
+        filepath: Path of a file that `agent.save` wrote.
+        agent_class: Subclass of `Agent`.
+    """
+    name = class_name(Path(filepath))
+    if name not in (None, agent_class.__name__):
+        raise ValueError(
+            f"Expected an agent of {agent_class.__name__} in {filepath}. Received: one "
+            f"of {name}. Name the run it belongs to, or move it away."
+        )
 
 
 @contextlib.contextmanager

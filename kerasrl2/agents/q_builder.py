@@ -13,6 +13,7 @@ from kerasrl2.action_values import (
 )
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
+from kerasrl2.agents.registry import learners
 from kerasrl2.agents.specs import (
     ObservationSpec,
     normalizer_for,
@@ -117,7 +118,8 @@ class QLearningBuilder:
                 raise ValueError(
                     f"Expected an environment with Discrete actions: {cls.__name__} "
                     f"values each of them. Received: {example.id!r} with "
-                    f"{example.action_space}"
+                    f"{example.action_space}. Algorithms that learn such actions: "
+                    f"{', '.join(learners('continuous'))}"
                 )
         values = _action_values(distribution, num_atoms, value_range, loss)
         if normalize_observations:

@@ -144,6 +144,16 @@ def registration(name):
     return _algorithms.REGISTERED[name]
 
 
+def learners(actions):
+    """Names of the algorithms that learn in an action space, of those imported.
+
+    Args:
+        actions: String, `"discrete"` or `"continuous"`.
+    """
+    known = sorted(_algorithms.REGISTERED.items())
+    return [name for name, made in known if actions in made.actions]
+
+
 def objects_of(config):
     """Classes and functions that a saved agent of another package may use.
 

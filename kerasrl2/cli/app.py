@@ -1,26 +1,36 @@
 """Commands and their arguments. Heavy modules are imported by the command that runs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kerasrl2 import __version__
-from kerasrl2.cli.failures import plain_failures
+from kerasrl2.cli.arguments import number, whole
+from kerasrl2.cli.configuration import DEFAULTS
+from kerasrl2.cli.failures import EXIT_USAGE, plain_failures
 from kerasrl2.cli.values import parse_assignments
 
 app = typer.Typer(
     help="Reinforcement learning for people who know Keras.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
+EPISODES, THREADS = 10**7, 1024
+LARGEST = 2**31 - 1  # of the integers that TensorFlow's shapes and seeds are
+
+
+def count(help, high=2**63 - 1):
+    """An option that takes an integer of at least 1."""
+    return typer.Option(parser=whole(1, high), help=help)
+
+
 SeedOption = Annotated[
-    int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of all random numbers.")
+    int | None,
+    typer.Option(parser=whole(0, LARGEST), help="Seed of all random numbers."),
 ]
 
 
@@ -28,12 +38,10 @@ SeedOption = Annotated[
 def train(
     algorithm: Annotated[str, typer.Argument(help="For instance ppo.")],
     env: Annotated[str, typer.Argument(help="For instance CartPole-v1.")],
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Env steps; default: the tuned number.")
-    ] = None,
+    steps: Annotated[int | None, count("Env steps; default: the tuned number.")] = None,
     seed: SeedOption = None,
     num_envs: Annotated[
-        int | None, typer.Option(min=1, help="Parallel copies of the environment.")
+        int | None, count("Parallel copies of the environment.", LARGEST)
     ] = None,
     backend: Annotated[
         str, typer.Option(help="Environments: auto, tensorflow or gymnasium.")
@@ -47,20 +55,23 @@ def train(
     run_dir: Annotated[
         Path | None, typer.Option(help="Default: the next free one under runs/.")
     ] = None,
-    reports: Annotated[
-        int, typer.Option(min=1, help="Number of evaluations and reports.")
-    ] = 10,
-    eval_episodes: Annotated[
-        int, typer.Option(min=1, help="Episodes of each evaluation.")
-    ] = 20,
+    reports: Annotated[int, count("Number of evaluations and reports.")] = (
+        DEFAULTS["reports"]
+    ),
+    eval_episodes: Annotated[int, count("Episodes of each evaluation.", EPISODES)] = (
+        DEFAULTS["eval_episodes"]
+    ),
     stop_at: Annotated[
-        float | None, typer.Option(help="Stop once an evaluation reaches this return.")
+        float | None,
+        typer.Option(
+            parser=number, help="Stop once an evaluation reaches this return."
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Default: by the network's size.")
+        int | None, count("Default: by the network's size.", THREADS)
     ] = None,
     checkpoint_every: Annotated[
-        int | None, typer.Option(min=1, help="Env steps; default: at each report.")
+        int | None, count("Env steps; default: at each report.")
     ] = None,
     buffer: Annotated[
         bool, typer.Option(help="Keep the replay buffer in checkpoints.")
@@ -96,8 +107,7 @@ def train(
 def resume(
     run: RunArgument,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Env steps in total; default: those of the run."),
+        int | None, count("Env steps in total; default: those of the run.")
     ] = None,
 ):
     """Continues a run from its newest undamaged checkpoint."""
@@ -110,17 +120,26 @@ def resume(
 @app.command()
 def evaluate(
     run: RunArgument,
-    episodes: Annotated[int, typer.Option(min=1)] = 20,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    episodes: Annotated[int, count("Whole episodes.", EPISODES)] = 20,
+    seed: Annotated[int, typer.Option(parser=whole(0))] = 0,
     sample: Annotated[
         bool, typer.Option("--sample", help="Sample actions, not the policy's mode.")
     ] = False,
+    max_episode_steps: Annotated[
+        int | None, count("A longer episode is an error.", LARGEST)
+    ] = None,
 ):
     """Plays whole episodes with the agent of a run."""
     with plain_failures():
         from kerasrl2.cli.evaluate import evaluate as play
 
-        play(run, episodes=episodes, seed=seed, greedy=not sample)
+        play(
+            run,
+            episodes=episodes,
+            seed=seed,
+            greedy=not sample,
+            max_episode_steps=max_episode_steps,
+        )
 
 
 @app.command()
@@ -142,8 +161,8 @@ def check(
     env: Annotated[
         str, typer.Argument(help="An id, or MODULE:NAME of a callable that makes one.")
     ],
-    steps: Annotated[int, typer.Option(min=1, help="Steps of random play.")] = 1_000,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    steps: Annotated[int, count("Steps of random play.")] = 1_000,
+    seed: Annotated[int, typer.Option(parser=whole(0, LARGEST))] = 0,
 ):
     """Looks for faults of an environment and says how to fix each."""
     with plain_failures():
@@ -167,7 +186,8 @@ def list_(
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _no_command(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.")
     ] = False,
@@ -175,15 +195,13 @@ def _version(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-
-
-def main():
-    """Entry point of the console script; prints usage errors as one line."""
-    try:
-        code = app(standalone_mode=False)
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # not a usage error of click
-            raise
-        typer.echo(f"Error: {error.format_message()}", err=True)
-        sys.exit(getattr(error, "exit_code", 2))
-    sys.exit(code if isinstance(code, int) else 0)
+    if context.invoked_subcommand is None:
+        text = context.get_help()  # empty where typer prints by itself
+        if text:
+            typer.echo(text)
+        typer.echo(
+            "Error: Expected a command, such as `kerasrl2 train ppo CartPole-v1`. "
+            "Received: none.",
+            err=True,
+        )
+        raise typer.Exit(EXIT_USAGE)

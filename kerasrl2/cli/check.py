@@ -1,12 +1,9 @@
 """`kerasrl2 check`."""
 
-import importlib
-import os
-import sys
-
 import typer
 
 from kerasrl2 import envs
+from kerasrl2.cli.environments import named
 from kerasrl2.cli.failures import EXIT_FAILURE
 
 
@@ -19,7 +16,7 @@ def check(env, steps, seed):
         steps: Integer >= 1, steps of random play.
         seed: Integer.
     """
-    findings = envs.check(_named(env), steps=steps, seed=seed)
+    findings = envs.check(named(env), steps=steps, seed=seed)
     for finding in findings:
         place = f" ({finding.where})" if finding.where else ""
         typer.echo(f"{finding.severity}{place}: {finding.what}")
@@ -29,24 +26,3 @@ def check(env, steps, seed):
         typer.echo(f"no faults found in {env}, {steps} steps")
     if "error" in severities:
         raise typer.Exit(EXIT_FAILURE)
-
-
-def _named(env):
-    """What `"module:name"` names if that can be called, else the id as it is."""
-    module, colon, name = env.partition(":")
-    if not colon or env in envs.ids():
-        return env
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        value = importlib.import_module(module)
-        for part in name.split("."):
-            value = getattr(value, part)
-    except AttributeError:
-        return env  # `"module:id"`, which Gymnasium knows
-    if not callable(value) and not isinstance(value, envs.Environment):
-        raise ValueError(
-            f"Expected {env} to be an id or a callable that returns a new "
-            f"environment. Received: {value!r}"
-        )
-    return value

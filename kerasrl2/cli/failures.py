@@ -1,10 +1,12 @@
 """Turns expected failures into one line and an exit code."""
 
 import contextlib
+import shlex
 
 import typer
 
-EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+_EXHAUSTED = "ResourceExhaustedError"  # of TensorFlow, which is not imported for it
+EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 @contextlib.contextmanager
@@ -19,5 +21,37 @@ def plain_failures():
         typer.echo("Interrupted.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except expected as error:
-        typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(EXIT_FAILURE) from None
+        _fail(str(error))
+    except Exception as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != _EXHAUSTED:
+            raise
+        _fail(
+            "Expected a run that fits into memory. Choose fewer environments, shorter "
+            f"rollouts or a smaller buffer. Received: {error}"
+        )
+
+
+def _fail(message):
+    typer.echo(f"Error: {' '.join(message.split())}", err=True)
+    raise typer.Exit(EXIT_FAILURE) from None
+
+
+def usage_line(error, arguments):
+    """What is wrong with arguments, what was expected and received, in one line.
+
+    Args:
+        error: Exception of typer's with `format_message()` and a context or None.
+        arguments: List of strings, what the shell passed.
+    """
+    message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    if "Received: " in message:
+        return f"Error: {message}"
+    parts = [message if message.endswith("?") else f"{message.rstrip('.')}."]
+    if context is not None:
+        usage = " ".join(context.get_usage().split()).removeprefix("Usage: ")
+        parts.append(f"Expected: `{usage}`.")
+    parts.append(f"Received: `{shlex.join(['kerasrl2', *arguments])[:200]}`.")
+    command = "kerasrl2" if context is None else context.command_path
+    parts.append(f"`{command} --help` lists all options.")
+    return "Error: " + " ".join(parts)

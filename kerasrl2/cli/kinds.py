@@ -57,7 +57,7 @@ def declared_kinds(annotation):
     if origin in _UNIONS:
         return [kind for part in inner for kind in declared_kinds(part)]
     if origin is typing.Literal:
-        return [_exactly(value) for value in inner]
+        return [exactly(value) for value in inner]
     if (origin or annotation) in _SEQUENCES:
         return [_list_of([kind for part in inner for kind in declared_kinds(part)])]
     try:
@@ -79,10 +79,14 @@ def kinds_like(default):
         noun = "numbers" if floats else "integers"
         kind = _list_of([NUMBER if floats else INTEGER])
         return [kind._replace(word=f"a list of {noun} such as {list(default)}")]
-    return [NUMBER, SCHEDULE, _unnamed(NULL)]
+    if default is None:
+        return [NUMBER, SCHEDULE, _unnamed(NULL)]
+    return [NUMBER, SCHEDULE]
 
 
-def _exactly(expected):
+def exactly(expected):
+    """A kind of one value."""
+
     def takes(value):
         return type(value) is type(expected) and value == expected
 

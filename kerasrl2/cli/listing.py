@@ -10,6 +10,10 @@ from kerasrl2.cli.values import settable
 def show(what, algorithm):
     """Prints algorithms, environments, or the settings of one algorithm."""
     check_choice("what", what, ["algorithms", "environments", "settings"])
+    if algorithm is not None and what != "settings":
+        raise ValueError(
+            f"Expected an algorithm only after `settings`. Received: {what} {algorithm}"
+        )
     if what == "algorithms":
         for name in zoo.algorithms():
             typer.echo(f"{name}  ({_origin(name)})")

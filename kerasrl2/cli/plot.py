@@ -2,19 +2,18 @@
 
 import typer
 
-from kerasrl2.cli.runs import read_config
+from kerasrl2.cli.configuration import read_config
+from kerasrl2.cli.paths import check_file
 from kerasrl2.plotting import plot_learning_curves, read_metrics
 
 
 def plot(runs, output):
     """Draws runs; those with the same algorithm and environment are one curve."""
+    check_file("--output", output)
     groups = {}
     for run in runs:
         config = read_config(run)
         label = f"{config['algorithm']} on {config['env']}"
         groups.setdefault(label, []).append(read_metrics(run))
-    try:
-        plot_learning_curves(groups, output)
-    except ValueError as error:
-        raise ValueError(f"Could not write {output}: {error}") from error
+    plot_learning_curves(groups, output)
     typer.echo(f"wrote {output}")

@@ -1,35 +1,67 @@
 """Run directories: their names and their `config.yaml`."""
 
+import os
 from pathlib import Path
 
-import yaml
+from kerasrl2.cli.configuration import NAME
+from kerasrl2.cli.paths import check_directory
+
+FILES = "agent.keras", NAME, "learning_curve.png", "metrics.csv"
+_ROOT = Path("runs")
+
+
+def check_run_directory(run_dir):
+    """Raises `ValueError` unless a new run can be kept there; makes nothing.
+
+    Args:
+        run_dir: Path, or None for one under `runs`.
+    """
+    if run_dir is None:
+        check_directory("runs", _ROOT)
+        return
+    run_dir = Path(run_dir)
+    if holds_run(run_dir):
+        raise ValueError(
+            f"Expected a new `--run-dir`. Received: {run_dir}, which holds a run "
+            f"already. Choose another, or continue it: `kerasrl2 resume {run_dir}`."
+        )
+    check_directory("--run-dir", run_dir)
+    found = sorted(p.name for p in run_dir.iterdir()) if run_dir.exists() else []
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ValueError(
+            "Expected `--run-dir` as a new or an empty directory. Received: "
+            f"{run_dir}, which is no run and holds {', '.join(found[:3])}{more}. "
+            "Choose another."
+        )
+
+
+def holds_run(directory):
+    """Whether there is a run, and no doubt that the path can be looked at."""
+    return os.path.exists(Path(directory) / NAME)
 
 
 def free_run_directory(run_dir, algorithm, env_id):
     """Makes the directory of a new run.
 
     Args:
-        run_dir: Path that must not hold a run yet, or None for the next free
+        run_dir: Path of a new or empty directory, or None for the next free
             `runs/<algorithm>-<env>-<number>`.
         algorithm: String.
         env_id: String.
 
     Raises:
-        ValueError: `run_dir` already holds a run.
+        ValueError: `run_dir` holds something already, or cannot be written.
     """
+    check_run_directory(run_dir)
     if run_dir is not None:
         run_dir = Path(run_dir)
-        if (run_dir / "config.yaml").exists():
-            raise ValueError(
-                f"Expected a new `--run-dir`. Received: {run_dir}, which holds a run "
-                f"already. Choose another or delete it."
-            )
         run_dir.mkdir(parents=True, exist_ok=True)
         return run_dir
     stem = f"{algorithm}-{env_id.replace('/', '_').replace(':', '_')}"
     number = 1
     while True:
-        directory = Path("runs") / f"{stem}-{number}"
+        directory = _ROOT / f"{stem}-{number}"
         try:
             directory.mkdir(parents=True)
         except FileExistsError:
@@ -38,28 +70,6 @@ def free_run_directory(run_dir, algorithm, env_id):
             return directory
 
 
-def write_config(directory, **config):
-    """Writes `config.yaml`, in the order given."""
-    text = yaml.safe_dump(config, sort_keys=False)
-    (Path(directory) / "config.yaml").write_text(text, encoding="utf-8")
-
-
-def read_config(directory):
-    """Reads `config.yaml` of a run.
-
-    Raises:
-        FileNotFoundError: The directory holds no run.
-        ValueError: The file cannot be read.
-    """
-    path = Path(directory) / "config.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Expected a run directory that `kerasrl2 train` made. There is no {path}."
-        )
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"Expected readable YAML in {path}: {error}") from error
-    if not isinstance(config, dict) or not {"algorithm", "env"} <= set(config):
-        raise ValueError(f"Expected the settings of a run in {path}.")
-    return config
+def results_in(directory):
+    """Names of the files of a run that are there, in alphabetical order."""
+    return [name for name in FILES if (Path(directory) / name).is_file()]

@@ -6,9 +6,16 @@ from kerasrl2._checks import check_keywords
 from kerasrl2.cli.kinds import declared_kinds, kinds_like
 
 # Keywords whose values are objects, or that have a command-line option.
+_OBJECT = "an object: give it to the agent in Python"
 _INTERNAL = {
-    "env", "network", "head", "observation_spec", "observation_normalizer",
-    "reward_scaling", "optimizer", "seed", "q_network", "action_values", "buffer",
+    "env": "the second argument of `train`",
+    "seed": "`--seed`",
+    "optimizer": f"{_OBJECT}; its rate is `--set learning_rate=...`",
+    **dict.fromkeys(
+        ("network", "head", "observation_spec", "observation_normalizer",
+         "reward_scaling", "q_network", "action_values", "buffer"),
+        _OBJECT,
+    ),
 }  # fmt: skip
 
 
@@ -45,14 +52,20 @@ def check_kinds(overrides, agent_class):
     The kinds are those of the keyword's annotation in `for_env` or the constructor:
     `bool`, `int`, `float`, `str`, `None`, `Literal[...]` and lists or tuples of these.
     `alpha: float | Literal["auto"] = 0.2` takes a number or the word "auto". Without
-    an annotation the default decides: if it is `"auto"`, a number or a word; if it is a
-    number, also null, which the constructor checks. A float may be "linear ...".
+    an annotation the default decides: if it is `"auto"`, a number or a word; if it is
+    None, a number or null; if it is a number, only that. A float may be "linear ...".
 
     Args:
         overrides: Dictionary, what `parse_assignments` returned.
         agent_class: Subclass of `Agent`.
     """
     keywords = _settable(agent_class)
+    for name, value in overrides.items():
+        if name in _INTERNAL:
+            raise ValueError(
+                f"Expected a setting that `--set` knows. Received: {name}={value!r}, "
+                f"which is {_INTERNAL[name]}. `kerasrl2 list settings` shows all."
+            )
     check_keywords(f"{agent_class.__name__}.for_env", overrides, keywords)
     for name, value in overrides.items():
         kinds = declared_kinds(keywords[name].annotation)

@@ -50,6 +50,10 @@ _INSTALL = {
     "phys2d": "gymnasium[jax]",
     "tabular": "gymnasium[jax]",
 }
+_LISTS = (
+    "`kerasrl2 list environments` and `gymnasium.pprint_registry()` name them; one of "
+    "another package is 'module:id'"
+)
 _UNKNOWN = gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv
 
 
@@ -239,7 +243,7 @@ def _unknown(id, backend, reason):
     owners = "this library or of Gymnasium" if backend == "auto" else "Gymnasium"
     return ValueError(
         f"Expected an id of {owners}. Received: env={id!r}. {reason}"
-        f"{did_you_mean(id, sorted(known))}"
+        f"{did_you_mean(id, sorted(known)) or f'. {_LISTS}'}"
     )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -18,6 +19,7 @@ from kerasrl2.errors import CheckpointError
 
 _PREFIX, _TABLE, _WRITING = "checkpoint-", "variables", ".writing-"
 _MANIFEST, _FORMAT = "manifest.json", 1
+_NAME = re.compile(rf"{_PREFIX}(\d{{12,}})")
 _LIMIT = 64 * 2**20  # bytes of a manifest
 
 
@@ -127,8 +129,14 @@ class CheckpointStore:
             raise error
 
     def paths(self):
-        """List of the checkpoints' directories, newest first."""
-        return sorted(self.directory.glob(f"{_PREFIX}*"), reverse=True)
+        """List of the checkpoints' directories, newest first.
+
+        Directories whose names only begin alike are not included, and never deleted.
+        """
+        found = self.directory.glob(f"{_PREFIX}*")
+        found = [(_NAME.fullmatch(path.name), path) for path in found]
+        numbered = [(int(match[1]), path) for match, path in found if match]
+        return [path for _, path in sorted(numbered, reverse=True)]
 
     def find(self):
         """The newest undamaged `Checkpoint`, or None if there are no checkpoints.
@@ -136,7 +144,8 @@ class CheckpointStore:
         Warns of each newer one that is damaged.
 
         Raises:
-            CheckpointError: All checkpoints are damaged.
+            CheckpointError: All checkpoints are damaged, or a newer kerasrl2 wrote the
+                newest of the others.
         """
         damaged = []
         for path in self.paths():
@@ -276,8 +285,15 @@ def _verified(path):
     if hashlib.sha256(text.encode()).hexdigest() != digest:
         raise ValueError(f"{_MANIFEST} is not what was written")
     content = json.loads(text)
-    if content["format"] != _FORMAT:
-        raise ValueError(f"format {content['format']}, expected {_FORMAT}")
+    written = content["format"]
+    if type(written) is int and written > _FORMAT:
+        raise CheckpointError(
+            f"Expected a checkpoint of format {_FORMAT} or earlier. Received: {path} "
+            f"of format {written}, written by a newer kerasrl2. Upgrade kerasrl2, or "
+            "begin in another directory; the run is as it was."
+        )
+    if written != _FORMAT:
+        raise ValueError(f"format {written}, expected {_FORMAT}")
     for name, (size, digest) in content["files"].items():
         file = path / Path(name).name
         if file.stat().st_size != size:

@@ -14,6 +14,7 @@ from kerasrl2._numbers import number_names
 from kerasrl2.errors import CheckpointError
 from kerasrl2.training.checkpoints import CheckpointStore
 
+_NEEDED = "algorithm", "environment", "num_envs", "seed", "settings", "versions"
 _PACKAGES = "kerasrl2", "tensorflow", "keras", "gymnasium", "numpy"
 
 
@@ -45,6 +46,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     Attributes:
         store: The `CheckpointStore`; its `reports` give bytes and seconds.
+        found: The `Checkpoint` that the latest `fit` went on from, or None.
 
     Example:
     >>> import tempfile
@@ -67,19 +69,26 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             check_positive_integer("every", every)
         self.every, self.buffer = every, buffer
         self.store = CheckpointStore(directory, keep)
+        self.found = None
         self._written = 0  # env steps of the latest one
 
     def find(self, resume):
         """The `Checkpoint` to resume from, or None; raises if it would be ignored."""
-        if resume:
-            return self.store.find()
-        if self.store.paths():
+        self.found = self.store.find() if resume else None
+        if not resume and self.store.paths():
             raise ValueError(
                 f"Expected `checkpoint_dir` without checkpoints, or `resume=True` to "
                 f"continue from them. Received: {self.store.directory} with "
                 f"{len(self.store.paths())} checkpoints."
             )
-        return None
+        if self.found is not None:
+            missing = {*_NEEDED, "progress"} - set(self.found.manifest)
+            if missing:
+                raise CheckpointError(
+                    f"Expected a checkpoint that `fit` wrote. Received: "
+                    f"{self.found.path} without {', '.join(sorted(missing))}."
+                )
+        return self.found
 
     def save_if_due(self, loop, progress, epoch_ended, interrupted):
         """Writes a checkpoint if one is due or the run ends here."""

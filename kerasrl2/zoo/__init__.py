@@ -4,6 +4,7 @@ An algorithm without a file has no tuned settings. Those of algorithms of other 
 are the `settings` they were registered with.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -62,10 +63,14 @@ def _schedule(name, text, gradient_steps):
     match = _LINEAR.fullmatch(text.strip())
     try:
         start, end = float(match[1]), float(match[2] or 0.0)
+        fine = min(start, end) >= 0.0 and max(start, end) < math.inf
     except (TypeError, ValueError):
+        fine = False
+    if not fine:
         raise ValueError(
-            f"Expected `{name}` as a number or 'linear START [END]'. Received: {text!r}"
-        ) from None
+            f"Expected `{name}` as a number or 'linear START [END]', both of them >= "
+            f"0. Received: {text!r}"
+        )
     return keras.optimizers.schedules.PolynomialDecay(start, gradient_steps, end)
 
 

@@ -10,14 +10,13 @@ _COUNTS = {"num_envs", "rollout_length", "num_epochs"}
 _COUNTS |= {"train_frequency", "gradient_steps"}
 
 
-def tuned_agent(
-    algorithm, env_id, steps=None, seed=None, backend="auto", overrides=None
-):
+def tuned_agent(algorithm, env, steps=None, seed=None, backend="auto", overrides=None):
     """An agent with tuned settings and the environment to train it on.
 
     Args:
         algorithm: String, one of `zoo.algorithms()`.
-        env_id: Environment id, also one without tuned settings.
+        env: Environment id, also one without tuned settings; or a callable that
+            returns a new `gymnasium.Env`, which has none.
         steps: Integer, env steps it will be trained for, at which linear schedules end;
             None takes the tuned number (100 000 without tuned settings).
         seed: Integer or None.
@@ -41,7 +40,7 @@ def tuned_agent(
 
     agent_class = agents.algorithm(algorithm)
     overrides = overrides or {}
-    tuned = zoo.settings(algorithm, env_id)
+    tuned = zoo.settings(algorithm, env) if isinstance(env, str) else {}
     steps = steps or {**tuned, **overrides}.get("steps", 100_000)
     tuned, overrides = (
         {name: value for name, value in settings.items() if name != "steps"}
@@ -64,6 +63,6 @@ def tuned_agent(
         for name, value in adapted.items()
         if name in {*tuned, *overrides} or value is not settings.get(name)
     }
-    env = envs.make(env_id, num_envs=settings.get("num_envs", 1), backend=backend)
+    made = envs.make(env, num_envs=settings.get("num_envs", 1), backend=backend)
     chosen = zoo.with_schedules(chosen, updates)
-    return agent_class.for_env(env, seed=seed, **chosen), env, steps
+    return agent_class.for_env(made, seed=seed, **chosen), made, steps

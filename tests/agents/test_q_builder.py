@@ -46,6 +46,17 @@ def test_ranks_in_rainbow_and_a_word_that_is_none():
         make(prioritized="ranks")
 
 
+@pytest.mark.parametrize("value", ["ranks", None, 2])
+def test_no_other_prioritization(value):
+    with pytest.raises(ValueError, match=f"`prioritized` .*rank. Received: {value!r}"):
+        make(prioritized=value)
+
+
+def test_continuous_actions_are_another_algorithms():
+    with pytest.raises(ValueError, match=r"Box.*Algorithms that .* actions: a2c, ppo"):
+        make("Pendulum-v1")
+
+
 @pytest.mark.parametrize(("gamma", "expected"), [(None, 0.5), (0.7, 0.7)])
 def test_gamma_is_that_of_a_given_buffer_unless_it_is_given_too(gamma, expected):
     agent = make(buffer=ReplayBuffer(10, gamma=0.5), gamma=gamma)

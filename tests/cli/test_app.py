@@ -1,6 +1,5 @@
 """Tests of the command line, in this process but for Ctrl-C and one real run."""
 
-import gc
 import os
 import signal
 import subprocess
@@ -11,65 +10,15 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 import kerasrl2 as krl
 from kerasrl2 import __version__, zoo
-from kerasrl2.cli import app, machine
+from kerasrl2.cli import machine, running
+from kerasrl2.cli.runs import FILES
 from kerasrl2.plotting import read_metrics
+from tests.cli.shell import SMALL, call, fail, succeed
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
-
-SMALL = ["--set", "hidden=[4]", "--set", "xla=false", "--eval-episodes", "2"]
-PPO = ["--set", "rollout_length=8", "--set", "batch_size=16", "--set", "num_epochs=2"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def process():
-    """Threads and the compilation cache are left to the tests' own process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "set_threads", lambda threads: None)
-        patch.setenv("KERASRL2_CACHE", "")
-        yield
-    gc.enable()  # `train` switches it off until all is compiled
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def succeed(*arguments):
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    assert result.stderr == ""
-    return result.stdout
-
-
-def fail(*arguments, code=1):
-    """The one line on the error stream of a call that fails."""
-    result = call(*arguments)
-    assert result.exit_code == code, result.output
-    assert isinstance(result.exception, SystemExit), repr(result.exception)
-    assert "Traceback" not in result.output
-    assert result.stdout == ""
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("Error: ")
-    return lines[0]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Two short PPO runs on `CartPole-v1` with different seeds."""
-    root = tmp_path_factory.mktemp("runs")
-    for seed in (1, 2):
-        directory = root / f"run-{seed}"
-        output = succeed(
-            "train", "ppo", "CartPole-v1", "--steps", 128, "--seed", seed,
-            "--num-envs", 4, "--reports", 2, "--run-dir", directory, *SMALL, *PPO,
-        )  # fmt: skip
-        (directory / "output.txt").write_text(output)
-    return root
 
 
 class TestTrain:
@@ -79,6 +28,7 @@ class TestTrain:
         assert {"config.yaml", "agent.keras", "metrics.csv"} <= names
         assert "learning_curve.png" in names
         assert list(run.rglob("events.out.tfevents.*"))
+        assert names <= {*FILES, "checkpoints", "train", "validation"}
         config = yaml.safe_load((run / "config.yaml").read_text())
         assert config["algorithm"] == "ppo"
         assert config["env"] == "CartPole-v1"
@@ -91,12 +41,14 @@ class TestTrain:
         assert config["version"] == __version__
 
     @pytest.mark.parametrize(
-        "algorithm", ["dqn", pytest.param("rainbow", marks=pytest.mark.long)]
+        ("algorithm", "prioritized"),
+        [("dqn", "false"), pytest.param("rainbow", "rank", marks=pytest.mark.long)],
     )
-    def test_value_based_algorithms(self, algorithm, tmp_path):
+    def test_value_based_algorithms(self, algorithm, prioritized, tmp_path):
         succeed(
             "train", algorithm, "Chain-5", "--steps", 60, "--seed", 1, "--reports", 2,
-            "--set", "learning_starts=20", "--set", "value_range=[0.0, 2]",
+            "--set", f"prioritized={prioritized}", "--set", "learning_starts=20",
+            "--set", "value_range=[0.0, 2]",
             "--run-dir", tmp_path / "run", *SMALL,
         )  # fmt: skip
         metrics = read_metrics(tmp_path / "run")
@@ -104,6 +56,8 @@ class TestTrain:
         assert np.isfinite(metrics["td_error"]).all()
         agent = krl.load_agent(tmp_path / "run" / "agent.keras")
         assert int(agent.optimizer.iterations) == 40
+        if prioritized == "rank":
+            assert agent.buffer.prioritization == "rank"
         assert "return" in succeed("evaluate", tmp_path / "run", "--episodes", 2)
 
     def test_metrics_and_agent_belong_together(self, runs):
@@ -116,7 +70,7 @@ class TestTrain:
         assert int(agent.optimizer.iterations) == 4 * 2 * 2
 
     def test_says_what_it_does_in_few_lines(self, runs):
-        lines = (runs / "run-1" / "output.txt").read_text().splitlines()
+        lines = (runs / "output-1.txt").read_text().splitlines()
         assert lines[0].startswith(
             "ppo on CartPole-v1 (4 TensorFlow environments), 128 steps, seed 1, to "
         )
@@ -141,20 +95,18 @@ class TestTrain:
         a, b = (agent.network.get_weights()[0] for agent in agents)
         assert not np.array_equal(a, b)
 
-    def test_the_default_directory_is_the_next_free_one(self, tmp_path, monkeypatch):
+    def test_the_next_free_directory_gymnasium_and_stop_at(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        (tmp_path / "runs" / "a2c-Chain-5-1").mkdir(parents=True)
-        output = succeed("train", "a2c", "Chain-5", "--steps", 40, *SMALL)
-        assert "runs/a2c-Chain-5-2" in output
-        assert (tmp_path / "runs" / "a2c-Chain-5-2" / "agent.keras").is_file()
-
-    def test_gymnasium_and_stop_at(self, tmp_path):
+        (tmp_path / "runs" / "a2c-CartPole-v1-1").mkdir(parents=True)
         output = succeed(
             "train", "a2c", "CartPole-v1", "--backend", "gymnasium", "--stop-at", 1,
-            "--steps", 4000, "--reports", 50, "--run-dir", tmp_path, *SMALL,
+            "--steps", 4000, "--reports", 50, *SMALL,
         )  # fmt: skip
         assert "8 Gymnasium environments" in output
-        assert len(read_metrics(tmp_path)["env_steps"]) == 1
+        assert "runs/a2c-CartPole-v1-2" in output
+        directory = tmp_path / "runs" / "a2c-CartPole-v1-2"
+        assert (directory / "agent.keras").is_file()
+        assert len(read_metrics(directory)["env_steps"]) == 1
 
 
 class TestEvaluate:
@@ -170,6 +122,15 @@ class TestEvaluate:
         outputs = {succeed(*arguments, *more) for more in
                    ([], ["--sample"], ["--sample", "--seed", "5"])}  # fmt: skip
         assert len(outputs) >= 2
+        agent = krl.load_agent(runs / "run-1" / "agent.keras")
+        env = krl.envs.make("CartPole-v1", num_envs=3)
+        for greedy, seed in ((False, 0), (False, 5)):
+            scores = agent.evaluate(env, 3, greedy=greedy, seed=seed)
+            expected = (
+                f"return {scores['return']:.2f} +- {scores['return_std']:.2f} (min "
+                f"{scores['return_min']:.2f}, max {scores['return_max']:.2f})"
+            )
+            assert any(expected in output for output in outputs)
 
     def test_wrong_runs(self, runs, tmp_path):
         assert "There is no" in fail("evaluate", tmp_path / "none")
@@ -233,85 +194,17 @@ class TestList:
         assert "Did you mean 'algorithms'" in fail("list", "algorithm")
         assert "an algorithm" in fail("list", "settings")
         assert "Did you mean 'ppo'" in fail("list", "settings", "ppoo")
+        assert "Received: environments ppo" in fail("list", "environments", "ppo")
 
 
-class TestWrongArgumentsOfTrain:
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (["pp", "CartPole-v1"], "Did you mean 'ppo'"),
-            (["ppo", "CartPole-v7"], "Did you mean 'CartPole-v"),
-            (["ppo", "ALE/Nothing-v5"], "ALE/Nothing-v5"),
-            (["ppo", "CartPole-v1", "--backend", "tensorflo"], "Did you mean 'tensorf"),
-            (
-                ["ppo", "LunarLander-v3", "--backend", "tensorflow"],
-                "TensorFlow version",
-            ),
-            (["ppo", "CartPole-v1", "--set", "gama=0.9"], "Did you mean 'gamma'"),
-            (["ppo", "CartPole-v1", "--set", "gamma"], "--set name=value"),
-            (["ppo", "CartPole-v1", "--set", "=3"], "--set name=value"),
-            (["ppo", "CartPole-v1", "--set", "gamma=1.5"], "`gamma` in [0.0, 1.0]"),
-            (["ppo", "CartPole-v1", "--set", "gamma=high"], "gamma"),
-            (["ppo", "CartPole-v1", "--set", "num_epochs=many"], "num_epochs"),
-            (["ppo", "CartPole-v1", "--set", "num_epochs=0"], "num_epochs"),
-            (["ppo", "CartPole-v1", "--set", "batch_size=0"], "batch_size"),
-            (["ppo", "CartPole-v1", "--set", "batch_size=7"], "divide the rollout"),
-            (["ppo", "CartPole-v1", "--set", "hidden=many"], "hidden"),
-            (["ppo", "CartPole-v1", "--set", "hidden=64"], "hidden"),
-            (["ppo", "CartPole-v1", "--set", "hidden=[a]"], "hidden"),
-            (["ppo", "CartPole-v1", "--set", "learning_rate=linear"], "linear START"),
-            (["ppo", "CartPole-v1", "--set", "learning_rate=fast"], "learning_rate"),
-            (["ppo", "CartPole-v1", "--set", "activation=reluu"], "reluu"),
-            (["ppo", "CartPole-v1", "--set", "num_envs=none"], "num_envs"),
-            (["ppo", "CartPole-v1", "--set", "seed=3"], "seed"),
-            (["ppo", "CartPole-v1", "--set", "network=mine"], "network"),
-            (["ppo", "CartPole-v1", "--set", "optimizer=fast"], "optimizer"),
-            (["ppo", "CartPole-v1", "--set", "distribution=beta"], "beta"),
-        ],
-        ids=lambda value: (
-            " ".join(value[2:] or value) if isinstance(value, list) else ""
-        ),
-    )
-    def test_one_line_and_no_directory(self, tmp_path, monkeypatch, arguments, message):
-        monkeypatch.chdir(tmp_path)
-        line = fail("train", *arguments, "--steps", 64)
-        assert message in line
-        assert len(line) < 600
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_directory_that_holds_a_run(self, runs):
-        before = (runs / "run-1" / "config.yaml").read_bytes()
-        line = fail("train", "ppo", "CartPole-v1", "--run-dir", runs / "run-1")
-        assert "holds a run already" in line
-        assert (runs / "run-1" / "config.yaml").read_bytes() == before
-
-    def test_a_directory_that_cannot_be(self, tmp_path):
-        (tmp_path / "file").write_text("")
-        line = fail("train", "ppo", "CartPole-v1", "--run-dir", tmp_path / "file")
-        assert "file" in line
-
-    @pytest.mark.parametrize(
-        ("option", "value"),
-        [("--steps", 0), ("--steps", "x"), ("--num-envs", -1), ("--seed", -1),
-         ("--reports", 0), ("--eval-episodes", 0), ("--threads", 0), ("--nothing", 1)],
-    )  # fmt: skip
-    def test_options_out_of_range(self, option, value):
-        """Typer's own words."""
-        result = call("train", "ppo", "CartPole-v1", option, value)
-        assert result.exit_code == 2
-        assert option in result.stderr
-        assert "Traceback" not in result.stderr
-
-    def test_a_failure_in_the_run_keeps_what_was_learned(self, tmp_path, monkeypatch):
-        from kerasrl2.cli import train
-
-        monkeypatch.setattr(train, "_writers", lambda directory: [Broken()])
-        arguments = ["a2c", "Chain-5", "--steps", 80, "--run-dir", tmp_path, *SMALL]
-        result = call("train", *arguments)
-        assert result.exit_code == 1
-        assert result.stderr.strip() == "Error: a NaN reward"
-        agent = krl.load_agent(tmp_path / "agent.keras")
-        assert int(agent.optimizer.iterations) == 1
+def test_a_failure_in_the_run_keeps_what_was_learned(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "_writers", lambda directory: [Broken()])
+    arguments = ["a2c", "CartPole-v1", "--steps", 80, "--run-dir", tmp_path, *SMALL]
+    result = call("train", *arguments)
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "Error: a NaN reward"
+    agent = krl.load_agent(tmp_path / "agent.keras")
+    assert int(agent.optimizer.iterations) == 1
 
 
 class Broken(keras.callbacks.Callback):
@@ -357,6 +250,39 @@ class TestThisProcess:
         assert os.environ["TF_XLA_FLAGS"] == "--other"
 
 
+class Interrupt(keras.callbacks.Callback):
+    """Sends a signal to this process in the middle of a run."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_saves_and_ends(number, code, tmp_path, monkeypatch):
+    writers = running._writers
+    monkeypatch.setattr(
+        running, "_writers", lambda place: [*writers(place), Interrupt(number)]
+    )
+    result = call(
+        "train", "a2c", "CartPole-v1", "--steps", 4_000, "--reports", 50,
+        "--run-dir", tmp_path, *SMALL,
+    )  # fmt: skip
+    assert result.exit_code == code, result.output
+    assert result.stderr.startswith("Interrupted at 160 steps. To continue: kerasrl2 r")
+    assert "1 checkpoints, 0.0 MB" in result.stdout or "2 checkpoints" in result.stdout
+    assert "saved agent.keras, config.yaml, learning_curve.png" in result.stdout
+    assert int(krl.load_agent(tmp_path / "agent.keras").env_steps) == 160
+    assert read_metrics(tmp_path)["env_steps"].tolist() == [80, 160]
+
+
+@pytest.mark.long
 def test_ctrl_c_saves_and_ends_cleanly(tmp_path):
     """A real process: threads are set, TensorFlow's chatter is kept back."""
     directory = tmp_path / "run"

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 
 import kerasrl2 as krl
-from kerasrl2.cli.runs import read_config, write_config
+from kerasrl2.cli.configuration import read_config, write_config
 from kerasrl2.plotting import read_metrics
-from tests.cli.test_app import SMALL, fail, process, succeed  # noqa: F401
-
-TRAIN = ["train", "a2c", "CartPole-v1", "--seed", 5, "--reports", 4, *SMALL]
+from tests.cli.shell import TRAIN, fail, succeed
 
 
 def same(directory, other):
@@ -26,14 +24,6 @@ def same(directory, other):
     for name, column in read_metrics(directory).items():
         if name != "steps_per_second":
             np.testing.assert_array_equal(read_metrics(other)[name], column)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("resume") / "whole"
-    output = succeed(*TRAIN, "--steps", 400, "--run-dir", directory)
-    assert "4 checkpoints, 0.0 MB" in output
-    return directory
 
 
 def test_a_run_goes_on_where_its_checkpoint_stands(whole, tmp_path):

@@ -5,7 +5,8 @@ from typing import Literal
 import pytest
 
 from kerasrl2.agents import DQN, PPO, Rainbow
-from kerasrl2.cli.runs import free_run_directory, read_config, write_config
+from kerasrl2.cli.configuration import read_config, write_config
+from kerasrl2.cli.runs import free_run_directory
 from kerasrl2.cli.values import check_kinds, parse_assignments, settable
 
 
@@ -92,8 +93,11 @@ class Declared(PPO):
         ("word", ["hello", "null"], ["3", "true"]),
         ("switch", ["true", "auto"], ["1", "on and off", "null"]),
         ("weights", ["[1.5, auto]", "[2]"], ["[much]", "auto"]),
-        ("unknown", ["2.5", "null"], ["auto"]),
+        ("unknown", ["2.5"], ["auto", "null"]),
         ("schedule", ["2.5", "linear 2"], ["null", "auto"]),
+        ("gamma", ["0.5"], ["null", "auto"]),
+        ("max_gradient_norm", ["0.5", "null"], ["auto"]),
+        ("batch_size", ["16", "null"], ["1.5", "auto"]),
         ("hidden", ["[3, 4]"], ["3", "[1.5]", "null", "many"]),
         ("clip_range", ["0.1", "linear 0.2"], ["auto", "true", "[1]"]),
         ("activation", ["relu", "on"], ["3", "null"]),

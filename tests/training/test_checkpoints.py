@@ -219,6 +219,55 @@ def test_names_lead_nowhere_else(tmp_path):
         store.find()
 
 
+def test_a_file_outside_is_not_read(tmp_path):
+    """Though it is there and has the size and the digest that the manifest says."""
+    store = written(tmp_path, [10])
+    (path,) = store.paths()
+    content = json.loads((path / "manifest.json").read_text().split("\n")[1])
+    (path / DATA).rename(tmp_path / DATA)
+    content["files"][f"../{DATA}"] = content["files"].pop(DATA)
+    resealed(path, files=content["files"])
+    with pytest.raises(CheckpointError, match="undamaged"):
+        store.find()
+
+
+# Of others, and of the future
+
+
+def resealed(path, **changes):
+    content = json.loads((path / "manifest.json").read_text().split("\n")[1])
+    text = json.dumps({**content, **changes})
+    digest = checkpoints.hashlib.sha256(text.encode()).hexdigest()
+    (path / "manifest.json").write_text(f"{digest}\n{text}\n")
+
+
+def test_a_newer_format_is_refused_and_not_called_damaged(tmp_path):
+    """Nor is the one before taken: going on from it would replace the newer."""
+    store = written(tmp_path)
+    resealed(store.paths()[0], format=2)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(CheckpointError, match=r"000030 .*2, written by a newer kerasr"):
+        store.find()
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    resealed(store.paths()[0], format="2")
+    with pytest.warns(UserWarning, match="format 2, expected 1"):
+        assert store.find().manifest["seed"] == 20
+
+
+def test_directories_with_like_names_are_none_of_its_own(tmp_path):
+    for name in ("checkpoint-500", "checkpoint-best", "checkpoint-000000000010-old"):
+        (tmp_path / name).mkdir()
+    assert CheckpointStore(tmp_path).find() is None
+    store = written(tmp_path, keep=1)
+    assert [path.name for path in store.paths()] == ["checkpoint-000000000030"]
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_newest_is_that_of_the_most_steps(tmp_path):
+    store = written(tmp_path, [999_999_999_999, 1_000_000_000_000])
+    assert store.find().manifest["env_steps"] == 1_000_000_000_000
+
+
 # What does not fit
 
 

@@ -1,6 +1,7 @@
 """Runs that go on from checkpoints end like those that were never stopped."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from kerasrl2 import agents, envs
 from kerasrl2.callbacks import EvaluateReturn, RecordEpisodes, TrainingCheckpoint
 from kerasrl2.errors import CheckpointError
 from kerasrl2.training import resume
+from kerasrl2.training.loop import CompiledLoop
 from tests.training.runs import (
     EPOCHS,
     fitting,
@@ -20,7 +22,7 @@ from tests.training.runs import (
     uninterrupted,
 )
 
-QUICK = "GridBreakout-v0"
+QUICK = "CartPole-v1"
 
 
 class StopAt(keras.callbacks.Callback):
@@ -52,6 +54,22 @@ def assert_same(whole, other, other_history):
     for (name, a), b in zip(state.items(), state_of(other).values(), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
     np.testing.assert_equal(history, other_history)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """`(directory, state_of, history)` of a finished run of 80 steps."""
+    directory = tmp_path_factory.mktemp("shared")
+    agent = make("a2c", "CartPole-v1", xla=False)
+    history = train(agent, "CartPole-v1", 80, directory)
+    return directory, state_of(agent), history
+
+
+@pytest.fixture
+def trained(shared, tmp_path):
+    """A copy of its checkpoints."""
+    shutil.copytree(shared[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 @pytest.mark.long
@@ -101,8 +119,6 @@ def test_every_algorithm_in_every_environment_goes_on(algorithm, env_id, tmp_pat
 @pytest.mark.long
 def test_the_harness_sees_what_a_checkpoint_lacks(tmp_path, monkeypatch):
     """Without the environments' state the same comparison fails."""
-    from kerasrl2.training.loop import CompiledLoop
-
     complete = CompiledLoop.variables_by_name
 
     def incomplete(self):
@@ -142,21 +158,28 @@ def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(tmp_path):
     assert history["env_steps"] == [50, 100, 150, 200]
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    first = make("a2c", "CartPole-v1", xla=False)
-    history = train(first, "CartPole-v1", 80, tmp_path)
-    second, done = make("a2c", "CartPole-v1", xla=False), (state_of(first), history)
-    assert_same(done, second, train(second, "CartPole-v1", 80, tmp_path))
+def test_a_finished_run_is_left_as_it_is(shared, trained):
+    second = make("a2c", "CartPole-v1", xla=False)
+    assert_same(shared[1:], second, train(second, "CartPole-v1", 80, trained))
 
 
-def test_a_gymnasium_run_begins_new_episodes_and_says_so(tmp_path, capsys):
+def test_a_gymnasium_run_begins_new_episodes_and_says_so(tmp_path, capsys, monkeypatch):
+    restart, restarted = CompiledLoop.restart_episodes, []
+    monkeypatch.setattr(
+        CompiledLoop,
+        "restart_episodes",
+        lambda loop: restarted.append(loop) or restart(loop),
+    )
+
     def run(steps, **options):
         agent = make("dqn", "CartPole-v1", xla=False)
         train(agent, "CartPole-v1", steps, tmp_path, 20, "gymnasium", **options)
         return agent
 
     run(100, epochs=2)
+    assert not restarted
     agent = run(200, verbose=2)
+    assert len(restarted) == 1
     told = capsys.readouterr().out
     assert "resumed at 100 steps" in told
     assert "CartPole-v1 begins new episodes" in told
@@ -176,6 +199,17 @@ def test_a_resumed_gymnasium_run_does_not_repeat_its_episodes(tmp_path):
     assert int(loop.carry.env_steps) == int(agent.env_steps) == 3 * 2 * 5
     assert (loop.carry.actor.observation.numpy() != first).any()
     loop.run(1)
+
+
+def test_the_buffer_is_left_out_if_asked(tmp_path):
+    def rooms(buffer):
+        checkpoint = TrainingCheckpoint(tmp_path, buffer=buffer)
+        return {name.partition("/")[0] for name in checkpoint._variables(loop)}
+
+    loop = make("dqn", "CartPole-v1", xla=False).loop_on("CartPole-v1")
+    assert "buffer" in rooms(True)
+    assert rooms(False) == rooms(True) - {"buffer", "plan"}
+    assert "agent" in rooms(False)
 
 
 @pytest.mark.long
@@ -326,14 +360,11 @@ def test_recordings_go_on_counting(tmp_path):
         ({"num_envs": 4}, "num_envs 2. Received: 4"),
     ],
 )
-def test_another_network_or_number_of_environments_is_refused(
-    change, message, tmp_path
-):
-    train(make("a2c", "CartPole-v1", xla=False), "CartPole-v1", 80, tmp_path)
+def test_another_network_or_number_of_environments_is_refused(change, message, trained):
     other = make("a2c", "CartPole-v1", xla=False, **change)
     before = state_of(other)
     with pytest.raises(CheckpointError, match=message):
-        train(other, "CartPole-v1", 160, tmp_path)
+        train(other, "CartPole-v1", 160, trained)
     for name, array in state_of(other).items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
@@ -351,11 +382,10 @@ def test_another_capacity_algorithm_or_environment_is_refused(tmp_path):
         train(other, "CartPole-v0", 160, tmp_path)
 
 
-def test_other_settings_are_told(tmp_path):
-    train(make("a2c", "CartPole-v1", xla=False), "CartPole-v1", 80, tmp_path)
+def test_other_settings_are_told(trained):
     other = make("a2c", "CartPole-v1", xla=False, gamma=0.9)
     with pytest.warns(UserWarning, match=r"gamma=0.9 \(was 0.99\)"):
-        train(other, "CartPole-v1", 160, tmp_path)
+        train(other, "CartPole-v1", 160, trained)
     assert other.gamma == 0.9
 
 
@@ -366,27 +396,23 @@ def test_other_settings_are_told(tmp_path):
         ("_versions", lambda: {"numpy": "0.1"}, "with numpy 0.1 .was "),
     ],
 )
-def test_what_changes_the_last_bits_is_told(
-    name, there, message, tmp_path, monkeypatch
-):
-    train(make("a2c", "CartPole-v1", xla=False), "CartPole-v1", 80, tmp_path)
+def test_what_changes_the_last_bits_is_told(name, there, message, trained, monkeypatch):
     monkeypatch.setattr(resume, name, there)
     other = make("a2c", "CartPole-v1", xla=False)
     with pytest.warns(UserWarning, match=message):
-        train(other, "CartPole-v1", 160, tmp_path)
+        train(other, "CartPole-v1", 160, trained)
     assert int(other.env_steps) == 160
 
 
-def test_checkpoints_are_not_written_over_unasked(tmp_path):
+def test_checkpoints_are_not_written_over_unasked(trained):
     agent = make("a2c", "CartPole-v1", xla=False)
-    options = {"steps": 80, "epochs": 1, "verbose": 0, "checkpoint_dir": tmp_path}
-    agent.fit("CartPole-v1", **options)
+    options = {"steps": 80, "epochs": 1, "verbose": 0, "checkpoint_dir": trained}
     with pytest.raises(ValueError, match="without checkpoints, or `resume=True`"):
         agent.fit("CartPole-v1", **options)
     with pytest.raises(ValueError, match="Expected `checkpoint_dir` with `resume`"):
         agent.fit("CartPole-v1", steps=80, epochs=1, resume=True)
     with pytest.raises(ValueError, match="Expected one `TrainingCheckpoint`"):
-        agent.fit("CartPole-v1", callbacks=[TrainingCheckpoint(tmp_path)], **options)
+        agent.fit("CartPole-v1", callbacks=[TrainingCheckpoint(trained)], **options)
 
 
 def test_what_fits():
