@@ -12,7 +12,7 @@ import tensorflow as tf
 ROOT = Path(__file__).parents[1] / "kerasrl2"
 FLOORS = [
     ["_private"],  # below the ground floor, of what the package defines
-    ["types", "_checks", "_control", "errors", "_startup", "_version"],
+    ["types", "_checks", "_control", "_memory", "errors", "_startup", "_version"],
     [
         "returns",
         "statistics",

@@ -1,8 +1,8 @@
 """Builds actor-critic agents for an environment from keywords."""
 
-from kerasrl2 import envs
 from kerasrl2._checks import check_keywords, check_range, plain_numbers
 from kerasrl2.agents.keywords import keywords_of
+from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.specs import (
     ObservationSpec,
     normalizer_for,
@@ -66,11 +66,9 @@ class ActorCriticBuilder:
         known = set(keywords_of(cls)) - {"env", "head", "observation_spec"}
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
-        example = env if isinstance(env, envs.Environment) else envs.make(env)
-        spec = ObservationSpec.of_space(example.observation_space)
-        head = head_for(example.action_space, distribution)
-        if example is not env and isinstance(env, str):
-            example.close()
+        with looked_at(env) as example:
+            spec = ObservationSpec.of_space(example.observation_space)
+            head = head_for(example.action_space, distribution)
         if normalize_observations:
             hyperparameters["observation_normalizer"] = normalizer_for(spec)
         normalizer = hyperparameters.get("observation_normalizer")

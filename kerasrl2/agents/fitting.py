@@ -2,8 +2,8 @@
 
 from kerasrl2 import envs
 from kerasrl2._checks import check_positive_integer
-from kerasrl2.agents.runtime import is_recipe
 from kerasrl2.agents.specs import check_spaces
+from kerasrl2.envs.registry import is_recipe
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
 from kerasrl2.training.fit import fit_loop
 from kerasrl2.training.resume import checkpoint_of
@@ -16,7 +16,7 @@ class Fitting:
         self,
         env,
         steps,
-        epochs=10,
+        epochs=None,
         callbacks=None,
         validation_env=None,
         validation_episodes=10,
@@ -26,6 +26,7 @@ class Fitting:
         checkpoint_dir=None,
         checkpoint_every=None,
         resume=False,
+        info_keys=(),
     ):
         """Trains for `steps` env steps and reports once per epoch.
 
@@ -34,7 +35,8 @@ class Fitting:
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             steps: Integer, env steps to play; rounded up to whole rollouts.
-            epochs: Integer, number of reports, evaluations and callbacks.
+            epochs: Integer, number of reports, evaluations and callbacks; None: 10, or
+                the number of iterations of the loop if that is smaller.
             callbacks: List of `keras.callbacks.Callback`.
             validation_env: As `env`, for a greedy evaluation at the end of each epoch.
             validation_episodes: Integer, episodes per evaluation.
@@ -48,13 +50,18 @@ class Fitting:
             checkpoint_every: Integer, env steps between them; None: once per epoch.
             resume: Boolean, continue from the newest checkpoint of `checkpoint_dir`, if
                 there is one, up to `steps` in total. The agent takes over its seed.
+            info_keys: Sequence of strings, numeric entries of the `info` of Gymnasium
+                environments, such as `("is_success",)`. Their means over the finished
+                episodes are reported; each episode counts with its last step's value.
 
         Returns:
             `keras.callbacks.History` with, per epoch: `return` and `episode_length`
             (means over the episodes that ended; NaN if none did), `episodes`,
             `env_steps`, `steps_per_second`, the metrics of `metric_names`,
             `explained_variance`, `learning_rate`, and with `validation_env`
-            `val_return`, `val_return_std`, `val_episode_length`.
+            `val_return`, `val_return_std`, `val_episode_length`; each of `info_keys`,
+            with `val_` also of the evaluation, and `val_success_rate` if `is_success`
+            is among them.
 
         Raises:
             ValueError: An argument is out of range or does not fit the agent.
@@ -63,7 +70,8 @@ class Fitting:
             CheckpointError: A checkpoint could not be written, or is of another run.
         """
         check_positive_integer("steps", steps)
-        check_positive_integer("epochs", epochs)
+        if epochs is not None:
+            check_positive_integer("epochs", epochs)
         checkpoint, restored = checkpoint_of(
             callbacks, checkpoint_dir, checkpoint_every, resume
         )
@@ -75,6 +83,7 @@ class Fitting:
             validation = self._runtime.evaluator(
                 self, validation_env, validation_episodes
             )
+            _check_apart(loop.env, validation.env)
         try:
             return fit_loop(
                 self,
@@ -87,6 +96,7 @@ class Fitting:
                 initial_epoch,
                 checkpoint,
                 restored,
+                info_keys,
             )
         except BaseException as error:
             failed = isinstance(error, NonFiniteError | EnvironmentFailure)
@@ -94,7 +104,15 @@ class Fitting:
                 self._runtime.forget_loop()
             raise
 
-    def evaluate(self, env, episodes=10, greedy=True, seed=0, max_episode_steps=None):
+    def evaluate(
+        self,
+        env,
+        episodes=10,
+        greedy=True,
+        seed=0,
+        max_episode_steps="auto",
+        info_keys=(),
+    ):
         """Plays exactly `episodes` whole episodes, without learning.
 
         The number of episodes of each parallel copy is fixed beforehand, so that short
@@ -105,14 +123,24 @@ class Fitting:
             episodes: Integer.
             greedy: Boolean, the policy's mode (True) or samples (False).
             seed: Integer, of first states and of sampling.
-            max_episode_steps: Integer or None; longer episodes raise `ValueError`.
+            max_episode_steps: Integer, longer episodes raise `ValueError`; `"auto"`:
+                100 000 steps, or the environment's own time limit if that is longer;
+                None: no limit. A line on standard error tells when no episode has ended
+                for long.
+            info_keys: Sequence of strings, numeric entries of `info`, such as
+                `("is_success",)`; each episode counts with its last step's value.
 
         Returns:
             Dictionary of floats: `return`, `return_std`, `return_min`, `return_max`
-            (undiscounted), `episode_length` (env steps), `episodes`.
+            (undiscounted), `episode_length` (env steps), `episodes`; means of
+            `info_keys`, of `is_success` also as `success_rate`.
+
+        Raises:
+            ValueError: An argument does not fit, or an episode is too long.
+            EnvironmentFailure: The environment raised, or has no such `info`.
         """
         evaluator = self._runtime.evaluator(self, env, episodes)
-        return evaluator.run(self, greedy, seed, max_episode_steps)
+        return evaluator.run(self, greedy, seed, max_episode_steps, info_keys)
 
     def loop_on(self, env, num_envs=None):
         """The loop of `fit` for an environment, checked but not yet compiled.
@@ -128,7 +156,36 @@ class Fitting:
         return self.loop_class(self, env, self.seed, self.xla)
 
     def environment(self, env, num_envs):
-        """Turns `env` into an `envs.Environment` and checks that it fits the agent."""
-        env = envs.make(env, num_envs=num_envs)
-        check_spaces(env, self.observation_spec, self.head)
-        return env
+        """Makes `env` an `envs.Environment` and checks that it fits the agent."""
+        made = envs.make(env, num_envs=num_envs)
+        try:
+            check_spaces(made, self.observation_spec, self.head)
+        except BaseException:
+            if is_recipe(env):
+                made.close()
+            raise
+        return made
+
+    def close(self):
+        """Closes the environments made here from ids and callables.
+
+        Those given as objects stay open. The agent can go on: `fit` and `evaluate` make
+        what they need anew. `with agent:` closes at its end, and so does the end of the
+        agent itself.
+        """
+        self._runtime.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _check_apart(env, validation_env):
+    if env.shares_copies_with(validation_env):
+        raise RuntimeError(
+            "Expected another environment as `validation_env`. Received: the one that "
+            f"is trained on, {env.id!r}; its episodes would be cut short. Give "
+            "training and evaluation an environment each, by its id or by a callable."
+        )

@@ -2,7 +2,6 @@
 
 import keras
 
-from kerasrl2 import envs
 from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
 from kerasrl2.action_values import (
     CategoricalValues,
@@ -11,6 +10,7 @@ from kerasrl2.action_values import (
     ScalarValues,
 )
 from kerasrl2.agents.keywords import keywords_of
+from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.specs import (
     ObservationSpec,
     normalizer_for,
@@ -105,16 +105,15 @@ class QLearningBuilder:
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
-        example = env if isinstance(env, envs.Environment) else envs.make(env)
-        spec = ObservationSpec.of_space(example.observation_space)
-        head = head_for(example.action_space)
-        if head.kind != "categorical":
-            raise ValueError(
-                f"Expected an environment with Discrete actions: {cls.__name__} values "
-                f"each of them. Received: {example.id!r} with {example.action_space}"
-            )
-        if example is not env and isinstance(env, str):
-            example.close()
+        with looked_at(env) as example:
+            spec = ObservationSpec.of_space(example.observation_space)
+            head = head_for(example.action_space)
+            if head.kind != "categorical":
+                raise ValueError(
+                    f"Expected an environment with Discrete actions: {cls.__name__} "
+                    f"values each of them. Received: {example.id!r} with "
+                    f"{example.action_space}"
+                )
         values = _action_values(distribution, num_atoms, value_range, loss)
         if normalize_observations:
             hyperparameters["observation_normalizer"] = normalizer_for(spec)

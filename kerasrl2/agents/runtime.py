@@ -3,14 +3,17 @@
 from kerasrl2._startup import native_chatter_kept_back
 
 import threading
+import weakref
 
 import numpy as np
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2._state import state_of
+from kerasrl2.agents.owned import OwnedEnvironments
 from kerasrl2.agents.policies import make_policy
 from kerasrl2.agents.reading import ObservationReader
+from kerasrl2.envs.registry import is_recipe
 from kerasrl2.training.evaluate import Evaluator
 from kerasrl2.training.loop import has_convolutions
 from kerasrl2.training.programs import Program
@@ -18,16 +21,12 @@ from kerasrl2.training.programs import Program
 _MAX_COPIES, _MAX_EVALUATORS = 32, 8
 
 
-def is_recipe(env):
-    """Whether environments are made from `env`: an id or a callable."""
-    return isinstance(env, str) or callable(env)
-
-
 class Runtime:
     """Compiled functions, loops and evaluators of an agent.
 
     A plain object, so that Keras does not track what is in it. Each thread has its own
-    loop.
+    loop. Environments made from ids and callables are closed with the loop or the
+    evaluator they were made for, by `close`, or when the agent ends.
     """
 
     def __init__(self):
@@ -35,6 +34,8 @@ class Runtime:
         self._loops = {}  # by thread: key, objects that the key's ids are of, loop
         self._evaluators = {}
         self._numpy_rng = None
+        self._owned = OwnedEnvironments()
+        weakref.finalize(self, self._owned.close_all)  # which holds no agent
 
     # Acting outside of graphs
 
@@ -119,7 +120,12 @@ class Runtime:
         if known is not None and known[0] == _key(agent, env, num_envs)[0]:
             return known[2]
         self.forget_loop()
-        loop = agent.loop(agent.environment(env, num_envs))
+        made = self._made(agent, env, num_envs)
+        try:
+            loop = agent.loop(made)
+        except BaseException:
+            self._owned.close(made)
+            raise
         # Only now: the loop has built the buffer, which is in the key. So are ids of
         # objects: `env` and `state` keep these alive.
         key, state = _key(agent, env, num_envs)
@@ -129,20 +135,38 @@ class Runtime:
     def forget_loop(self):
         """Drops the loop; an environment made for it by id or callable is closed."""
         known = self._loops.pop(threading.get_ident(), None)
-        if known is not None and is_recipe(known[1][0]):
-            known[2].env.close()
+        if known is not None:
+            self._owned.close(known[2].env)
 
     def evaluator(self, agent, env, episodes):
-        """A cached `Evaluator` of `episodes` episodes on `env`."""
+        """A cached `Evaluator` of `episodes` episodes on `env`.
+
+        The least recently used one is dropped, and what was made for it is closed.
+        """
         check_positive_integer("episodes", episodes)
         key = (env if isinstance(env, str) else id(env), episodes)
-        if key not in self._evaluators:
-            if len(self._evaluators) >= _MAX_EVALUATORS:
-                self._evaluators.clear()
+        known = self._evaluators.pop(key, None)
+        if known is None:
+            while len(self._evaluators) >= _MAX_EVALUATORS:
+                oldest = self._evaluators.pop(next(iter(self._evaluators)))
+                self._owned.close(oldest[0].env)
             num_envs = min(episodes, _MAX_COPIES) if is_recipe(env) else None
-            made = agent.environment(env, num_envs)
-            self._evaluators[key] = (Evaluator(made, episodes), env)
-        return self._evaluators[key][0]
+            made = self._made(agent, env, num_envs)
+            try:
+                known = Evaluator(made, episodes), env  # keeps what the key is an id of
+            except BaseException:
+                self._owned.close(made)
+                raise
+        self._evaluators[key] = known
+        return known[0]
+
+    def close(self):
+        """Drops loops and evaluators; closes all that was made for them."""
+        self._loops, self._evaluators = {}, {}
+        self._owned.close_all()
+
+    def _made(self, agent, env, num_envs):
+        return self._owned.make(env, lambda: agent.environment(env, num_envs))
 
 
 def _key(agent, env, num_envs):

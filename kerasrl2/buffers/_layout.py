@@ -1,12 +1,10 @@
 """Sizes and shapes of a replay buffer, the same for both back ends."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._memory import available_memory, readable  # noqa: F401  (`_base` uses it)
 
 PRINT_FROM = 100e6  # bytes; building a smaller buffer prints nothing
 SMALL_OBSERVATION = 1024  # bytes
@@ -40,20 +38,6 @@ class Spec:
 
     def __str__(self):
         return f"{np.dtype(self.dtype).name}{list(self.shape)}"
-
-    def rows(self, name, value, num_envs):
-        """Checks `value` `[N, ...]`; of a stack of frames, returns the newest."""
-        shape, kind = tuple(value.shape), tf.as_dtype(value.dtype)
-        lossy = kind.is_floating and not tf.as_dtype(self.dtype).is_floating
-        whole, newest = (num_envs, *self.shape), (num_envs, *self.stored)
-        if shape not in (whole, newest) or lossy:
-            or_frames = f" (or single frames {newest})" if self.stack > 1 else ""
-            raise ValueError(
-                f"Expected `{name}` of shape {whole}{or_frames} and dtype "
-                f"{np.dtype(self.dtype).name}. Received: shape {shape}, dtype "
-                f"{kind.name}"
-            )
-        return value if shape == newest else value[..., -self.stored[-1] :]
 
 
 def specs_of(space):
@@ -165,40 +149,6 @@ def check_memory(name, nbytes, capacity, available):
         print(size)
 
 
-def readable(nbytes):
-    """Bytes as text.
-
-    Example:
-    >>> readable(7_205), readable(3e9), readable(5)
-    ('7.2 kB', '3.0 GB', '5 B')
-    """
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if nbytes >= factor:
-            return f"{nbytes / factor:.1f} {unit}"
-    return f"{nbytes:.0f} B"
-
-
-def available_memory():
-    """Free bytes of this machine or container; None where nothing tells."""
-    free = []
-    try:
-        meminfo = Path("/proc/meminfo").read_text()
-        fields = dict(line.split(":") for line in meminfo.splitlines())
-        free.append(1024 * int(fields["MemAvailable"].split()[0]))
-    except (OSError, KeyError, ValueError):
-        try:
-            free.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-        except (AttributeError, OSError, ValueError):
-            return None
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        free.append(limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass  # no limit, or no cgroup
-    return max(min(free), 0)
-
-
 def check_arguments(capacity, num_envs, n_step, gamma, frame_stack, episode_length):
     """Checks what both back ends' constructors take."""
     check_positive_integer("capacity", capacity)
@@ -211,22 +161,6 @@ def check_arguments(capacity, num_envs, n_step, gamma, frame_stack, episode_leng
         check_positive_integer("frame_stack", stack)
         if stack > 64:
             raise ValueError(f"Expected `frame_stack` <= 64. Received: {stack}")
-
-
-def common_length(fields):
-    """`T` of nests of `[T, N, ...]` by name: a static one, the same in all leaves."""
-    shapes = {
-        name: [tuple(leaf.shape) for leaf in tf.nest.flatten(value)]
-        for name, value in fields.items()
-    }
-    lengths = {shape[:1] for leaves in shapes.values() for shape in leaves}
-    [length] = lengths.pop() if len(lengths) == 1 and () not in lengths else (None,)
-    if not length:
-        raise ValueError(
-            "Expected a rollout of `[T, N, ...]`, with the same static T >= 1 in all "
-            f"fields. Received: shapes {shapes}"
-        )
-    return length
 
 
 def specs_from_rows(observation, action, frame_stack):

@@ -20,6 +20,9 @@ class EvaluateReturn(keras.callbacks.Callback):
         greedy: Boolean, the policy's mode (True) or samples (False).
         seed: Integer, for the first states of the episodes.
         prefix: String, of the log names.
+        max_episode_steps: As in `Agent.evaluate`.
+        info_keys: As in `Agent.evaluate`; adds `<prefix>_<key>`, and
+            `<prefix>_success_rate` for `is_success`.
 
     Example:
     >>> import kerasrl2 as krl
@@ -32,22 +35,43 @@ class EvaluateReturn(keras.callbacks.Callback):
     1
     """
 
-    def __init__(self, env, episodes=10, every=1, greedy=True, seed=0, prefix="eval"):
+    def __init__(
+        self,
+        env,
+        episodes=10,
+        every=1,
+        greedy=True,
+        seed=0,
+        prefix="eval",
+        max_episode_steps="auto",
+        info_keys=(),
+    ):
         super().__init__()
         check_positive_integer("episodes", episodes)
         check_positive_integer("every", every)
         self.env, self.episodes, self.every = env, episodes, every
         self.greedy, self.seed, self.prefix = greedy, seed, prefix
+        self.max_episode_steps, self.info_keys = max_episode_steps, info_keys
+        more = {"max_episode_steps": (max_episode_steps, "auto")}
+        more["info_keys"] = (tuple(info_keys), ())
+        # Only what differs, for agents whose `evaluate` is their own.
+        self._more = {name: a for name, (a, usual) in more.items() if a != usual}
         self._scores = {}
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch % self.every == 0 or not self._scores:
             self._scores = self.model.evaluate(
-                self.env, self.episodes, greedy=self.greedy, seed=self.seed
+                self.env,
+                self.episodes,
+                greedy=self.greedy,
+                seed=self.seed,
+                **self._more,
             )
         if logs is not None:
-            for name in ("return", "return_std", "episode_length"):
-                logs[f"{self.prefix}_{name}"] = self._scores[name]
+            names = ("return", "return_std", "episode_length", "success_rate")
+            for name in (*names, *self.info_keys):
+                if name in self._scores:
+                    logs[f"{self.prefix}_{name}"] = self._scores[name]
 
     def get_state(self):
         """The part of a checkpoint for this callback; see `TrainingCheckpoint`."""

@@ -240,7 +240,7 @@ class Player:
                 "",
                 "pass `max_episode_steps=...` to `gymnasium.register`, or wrap it: "
                 "`gymnasium.wrappers.TimeLimit(env, 1_000)`; without ends no return "
-                "is logged and an evaluation does not come back",
+                "is logged and an evaluation ends with an error",
             )
 
 

@@ -166,7 +166,7 @@ def _check_episodes(env, lengths, steps, seconds, report):
             f"no episode ended within {steps} steps, and there is no time limit",
             "",
             "give it `max_episode_steps`; without ends no return is logged and an "
-            "evaluation does not come back",
+            "evaluation ends with an error",
         )
     if seconds > SLOW:
         report.note(

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from kerasrl2._checks import did_you_mean
 from kerasrl2.envs._check_report import described
+from kerasrl2.envs._moves import Moves
 from kerasrl2.envs._spaces import MalformedError, codec
 from kerasrl2.errors import EnvironmentFailure
 
@@ -13,10 +15,15 @@ class Lockstep:
     The environments hold their own state, so only the latest state exists. `reset`
     returns a token; each `step` expects the token plus the number of steps since then.
     Another value means that other code reset or stepped the environments in between.
+    So does the count of their moves, for code that reaches them in another way.
 
     Args:
         id: String, for messages.
         envs: Sequence of `gymnasium.Env` with equal spaces.
+
+    Attributes:
+        moves: `Moves` of the environments.
+        info_keys: Tuple of strings, what is kept of `info` when an episode ends.
     """
 
     def __init__(self, id, envs):
@@ -26,6 +33,9 @@ class Lockstep:
         self.closed = False
         self._token, self._valid = 0, False
         self._steps = 0  # of each environment, since `reset`
+        self.moves = Moves(self.envs)
+        self.info_keys, self._finished = (), []
+        self._episodes = [0] * len(self.envs)  # ended since `reset`
 
     def reset(self, seed):
         """Seeds and resets all environments.
@@ -41,6 +51,7 @@ class Lockstep:
         """
         self._check_open()
         self._steps, self._valid = 0, False
+        self._episodes = [0] * len(self.envs)
         words = [int(word) % 2**32 for word in seed]
         first, first_action = np.random.SeedSequence(words).generate_state(2).tolist()
         observation = self.observation.empty(1, len(self.envs))[0]
@@ -53,6 +64,7 @@ class Lockstep:
                 self._put_reset(observation, index, (first + index) % 2**31)
         except Exception as error:
             raise self._failure(error, "reset", index) from error
+        self.moves.take_note()
         self._token, self._valid = (self._token + 1) % 2**31, True
         return np.int32(self._token), observation
 
@@ -82,7 +94,7 @@ class Lockstep:
                 result = env.step(actions[index])
                 if not isinstance(result, tuple) or len(result) != 5:
                     raise MalformedError(not_a_tuple(result, STEP_RESULT))
-                value, gain, end, cut, _ = result
+                value, gain, end, cut, info = result
                 put(following, index, value)
                 reward[index] = gain if type(gain) is float else as_number(gain)
                 if end is False and cut is False:  # the usual case, without `as_flag`
@@ -90,6 +102,7 @@ class Lockstep:
                 end, cut = as_flag(end), as_flag(cut)
                 terminated[index], truncated[index] = end, cut
                 if end or cut:
+                    self._end_episode(index, info)
                     method = "reset"
                     self._put_reset(current, index)
                     method = "step"
@@ -100,8 +113,33 @@ class Lockstep:
         current[:] = following
         if ended:
             current[ended] = first
+        self.moves.take_note()
         self._token, self._valid = self._token + 1, True
         return observations, outcome
+
+    def is_current(self, token):
+        """Whether `step` can go on from `token`: nobody else has moved anything.
+
+        True also after a failure, which `step` tells of.
+        """
+        moved = (int(token) - self._token) % 2**32 or self.moves.by_others()
+        return not (self._valid and moved)
+
+    def shares_copies_with(self, other):
+        """Whether another world steps one of these environments, too."""
+        return self is other or self.moves.has_one_of(other.moves)
+
+    def record_info(self, keys):
+        """Keeps these entries of `info` of episodes that end from now on."""
+        self.info_keys, self._finished = tuple(keys), []
+
+    def finished_info(self):
+        """What was kept since the last call: `(environment, episode, values)` each.
+
+        Episodes of an environment are counted from 0 since `reset`.
+        """
+        finished, self._finished = self._finished, []
+        return finished
 
     def close(self):
         """Closes all environments, once; the first exception is raised at the end."""
@@ -128,12 +166,20 @@ class Lockstep:
             raise MalformedError(not_a_tuple(result, RESET_RESULT))
         self.observation.put(observation, index, result[0])
 
+    def _end_episode(self, index, info):
+        number = self._episodes[index]
+        self._episodes[index] += 1
+        if self.info_keys:
+            values = [info_value(info, key) for key in self.info_keys]
+            self._finished.append((index, number, values))
+
     def _check_open(self):
         if self.closed:
             raise RuntimeError(f"Environment {self.id} is closed. Make a new one.")
 
     def _check_token(self, token):
-        if not self._valid or (int(token) - self._token) % 2**32:  # tokens overflow
+        moved = (int(token) - self._token) % 2**32  # tokens overflow
+        if not self._valid or moved or self.moves.by_others():
             raise RuntimeError(
                 f"Expected the state that the latest `reset` or `step` of {self.id} "
                 "returned. Received an older one: the environment failed, or other "
@@ -146,7 +192,7 @@ class Lockstep:
         given = "" if action is None else f", given action {np.asarray(action)}"
         return EnvironmentFailure(
             f"`{method}` of {self.id} (environment {index} of {len(self.envs)} from 0, "
-            f"step {self._steps}{given}) {self._what(error)}",
+            f"step {self._steps}{given}) {self._what(error)}{_hint(method, error)}",
             index=index,
             step=self._steps,
             action=action,
@@ -159,16 +205,58 @@ class Lockstep:
         return f"raised {described(error)}"
 
 
+def _hint(method, error):
+    """More about a `reset` that does not take what Gymnasium gives it."""
+    text = str(error) if isinstance(error, TypeError) else ""
+    if method == "reset" and "unexpected keyword argument" in text:
+        return (
+            ". Gymnasium calls `reset(seed=..., options=...)`; `reset()` is what gym "
+            "had before version 0.26: take `*, seed=None, options=None`, begin with "
+            "`super().reset(seed=seed)` and return `observation, {}`"
+        )
+    return ""
+
+
 STEP_RESULT = ("observation", "reward", "terminated", "truncated", "info")
 RESET_RESULT = ("observation", "info")
 
 
+_OLD = {
+    (STEP_RESULT, 4): (
+        ". (observation, reward, done, info) is what gym returned before version "
+        "0.26: split `done` into terminated and truncated"
+    ),
+    (RESET_RESULT, 0): (
+        ". An observation alone is what gym returned before version 0.26: return "
+        "`observation, {}`"
+    ),
+}
+
+
 def not_a_tuple(result, names):
     """Message for a `result` that is not a tuple of as many values as `names`."""
-    received = type(result).__name__
+    received, length = type(result).__name__, 0
     if isinstance(result, tuple):
-        received = f"a tuple of {len(result)}"
-    return f"Expected the tuple ({', '.join(names)}). Received: {received}"
+        received, length = f"a tuple of {len(result)}", len(result)
+    hint = _OLD.get((names, length), "")
+    return f"Expected the tuple ({', '.join(names)}). Received: {received}{hint}"
+
+
+def info_value(info, key):
+    """`info[key]` at the end of an episode as a float."""
+    if not isinstance(info, dict) or key not in info:
+        known = sorted(map(str, info)) if isinstance(info, dict) else []
+        raise MalformedError(
+            f"Expected {key!r} (`info_keys`) in `info` at the end of an episode. "
+            f"Received: {', '.join(known) or 'nothing'}{did_you_mean(key, known)}"
+        )
+    array = np.asarray(info[key])
+    if array.size != 1 or array.dtype.kind not in "fiub":
+        raise MalformedError(
+            f"Expected a number as `info[{key!r}]` (`info_keys`). Received: "
+            f"{info[key]!r:.100}"
+        )
+    return float(array.reshape(()))
 
 
 def as_number(reward):

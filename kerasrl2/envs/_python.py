@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._control import in_xla
+from kerasrl2._private import in_xla_context
 from kerasrl2.envs._host_call import HostFunction, available
 from kerasrl2.envs.core import Environment
 from kerasrl2.types import TimeStep
@@ -22,9 +22,8 @@ class PythonEnvironment(Environment):
         num_envs: Integer >= 1, the number of copies `N`.
         observation_space: `gymnasium.Space` of one copy.
         action_space: `gymnasium.Space` of one copy.
-        world: The copies: a `Lockstep`, or an object with its `reset(seed)`,
-            `step(token, action)` and `close()` on NumPy arrays, and with the codec
-            `observation`.
+        world: The copies: a `Lockstep`, or an object with its public methods on NumPy
+            arrays, and with the codec `observation`.
     """
 
     always_valid = True
@@ -40,21 +39,20 @@ class PythonEnvironment(Environment):
 
     def reset(self, seed):
         shape, dtype = self._shape(), self._world.observation.dtype
-        return self._call(
-            self._world.reset,
-            [seed],
-            [tf.TensorSpec([], tf.int32), tf.TensorSpec(shape, dtype)],
-        )
+        outputs = [tf.TensorSpec([], tf.int32), tf.TensorSpec(shape, dtype)]
+        return self._call(self._world.reset, [seed], outputs, _failed(outputs))
 
     def step(self, state, action, seed):
         """Takes one step in each copy. `seed` is not used: `reset` seeds the copies."""
         inputs = [state, self._checked_action(action)]
         shape, dtype = self._shape(), self._world.observation.dtype
         outputs = [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])]
-        if in_xla():
+        if in_xla_context():
             tick, observations, outcome = self._host_step(inputs, outputs)
         else:
-            observations, outcome = self._call(self._world.step, inputs, outputs)
+            observations, outcome = self._call(
+                self._world.step, inputs, outputs, _failed(outputs, nan=1)
+            )
             with tf.control_dependencies([outcome]):
                 tick = tf.ones([], tf.int32)
         current, following = tf.unstack(observations)
@@ -68,6 +66,23 @@ class PythonEnvironment(Environment):
             valid=tf.ones([self.num_envs], tf.bool),
         )
 
+    def is_current(self, state):
+        return self._world.is_current(int(state))
+
+    def shares_copies_with(self, other):
+        both = isinstance(other, PythonEnvironment)
+        return both and other.holds_copies_of(self._world)
+
+    def holds_copies_of(self, world):
+        """Whether another world has one of these copies."""
+        return self._world.shares_copies_with(world)
+
+    def record_info(self, keys):
+        self._world.record_info(keys)
+
+    def finished_info(self):
+        return self._world.finished_info()
+
     def close(self):
         self._world.close()
 
@@ -75,19 +90,24 @@ class PythonEnvironment(Environment):
         """Shape of a batch of observations."""
         return [self.num_envs, *self._world.observation.shape]
 
-    def _call(self, function, inputs, specs):
-        """Runs `function` on arrays, eagerly or as an operation of the graph."""
-        if tf.executing_eagerly():
-            values = function(*(tf.convert_to_tensor(x).numpy() for x in inputs))
-            return tuple(tf.constant(value) for value in values)
+    def _call(self, function, inputs, specs, failed):
+        """Runs `function` on arrays, eagerly or as an operation of the graph.
+
+        `failed` stands for its results where `errors` lets what runs go on.
+        """
 
         def guarded(*arrays):
             try:
                 return function(*arrays)
             except BaseException as error:  # `errors` also raises interrupts
-                self.failure = error
+                self.failure = self.failure or error
+                if self._runs_on:
+                    return failed
                 raise
 
+        if tf.executing_eagerly():
+            values = guarded(*(tf.convert_to_tensor(x).numpy() for x in inputs))
+            return tuple(tf.constant(value) for value in values)
         values = tf.numpy_function(guarded, inputs, [spec.dtype for spec in specs])
         for value, spec in zip(values, specs, strict=True):
             value.set_shape(spec.shape)
@@ -99,12 +119,7 @@ class PythonEnvironment(Environment):
         An exception cannot end such a program. Instead rewards are NaN from a failure
         on, which stops training loops, and `errors` raises the failure.
         """
-        one, *failed = (
-            np.full(spec.shape, fill, spec.dtype.as_numpy_dtype)
-            for spec, fill in zip(
-                [_TICK, *outputs], [1, 0, [[np.nan], [0], [0]]], strict=True
-            )
-        )
+        one, failed = np.ones([], np.int32), _failed(outputs, nan=1)
 
         def step(token, action):
             try:
@@ -118,3 +133,11 @@ class PythonEnvironment(Environment):
             function = HostFunction(step, specs, [_TICK, *outputs])
             self._host_functions[specs] = function
         return self._host_functions[specs](*inputs)
+
+
+def _failed(specs, nan=None):
+    """Zeros for the results of a call that failed, row 0 of number `nan` being NaN."""
+    zeros = [np.zeros(spec.shape, spec.dtype.as_numpy_dtype) for spec in specs]
+    if nan is not None:
+        zeros[nan][0] = np.nan
+    return tuple(zeros)

@@ -5,6 +5,8 @@ import operator
 import numpy as np
 from gymnasium import spaces
 
+from kerasrl2.envs._interface import check_has_space
+
 
 class MalformedError(ValueError):
     """A value that its space or the Gymnasium interface forbids."""
@@ -113,6 +115,7 @@ def check_equal_spaces(envs):
     """Raises `ValueError` unless all environments have the spaces of the first."""
     for env in envs:
         for space in ("observation_space", "action_space"):
+            check_has_space(env, space)
             if getattr(env, space) != getattr(envs[0], space):
                 raise ValueError(
                     f"Expected environments with one `{space}`. Received: "

@@ -155,11 +155,11 @@ class ProcessLockstep(Lockstep):
             for env_process in remote:
                 env_process.wait_until_made()
             check_equal_spaces(remote)
+            super().__init__(env if isinstance(env, str) else remote[0].name, remote)
         except BaseException:
             for env_process in remote:
                 env_process.kill()
             raise
-        super().__init__(env if isinstance(env, str) else remote[0].name, remote)
 
     def _begin_reset(self, env, seed, action_seed):
         super()._begin_reset(env, seed, action_seed)
@@ -167,7 +167,7 @@ class ProcessLockstep(Lockstep):
 
     def _begin_steps(self, actions):
         for env, action in zip(self.envs, actions, strict=True):
-            env.ask("step", action)
+            env.ask("step", action, self.info_keys)
 
     def _what(self, error):
         if not isinstance(error, LostError):

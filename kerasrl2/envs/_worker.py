@@ -32,6 +32,9 @@ def serve(connection):
         os._exit(1)
 
 
+_ROLES = "observation", "action"
+
+
 def _make(connection):
     """The environment, or None if it could not be made."""
     factory, made = connection.recv_bytes(), []
@@ -41,7 +44,8 @@ def _make(connection):
         if not isinstance(env, gymnasium.Env):
             raise ValueError(f"Expected a `gymnasium.Env`. Received: {env!r}")
         made.append(env)
-        return env.observation_space, env.action_space, _name(env)
+        spaces = [getattr(env, f"{role}_space", None) for role in _ROLES]
+        return *spaces, _name(env)
 
     good = _answer(connection, make)
     return made[0] if good else None
@@ -63,16 +67,16 @@ def _name(env):
 
 def _reset(env, seed, action_seed):
     env.action_space.seed(action_seed)
-    return _without_info(env.reset(seed=seed))
+    return _with_info(env.reset(seed=seed))
 
 
-def _step(env, action):
+def _step(env, action, keys):
     """`(result of step, (True, result of reset) or (False, exception) or None)`."""
-    result = _without_info(env.step(action))
+    result = _with_info(env.step(action), keys)
     if not (isinstance(result, tuple) and len(result) == 5 and _ends(*result[2:4])):
         return result, None
     try:
-        return result, (True, _without_info(env.reset(seed=None)))
+        return result, (True, _with_info(env.reset(seed=None)))
     except Exception as error:
         return result, (False, _portable(error))
 
@@ -84,11 +88,16 @@ def _ends(*flags):
     return fit and any(arrays)
 
 
-def _without_info(result):
-    """`result` with an empty `info`, which is not used and might not pickle."""
-    if isinstance(result, tuple) and len(result) in (2, 5):
-        return (*result[:-1], {})
-    return result
+def _with_info(result, keys=()):
+    """`result` with the names in `info` and the values of `keys`.
+
+    Nobody reads the others, and they might not pickle.
+    """
+    if not isinstance(result, tuple) or len(result) not in (2, 5):
+        return result
+    info = result[-1] if keys and isinstance(result[-1], dict) else {}
+    told = {str(name): info[name] if name in keys else None for name in info}
+    return (*result[:-1], told)
 
 
 def _close(env):

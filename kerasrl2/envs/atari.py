@@ -151,6 +151,7 @@ class Games(Lockstep):
         if self._in_call:  # a call was interrupted: its threads may still run
             self._vector, self._in_call = self._build(), False
         self._steps, self._valid = 0, False
+        self._episodes = [0] * len(self.envs)
         words = [int(word) % 2**32 for word in seed]
         seeds = np.random.SeedSequence(words).generate_state(len(self.envs))
         frames, info = self._ask("reset", seed=(seeds % 2**31).astype(np.int64))
@@ -184,6 +185,8 @@ class Games(Lockstep):
         self._frames[-1] = frames[:, 0]
         current, following = observations = self.observation.empty(2, len(self.envs))
         self._stack_into(following)
+        for index in np.flatnonzero(terminated | truncated):
+            self._end_episode(index, self._info_of(index, info))
         if over.any():
             frames, info = self._ask("reset", options={"reset_mask": over})
             lives = info["lives"]
@@ -197,6 +200,10 @@ class Games(Lockstep):
         self._lives = lives
         self._token, self._valid = self._token + 1, True
         return observations, np.array([reward, terminated, truncated], np.float32)
+
+    def _info_of(self, index, info):
+        """The `info` of one game, for those who want it."""
+        return {key: info[key][index] for key in info} if self.info_keys else {}
 
     def close(self):
         """Ends the threads. May be called twice."""

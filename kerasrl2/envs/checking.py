@@ -80,7 +80,12 @@ def check(env, steps=1_000, seed=0):
         if isinstance(env, Environment) or (
             isinstance(env, str) and (env in ids() or env.startswith("ALE/"))
         ):
-            _check_tensors.play(make(env), steps, seed, report)
+            made = make(env)
+            try:
+                _check_tensors.play(made, steps, seed, report)
+            finally:
+                if made is not env:
+                    made.close()
         else:
             _check_gymnasium(env, steps, seed, report)
     for warning in caught:  # also those of Gymnasium's wrappers
@@ -108,6 +113,8 @@ def _check_gymnasium(env, steps, seed, report):
                 "",
                 "return a new environment at each call; each copy needs its own",
             )
+        if _lacks_spaces(first, report):
+            return
         _check_spaces(first, second, report)
         if not check_action_space(first.action_space, report):
             return
@@ -119,6 +126,21 @@ def _check_gymnasium(env, steps, seed, report):
         if not given:
             _close(first, report)
             _close(second, report)
+
+
+def _lacks_spaces(env, report):
+    """Whether a space is missing, without which nothing can be played."""
+    missing = False
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, spaces.Space):
+            missing = True
+            report.error(
+                f"its `{name}` is {space!r}",
+                "",
+                "set it in the constructor, to one of `gymnasium.spaces`",
+            )
+    return missing
 
 
 def _check_spaces(first, second, report):

@@ -8,7 +8,10 @@ import tensorflow as tf
 from gymnasium import spaces  # noqa: F401  (the example below)
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2._memory import check_room
 from kerasrl2.types import TimeStep
+
+_ROW = 16  # bytes: action, reward, flags
 
 
 class Environment(tf.Module):
@@ -41,9 +44,11 @@ class Environment(tf.Module):
     def __init__(self, id, num_envs, observation_space, action_space):
         super().__init__()
         check_positive_integer("num_envs", num_envs)
+        size = num_envs * (2 * observation_bytes(observation_space) + _ROW)
+        check_room("num_envs", num_envs, size, f"one step of {id}")
         self.id, self.num_envs = id, int(num_envs)
         self.observation_space, self.action_space = observation_space, action_space
-        self.failure = None
+        self.failure, self._runs_on = None, False
 
     def reset(self, seed):
         """Starts an episode in each copy.
@@ -72,25 +77,66 @@ class Environment(tf.Module):
         """
         raise NotImplementedError
 
+    def is_current(self, state):
+        """Whether `step` can go on from `state`: nobody else has moved the copies.
+
+        Only those that hold their state themselves, in Python, can be moved.
+        """
+        del state
+        return True
+
+    def shares_copies_with(self, other):
+        """Whether to step another environment moves these copies, too."""
+        return self is other and not self.in_graph
+
+    def record_info(self, keys):
+        """Keeps entries of `info`, from now on, of each episode that ends.
+
+        Args:
+            keys: Sequence of strings; empty for none.
+        """
+        if keys:
+            raise ValueError(
+                f"Expected an environment that gives `info`, with `info_keys`: one of "
+                f"Gymnasium. Received: info_keys={tuple(keys)} with {self.id!r}, which "
+                'has none. Leave it out, or `envs.make(..., backend="gymnasium")`.'
+            )
+
+    def finished_info(self):
+        """What was kept since the last call, of episodes in the order of their ends.
+
+        Returns:
+            List of `(copy, episode, values)`: the copy and its episode since `reset`,
+            both from 0, and a float for each of the keys, from the last step.
+        """
+        return []
+
     def close(self):
         """Frees the resources of the copies. May be called twice."""
 
     @contextlib.contextmanager
-    def errors(self):
+    def errors(self, afterwards=False):
         """Raises the original exception that user code raised inside a graph.
 
         Call compiled functions that step `env` within `with env.errors():`. Instead of
         `tf.errors.UnknownError` it raises `EnvironmentFailure`, with the exception of
         the user's code as its cause; an interrupt remains a `KeyboardInterrupt`.
+
+        Args:
+            afterwards: Boolean, whether functions continue after a failure, with NaN
+                rewards as in programs of XLA, so that their earlier results are not
+                lost. For functions that stop at a NaN.
         """
-        self.failure = None
+        self.failure, self._runs_on = None, afterwards
         try:
             yield
         except Exception:
+            self._runs_on = False
             failure, self.failure = self.failure, None
             if failure is None:
                 raise
             raise failure from failure.__cause__
+        self._runs_on = False
         failure, self.failure = self.failure, None
         if failure is not None:  # XLA programs do not end with an exception
             raise failure from failure.__cause__
@@ -250,6 +296,14 @@ class TensorFlowEnvironment(Environment):
             valid=tf.ones([self.num_envs], tf.bool),
         )
         return EpisodeState(current, tf.where(ended, 0, elapsed)), time_step
+
+
+def observation_bytes(space):
+    """Bytes of one observation of a space with a shape, as agents get it; else 0."""
+    shape, dtype = getattr(space, "shape", None), getattr(space, "dtype", None)
+    if shape is None or dtype is None:
+        return 0
+    return int(np.prod(shape, dtype=np.float64)) * min(np.dtype(dtype).itemsize, 8)
 
 
 def _align(mask, tensor):

@@ -1,13 +1,20 @@
 """Gymnasium environments, called from TensorFlow graphs."""
 
+import contextlib
+
 import gymnasium
 import tensorflow as tf  # noqa: F401  (the example below)
 
 from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._memory import check_room
+from kerasrl2.envs._interface import advice, is_single
 from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._python import PythonEnvironment
 from kerasrl2.envs._spaces import check_equal_spaces
 from kerasrl2.envs._subprocess import ProcessLockstep
+
+# Bytes of one environment at least: its objects and random generators; a process.
+_OBJECT, _PROCESS = 4_000, 10_000_000
 
 
 class GymnasiumEnvironment(PythonEnvironment):
@@ -45,11 +52,12 @@ class GymnasiumEnvironment(PythonEnvironment):
 
     def __init__(self, env, num_envs=1, *, subprocess=False, time_limit=None, **kwargs):
         check_positive_integer("num_envs", num_envs)
+        size = num_envs * (_PROCESS if subprocess else _OBJECT)
+        check_room("num_envs", num_envs, size, f"so many of {_shown(env)}")
         if subprocess:
             world = _processes(env, num_envs, time_limit, kwargs)
         elif time_limit is None:
-            envs = _build(env, num_envs, kwargs)
-            world = Lockstep(_name(env, envs[0]), envs)
+            world = _in_this_process(env, num_envs, kwargs)
         else:
             raise ValueError(
                 "Expected `subprocess=True` with a time limit: only another process "
@@ -68,6 +76,17 @@ class GymnasiumEnvironment(PythonEnvironment):
         """
         return self._world.envs
 
+    @property
+    def max_episode_steps(self):
+        """Integer, the time limit in steps of the first one's wrappers, or None."""
+        env = self.envs[0]
+        while env is not None:
+            limit = getattr(env, "_max_episode_steps", None)
+            if isinstance(limit, int):
+                return limit
+            env = vars(env).get("env")
+        return None
+
 
 def _processes(env, num_envs, time_limit, kwargs):
     if isinstance(env, gymnasium.Env):
@@ -79,33 +98,64 @@ def _processes(env, num_envs, time_limit, kwargs):
     return ProcessLockstep(env, num_envs, time_limit, kwargs)
 
 
-def _build(env, num_envs, kwargs):
-    """List of `num_envs` environments with equal spaces."""
+def _in_this_process(env, num_envs, kwargs):
+    """`Lockstep` of environments with equal spaces; of none if one cannot be used."""
     if isinstance(env, gymnasium.Env):
-        if num_envs != 1 or kwargs:
-            raise ValueError(
-                "Expected an id or a callable that returns a new environment, to make "
-                f"several or to pass keywords. Received: the environment {env} with "
-                f"num_envs={num_envs}, keywords {sorted(kwargs)}"
-            )
-        return [env]
+        _check_alone(env, num_envs, kwargs)
+        check_equal_spaces([env])
+        return Lockstep(_name(env, env), [env])
+    made = []
+    try:
+        for _ in range(num_envs):
+            made.append(_make(env, kwargs))
+            _check_made(env, made)
+        check_equal_spaces(made)
+        return Lockstep(_name(env, made[0]), made)
+    except BaseException:
+        for one in made:
+            with contextlib.suppress(Exception):  # the first exception tells more
+                one.close()
+        raise
+
+
+def _check_alone(env, num_envs, kwargs):
+    if not is_single(env):
+        raise ValueError(
+            "Expected an id, a callable that returns a new environment, or one "
+            f"environment. Received: {_shown(env)}{advice(env)}"
+        )
+    if num_envs != 1 or kwargs:
+        raise ValueError(
+            "Expected an id or a callable that returns a new environment, to make "
+            f"several or to pass keywords. Received: the environment {env} with "
+            f"num_envs={num_envs}, keywords {sorted(kwargs)}"
+        )
+
+
+def _make(env, kwargs):
     if isinstance(env, str):
-        kwargs = {"disable_env_checker": True, **kwargs}
-        envs = [gymnasium.make(env, **kwargs) for _ in range(num_envs)]
-    else:
-        envs = [env(**kwargs) for _ in range(num_envs)]
-    for copy in envs:
-        if not isinstance(copy, gymnasium.Env):
-            raise ValueError(
-                f"Expected {env} to return a `gymnasium.Env`. Received: {copy!r}"
-            )
-    if len(set(map(id, envs))) != num_envs:
+        return gymnasium.make(env, **{"disable_env_checker": True, **kwargs})
+    return env(**kwargs)
+
+
+def _check_made(env, made):
+    """Checks the latest of those that `env` returned."""
+    latest = made[-1]
+    if not is_single(latest):
+        raise ValueError(
+            f"Expected {env} to return a `gymnasium.Env`. Received: "
+            f"{_shown(latest)}{advice(latest)}"
+        )
+    if any(latest.unwrapped is other.unwrapped for other in made[:-1]):
         raise ValueError(
             f"Expected {env} to return a new environment at each call. "
             "Received: the same one twice"
         )
-    check_equal_spaces(envs)
-    return envs
+
+
+def _shown(env):
+    """An object in a message."""
+    return f"{env!r:.200}"
 
 
 def _name(env, first):

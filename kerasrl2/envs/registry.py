@@ -8,6 +8,7 @@ import inspect
 import gymnasium
 
 from kerasrl2._checks import check_choice, did_you_mean
+from kerasrl2.envs._interface import advice, is_batched, is_single
 from kerasrl2.envs.atari import (
     AtariEnvironment,
     settings_of_games,
@@ -74,6 +75,12 @@ def register(id, factory):
     _FACTORIES[id] = factory
 
 
+def is_recipe(env):
+    """Whether environments are made from `env`: an id or a callable."""
+    made = isinstance(env, Environment | gymnasium.Env)
+    return isinstance(env, str) or (callable(env) and not made)
+
+
 def make(env, num_envs=None, backend="auto", **kwargs):
     """An `Environment` of `num_envs` copies.
 
@@ -102,12 +109,10 @@ def make(env, num_envs=None, backend="auto", **kwargs):
     check_choice("backend", backend, ("auto", "tensorflow", "gymnasium"))
     if isinstance(env, Environment):
         return _check_given(env, num_envs, backend, kwargs)
-    if isinstance(env, gymnasium.vector.VectorEnv) or not (
-        isinstance(env, str | gymnasium.Env) or callable(env)
-    ):
+    if is_batched(env) or not (isinstance(env, str | gymnasium.Env) or callable(env)):
         raise ValueError(
             "Expected an id, a callable, a `gymnasium.Env` or an `Environment`. "
-            f"Received: env={env!r}"
+            f"Received: env={env!r:.200}{advice(env)}"
         )
     num_envs = 1 if num_envs is None else num_envs
     if backend == "tensorflow" and env not in ids():
@@ -184,10 +189,10 @@ def make_single(env, **kwargs):
             f"keywords. Received: the environment {env} with {sorted(kwargs)}"
         )
     single = env if given or not callable(env) else env(**kwargs)
-    if not isinstance(single, gymnasium.Env):
+    if not is_single(single):
         raise ValueError(
             "Expected an id, a callable that returns a `gymnasium.Env`, or a "
-            f"`gymnasium.Env`. Received: {single!r}"
+            f"`gymnasium.Env`. Received: {single!r:.200}{advice(single)}"
         )
     return single
 

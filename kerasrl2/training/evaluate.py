@@ -1,17 +1,26 @@
 """Evaluation over an exact number of episodes, without favouring short ones."""
 
+import time
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2._memory import check_room
 from kerasrl2._state import state_of
 from kerasrl2.training.collect import ActorState, begin_episodes, collect
 from kerasrl2.training.contract import Player, check_contract
 from kerasrl2.training.episodes import RunningEpisodes, no_episodes
+from kerasrl2.training.infos import InfoMeans, check_info_keys, with_success_rate
+from kerasrl2.training.interrupts import poll
 from kerasrl2.training.programs import Program
+from kerasrl2.training.progress import tell_of_no_end
 
 _BLOCK_STEPS = 256
+MAX_EPISODE_STEPS = 100_000  # of an environment that has no longer time limit itself
+SILENT_SECONDS = 20.0  # without an episode's end, before a line says so
+SCORES = ("return", "return_std", "return_min", "return_max", "episode_length",
+          "episodes", "success_rate")  # fmt: skip
 
 
 class Played(NamedTuple):
@@ -47,15 +56,19 @@ class Evaluator(tf.Module):
     def __init__(self, env, episodes):
         super().__init__(name="evaluator")
         check_positive_integer("episodes", episodes)
+        check_room("episodes", episodes, 8 * episodes, "their returns and lengths")
         self.env, self.episodes = env, episodes
         share, rest = divmod(episodes, env.num_envs)
         self._quota = [share + (i < rest) for i in range(env.num_envs)]
         self._programs = {}
 
-    def run(self, agent, greedy=True, seed=0, max_episode_steps=None):
+    def run(self, agent, greedy=True, seed=0, max_episode_steps="auto", info_keys=()):
         """Plays; returns the dictionary that `Agent.evaluate` documents."""
         check_contract(agent, Player)
+        infos = InfoMeans(check_info_keys(info_keys, SCORES))
+        limit = self._limit(max_episode_steps)
         num_envs, quota = self.env.num_envs, max(self._quota)
+        infos.begin(self.env)
         with self.env.errors():
             played = Played(
                 begin_episodes(agent, self.env, tf.constant([seed % 2**31, 1])),
@@ -64,14 +77,19 @@ class Evaluator(tf.Module):
                 tf.zeros([num_envs, quota]),
                 tf.zeros([num_envs, quota], tf.int32),
             )
-            step = 0
+            step, patience = 0, _Patience(self.env, limit)
             program = self._program(agent, greedy, played)
             while bool(tf.reduce_any(played.counted < self._quota)):
                 seeds = tf.constant([seed % 2**31, step], tf.int32)
                 played = program(seeds, played)
                 step += _BLOCK_STEPS
-                self._check_length(played, max_episode_steps)
-        wanted = tf.sequence_mask(self._quota, quota)
+                patience.look(played.counted, self._longest(played, limit))
+                poll()
+        infos.take(self.env, lambda copy, episode: episode < self._quota[copy])
+        return {**self._scores(played), **with_success_rate(infos.means())}
+
+    def _scores(self, played):
+        wanted = tf.sequence_mask(self._quota, max(self._quota))
         returns = tf.cast(tf.boolean_mask(played.returns, wanted), tf.float64)
         lengths = tf.cast(tf.boolean_mask(played.lengths, wanted), tf.float64)
         return {
@@ -83,15 +101,29 @@ class Evaluator(tf.Module):
             "episodes": self.episodes,
         }
 
-    def _check_length(self, played, limit):
-        active = played.counted < self._quota
-        running = tf.reduce_max(tf.where(active, played.running.lengths, 0))
-        longest = int(tf.maximum(running, tf.reduce_max(played.lengths)))
+    def _limit(self, given):
+        """The steps an episode may take, or None."""
+        if given == "auto":
+            own = getattr(self.env, "max_episode_steps", None)
+            return max(MAX_EPISODE_STEPS, own or 0)
+        if given is not None:
+            check_positive_integer("max_episode_steps", given)
+        return given
+
+    def _longest(self, played, limit):
+        """Steps of the longest episode; raises if there are too many."""
+        plays = played.counted < self._quota
+        under_way = tf.reduce_max(tf.where(plays, played.running.lengths, 0))
+        longest = int(tf.maximum(under_way, tf.reduce_max(played.lengths)))
         if limit is not None and longest > limit:
             raise ValueError(
                 f"Expected episodes of at most {limit} steps (`max_episode_steps`). "
-                f"Received: one of {longest} or more in {self.env.id!r}."
+                f"Received: one of {longest} or more in {self.env.id!r}. If it ends "
+                "later, give `evaluate` or `callbacks.EvaluateReturn` a larger "
+                "`max_episode_steps`, None for no limit; if it may never end, give it "
+                "a time limit: `gymnasium.wrappers.TimeLimit`."
             )
+        return longest
 
     def _program(self, agent, greedy, played):
         # Keyed by structure and variables: an agent may have changed.
@@ -150,3 +182,21 @@ class Evaluator(tf.Module):
             parallel_iterations=1,
         )
         return Played(actor, *counted)
+
+
+class _Patience:
+    """Tells when no episode has ended for long, each time after twice as long."""
+
+    def __init__(self, env, limit):
+        self._env, self._limit = env, limit
+        self._ended, self._wait = 0, SILENT_SECONDS
+        self._since = time.monotonic()
+
+    def look(self, counted, longest):
+        """Looks at `[N]`, episodes that have ended, and the steps of the longest."""
+        ended, now = int(tf.reduce_sum(counted)), time.monotonic()
+        if ended != self._ended:
+            self._ended, self._since, self._wait = ended, now, SILENT_SECONDS
+        elif now - self._since >= self._wait:
+            tell_of_no_end(self._env, longest, now - self._since, self._limit)
+            self._wait *= 2.0

@@ -13,6 +13,9 @@ _NAMES = {
 }
 
 
+_LARGE = 1e6  # of a reward that may be why a loss has overflown
+
+
 class Guard(tf.Module):
     """Keeps the first report of a NaN or infinity in a block of training.
 
@@ -25,6 +28,11 @@ class Guard(tf.Module):
         super().__init__(name="guard")
         # Kind of problem; iteration; step or optimizer; environment.
         self._problem = tf.Variable(_no_problem(), trainable=False, name="problem")
+        # Of the largest reward so far: itself, iteration, step, environment. For
+        # messages; no checkpoint holds it.
+        self.largest_reward = tf.Variable(
+            _no_reward(), trainable=False, name="largest_reward"
+        )
 
     def clear(self):
         """Clears the report."""
@@ -33,6 +41,36 @@ class Guard(tf.Module):
     def is_healthy(self):
         """Scalar bool, whether there is no report."""
         return tf.equal(self._problem.read_value()[0], _NONE)
+
+    def forget_rewards(self):
+        """Forgets the largest reward: another environment will be played."""
+        self.largest_reward.assign(_no_reward())
+
+    def note_rewards(self, rollout, iteration):
+        """Remembers the largest finite reward of a `Rollout`, of either sign.
+
+        Args:
+            rollout: `Rollout`.
+            iteration: Scalar integer, which rollout of the run this is.
+        """
+        num_envs = rollout.reward.shape[1]
+        good = rollout.valid & tf.math.is_finite(rollout.reward)
+        rewards = tf.reshape(tf.where(good, rollout.reward, 0.0), [-1])
+        at = tf.argmax(tf.abs(rewards))
+        row = [rewards[at], iteration, at // num_envs, at % num_envs]
+        row = tf.stack([tf.cast(part, tf.float64) for part in row])
+        known = self.largest_reward.read_value()
+        larger = tf.abs(row[0]) > tf.abs(known[0])
+        self.largest_reward.assign(tf.where(larger, row, known))
+
+    def largest(self, steps):
+        """`(reward, step, environment)` of the largest reward; steps count from 1.
+
+        Args:
+            steps: Integer, vector steps an iteration takes.
+        """
+        reward, iteration, step, index = self.largest_reward.numpy().tolist()
+        return reward, int(iteration * steps + step) + 1, int(index)
 
     def report(self, problem):
         """Keeps a report, `[4]` int64, unless it is empty or there already is one."""
@@ -74,7 +112,10 @@ class Guard(tf.Module):
         if kind == _NONE:
             return
         self.clear()
-        raise _failure(kind, found, step, index, env, iteration, steps, optimizers)
+        cause = self.largest(steps)
+        raise _failure(
+            kind, found, step, index, env, iteration, steps, optimizers, cause
+        )
 
 
 def find_in_rollout(rollout, iteration):
@@ -104,6 +145,10 @@ def find_in_rollout(rollout, iteration):
         problem = tf.where(tf.reduce_any(bad), row, problem)
     finite = reward if observation is None else reward & observation
     return problem, finite
+
+
+def _no_reward():
+    return tf.constant([0.0, 0.0, 0.0, -1.0], tf.float64)
 
 
 def _no_problem():
@@ -137,7 +182,7 @@ def _finite_rows(observation):
     return tf.reduce_all(tf.math.is_finite(observation), axis=axes)
 
 
-def _failure(kind, found, step, index, env, iteration, steps, optimizers):
+def _failure(kind, found, step, index, env, iteration, steps, optimizers, cause):
     """The `NonFiniteError` for a report."""
     if kind in (_OBSERVATION, _REWARD):
         steps = found * steps + step + 1
@@ -147,11 +192,19 @@ def _failure(kind, found, step, index, env, iteration, steps, optimizers):
             f"{steps * env.num_envs} of the run). Nothing was learned from it. "
             f"Repair the environment, or clip what it returns."
         )
+    reward, at, culprit = cause
+    why = ""
+    if abs(reward) > _LARGE:
+        why = (
+            f" The largest reward so far was {reward:.3g}, from environment {culprit} "
+            f"at its step {at}: scale or clip rewards, for instance with "
+            "`normalize_rewards=True` or `gymnasium.wrappers.TransformReward`."
+        )
     which = f" of the optimizer {optimizers[step]!r}" if optimizers[1:] else ""
     return NonFiniteError(
         f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]}"
         f"{which} while learning from {env.id!r} in iteration {iteration} of the "
         f"loop (env step {iteration * steps * env.num_envs}). The step was not "
         f"taken: the weights are the last good ones. Try a smaller "
-        f"`learning_rate`, `max_gradient_norm`, or normalisation."
+        f"`learning_rate`, `max_gradient_norm`, or normalisation.{why}"
     )

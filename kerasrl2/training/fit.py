@@ -6,11 +6,16 @@ import keras
 
 from kerasrl2.training.callback_states import restore_states, states_of
 from kerasrl2.training.episodes import mean_return_and_length
+from kerasrl2.training.infos import InfoMeans, check_info_keys
 from kerasrl2.training.interrupts import Interrupts
+from kerasrl2.training.monitors import Callbacks
 from kerasrl2.training.progress import ProgressBar, announce, progress_callback
 from kerasrl2.training.resume import plain_settings
+from kerasrl2.training.watch import NumberWatch
 
-BLOCK_SECONDS = 0.5
+BLOCK_SECONDS, EPOCHS = 0.5, 10
+_LOGS = ("return", "episode_length", "episodes", "env_steps", "steps_per_second",
+         "learning_rate", "success_rate")  # fmt: skip
 
 
 class Progress:
@@ -26,15 +31,16 @@ class Progress:
         epoch_start: Integer, `played` at the start of the current epoch.
         seconds: Float, time spent on the steps of the current epoch.
         settings: Dictionary, the agent's plain settings at the start of the run.
-        callbacks: `keras.callbacks.CallbackList`, with the history.
+        callbacks: `Callbacks`, with the history.
+        infos: `InfoMeans` of the current epoch.
     """
 
-    def __init__(self, steps, epochs, initial_epoch, start, settings):
+    def __init__(self, steps, epochs, initial_epoch, start, settings, info_keys=()):
         self.steps, self.epochs = steps, epochs
         self.initial_epoch, self.settings = initial_epoch, settings
         self.start = self.played = self.epoch_start = start
         self.epoch, self.seconds = 0, 0.0
-        self.callbacks = None
+        self.callbacks, self.infos = None, InfoMeans(info_keys)
         self._restored = {}
 
     @property
@@ -44,19 +50,24 @@ class Progress:
 
     @property
     def is_done(self):
-        """Whether all steps have been played."""
-        return self.played >= self.start + self.steps
+        """Whether all steps have been played, and the last epoch is reported."""
+        reported = self.epoch_start >= self.played or self.epoch >= self.epochs
+        return self.played >= self.start + self.steps and reported
 
     def next_epoch(self):
         """Moves on to the first epoch that has not ended; some may be passed over."""
         while self.epoch < self.epochs and self.end <= self.played:
             self.epoch += 1
         self.epoch_start, self.seconds = self.played, 0.0
+        self.infos.clear()
 
     def state(self):
         """The progress as a JSON-serializable dictionary."""
         history = self.history()
         return {
+            "plan": [self.steps, self.epochs],
+            "initial_epoch": self.initial_epoch,
+            "infos": self.infos.state(),
             "start": self.start,
             "played": self.played,
             "epoch_start": self.epoch_start,
@@ -67,11 +78,22 @@ class Progress:
         }
 
     def set_state(self, state):
-        """Restores a result of `state`."""
-        self.start, self.played = state["start"], state["played"]
+        """Restores a result of `state`.
+
+        The current epoch is the first that the history does not contain; with another
+        plan than that of the run before it takes the next number.
+        """
+        self.start, self.epoch_start = state["start"], state["epoch_start"]
+        self.played = state["epoch_start"]
         self.next_epoch()
-        self.epoch_start = state["epoch_start"]
-        self.seconds, self._restored = state["seconds"], state
+        self.played, self.seconds = state["played"], state["seconds"]
+        self.infos.set_state(state.get("infos", self.infos.state()))
+        numbers = state["epoch_numbers"]
+        if state.get("plan") == [self.steps, self.epochs]:
+            self.initial_epoch = state["initial_epoch"]
+        elif numbers:
+            self.initial_epoch = numbers[-1] + 1 - self.epoch
+        self._restored = state
 
     def restore_callbacks(self):
         """Restores history and callbacks; to call after `on_train_begin`."""
@@ -102,6 +124,7 @@ def fit_loop(
     initial_epoch=0,
     checkpoint=None,
     restored=None,
+    info_keys=(),
 ):
     """Implements `Agent.fit`, on objects made from its arguments.
 
@@ -113,27 +136,36 @@ def fit_loop(
         agent: `Agent`.
         loop: Its `CompiledLoop`.
         steps: Integer, env steps, rounded up to whole iterations.
-        epochs: Integer, number of reports.
+        epochs: Integer, number of reports, or None: `EPOCHS`, or the number of
+            iterations if that is smaller.
         callbacks: List of Keras callbacks, or None.
         validation: `Evaluator` or None.
         verbose: As in `Agent.fit`.
         initial_epoch: Integer, the number of the first epoch.
         checkpoint: `TrainingCheckpoint` or None.
         restored: `Checkpoint` to resume from, or None.
+        info_keys: Sequence of strings, as in `Agent.fit`.
 
     Returns:
         `keras.callbacks.History`.
     """
     steps, size = int(steps), loop.steps_per_iteration
     iterations = -(-steps // size)  # more if some end early
-    if epochs > iterations and not getattr(agent, "whole_episodes", False):
+    whole = getattr(agent, "whole_episodes", False)
+    if epochs is None:
+        epochs = EPOCHS if whole else min(EPOCHS, iterations)
+    if epochs > iterations and not whole:
         raise ValueError(
             f"Expected `epochs` of at least one iteration of the loop each: at most "
             f"{iterations} for steps={steps} at {size} env steps an iteration. "
             f"Received: epochs={epochs}"
         )
     start, settings = int(agent.env_steps), plain_settings(agent)
-    progress = Progress(steps, epochs, initial_epoch, start, settings)
+    keys = check_info_keys(info_keys, {*_LOGS, *loop.metric_names})
+    progress = Progress(steps, epochs, initial_epoch, start, settings, keys)
+    for played in (loop, validation):
+        if played is not None:
+            progress.infos.begin(played.env)
     if restored is not None:
         checkpoint.restore(restored, loop, progress)
         announce(verbose, restored.path, loop.env, progress.played)
@@ -141,12 +173,12 @@ def fit_loop(
         loop.new_report()
         loop.carry.env_steps.assign(start)  # weights may have been loaded meanwhile
     left = progress.start + steps - progress.played
-    callback_list = keras.callbacks.CallbackList(
+    callback_list = Callbacks(
         [*(callbacks or []), *progress_callback(verbose)],
         add_history=True,
         add_progbar=False,
         model=agent,
-        epochs=initial_epoch + epochs,
+        epochs=progress.initial_epoch + epochs,
         steps=max(0, -(-left // size) * size),
         verbose=0 if verbose == "auto" else verbose,
     )
@@ -171,6 +203,12 @@ def fit_loop(
 
 def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
     speed, callbacks = None, progress.callbacks  # iterations per second
+    watch = NumberWatch(loop.env, loop.guard, loop.vector_steps)
+    watch.look(loop.carry.actor.observation)
+
+    def counts(copy, episode):  # what follows in its rollout does not
+        return not (loop.plays_less and episode)
+
     while not progress.is_done and not agent.stop_training:
         end, number, blocks = progress.end, progress.initial_epoch + progress.epoch, 0
         callbacks.on_epoch_begin(number)
@@ -180,28 +218,50 @@ def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
             size = size if loop.plays_less else min(size, remaining)
             callbacks.on_train_batch_begin(blocks)
             started, before = time.perf_counter(), int(loop.carry.iteration)
+            progress.infos.begin(loop.env)
             report = loop.run(size, until=end)
             seconds = time.perf_counter() - started
             speed = (int(loop.carry.iteration) - before) / seconds
             # Not the agent's count, which other threads may change.
             progress.played = int(loop.carry.env_steps)
             progress.seconds += seconds
-            logs = _logs(report, agent, progress.played)
+            progress.infos.take(loop.env, counts)
+            watch.look(loop.carry.actor.observation)
+            logs = _logs(report, progress)
             callbacks.on_train_batch_end(blocks, logs)
             blocks += 1
             if progress.played < end and not agent.stop_training:
                 _pause(loop, progress, checkpoint, interrupts, epoch_ended=False)
-        played = progress.played - progress.epoch_start
-        speed_of_epoch = played / progress.seconds
-        logs = _logs(loop.report(), agent, progress.played, speed_of_epoch)
-        if validation is not None:
-            scores = validation.run(agent)
-            for name in ("return", "return_std", "episode_length"):
-                logs[f"val_{name}"] = scores[name]
-        callbacks.on_epoch_end(number, logs)
+        _end_epoch(agent, loop, progress, validation, checkpoint, interrupts)
         loop.new_report()
         progress.next_epoch()
         _pause(loop, progress, checkpoint, interrupts, epoch_ended=True)
+
+
+def _end_epoch(agent, loop, progress, validation, checkpoint, interrupts):
+    """Evaluates and tells callbacks what the epoch was like.
+
+    An interrupt leaves a checkpoint of the moment before: the run goes on from it with
+    this report.
+    """
+    played = progress.played - progress.epoch_start
+    speed_of_epoch = played / progress.seconds
+    before = progress.state()
+    try:
+        logs = _logs(loop.report(), progress, speed_of_epoch)
+        logs |= agent.progress_logs()
+        if validation is not None:
+            scores = validation.run(agent, info_keys=progress.infos.keys)
+            names = ("return", "return_std", "episode_length", "success_rate")
+            for name in (*names, *progress.infos.keys):
+                if name in scores:
+                    logs[f"val_{name}"] = scores[name]
+        number = progress.initial_epoch + progress.epoch
+        progress.callbacks.on_epoch_end(number, logs)
+    except (KeyboardInterrupt, SystemExit):
+        if checkpoint is not None and interrupts.received is not None:
+            checkpoint.save(loop, progress.settings, before)
+        raise
 
 
 def _pause(loop, progress, checkpoint, interrupts, epoch_ended):
@@ -213,15 +273,15 @@ def _pause(loop, progress, checkpoint, interrupts, epoch_ended):
         interrupts.raise_received()
 
 
-def _logs(report, agent, env_steps, steps_per_second=None):
+def _logs(report, progress, steps_per_second=None):
     """Logs of a block, or (with `steps_per_second`) of an epoch."""
     metrics, updates, totals = report
-    logs = mean_return_and_length(totals)
+    logs = mean_return_and_length(totals) | progress.infos.means()
     if steps_per_second is None:
         logs |= metrics if updates else {}
     else:
         none = float("nan")  # before the first gradient step
         logs["steps_per_second"] = steps_per_second
         logs |= metrics if updates else dict.fromkeys(metrics, none)
-    logs["env_steps"] = env_steps
-    return logs if steps_per_second is None else logs | agent.progress_logs()
+    logs["env_steps"] = progress.played
+    return logs

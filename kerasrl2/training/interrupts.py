@@ -2,8 +2,23 @@
 
 import contextlib
 import signal
+import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+_holding = []  # all in the main thread: handlers can be installed nowhere else
+
+
+def poll():
+    """Raises a signal that is held back in this thread.
+
+    For what takes long between two blocks of training, such as an evaluation.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for interrupts in _holding:
+            if interrupts.received is not None:
+                interrupts.raise_received()
 
 
 class Interrupts:
@@ -21,9 +36,12 @@ class Interrupts:
         with contextlib.suppress(ValueError):  # not the main thread
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._defer)
+            _holding.append(self)
         return self
 
     def __exit__(self, *_):
+        if self in _holding:
+            _holding.remove(self)
         for number, handler in self._before.items():
             # None: the handler was not installed from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -2,12 +2,15 @@
 
 from kerasrl2._startup import native_chatter_kept_back
 
+import warnings
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from kerasrl2._memory import check_room
 from kerasrl2._private import layers_of
 from kerasrl2._state import state_of
+from kerasrl2.envs.core import observation_bytes
 from kerasrl2.training.collect import ActorState, begin_episodes
 from kerasrl2.training.contract import Learner, check_contract
 from kerasrl2.training.episodes import RunningEpisodes, no_episodes, zero_totals
@@ -76,6 +79,7 @@ class CompiledLoop(tf.Module):
         super().__init__()
         check_contract(agent, self.protocol)
         self.agent, self.env = agent, env
+        _check_size(env, steps)
         self.vector_steps = steps
         self.steps_per_iteration = steps * env.num_envs
         self.metric_names = tuple(agent.report_names)
@@ -93,6 +97,7 @@ class CompiledLoop(tf.Module):
 
     def start(self):
         """Resets the environment and stores the first `Carry` in variables."""
+        self.guard.forget_rewards()
         carry = self._first_carry(-1)
         self.carry = tf.nest.map_structure(
             lambda tensor: tf.Variable(tensor, trainable=False), carry
@@ -103,6 +108,21 @@ class CompiledLoop(tf.Module):
         carry = self._first_carry(-1 - int(self.carry.iteration))
         counted = {name: getattr(self.carry, name).value() for name in _COUNTERS}
         _assign(self.carry, carry._replace(**counted))
+
+    def _begin_anew_if_moved(self):
+        """Begins new episodes where others have reset or stepped the environments.
+
+        What they did is no transition. Loops that begin episodes anyway do not care.
+        """
+        if self.plays_less or self.env.is_current(self.carry.actor.env_state):
+            return
+        warnings.warn(
+            f"{self.env.id} was reset or stepped by others since this run's last step: "
+            "new episodes begin, those under way are not counted. Give training and "
+            "everything else an environment each, by its id or by a callable.",
+            stacklevel=5,
+        )
+        self.restart_episodes()
 
     def new_report(self):
         """Sets sums and totals to zero."""
@@ -126,7 +146,12 @@ class CompiledLoop(tf.Module):
         Names of the replay buffer's begin with `buffer/`. Episodes of environments in
         Python cannot be stored: only the counters of `carry` are included.
         """
-        variables = self.state().variables
+        told = id(self.guard.largest_reward)
+        variables = {
+            name: variable
+            for name, variable in self.state().variables.items()
+            if id(variable) != told
+        }
         if not self.env.in_graph:
             counted = {id(getattr(self.carry, name)) for name in _COUNTERS}
             variables = {
@@ -172,15 +197,21 @@ class CompiledLoop(tf.Module):
             NonFiniteError: NaN or infinity; nothing was learned from it.
         """
         self.compile()
+        self._begin_anew_if_moved()
         self.guard.clear()
         limit = tf.constant(tf.int64.max if until is None else until, tf.int64)
         # `tf.config.run_functions_eagerly` is for debugging: nothing is compiled.
         eager = tf.config.functions_run_eagerly()
         block = self._block if eager else self._program
-        with self.env.errors():
-            carry = block(tf.constant(num_iterations, tf.int64), limit, self._values())
-        _assign(self.carry, carry)
-        self.agent.env_steps.assign(carry.env_steps)
+        count = tf.constant(num_iterations, tf.int64)
+        try:
+            with self.env.errors(afterwards=True):
+                carry = block(count, limit, self._values())
+                _assign(self.carry, carry)
+                self.agent.env_steps.assign(carry.env_steps)
+        except BaseException:
+            self.guard.clear()
+            raise
         names = list(self.agent.optimizers())
         iteration = int(carry.iteration)
         self.guard.raise_if_found(self.env, iteration, self.vector_steps, names)
@@ -244,6 +275,13 @@ class CompiledLoop(tf.Module):
             (tf.zeros([], tf.int64), carry),
             parallel_iterations=1,
         )[1]
+
+
+def _check_size(env, steps):
+    """Raises where the rollouts of so many environments cannot fit into memory."""
+    row = 2 * observation_bytes(env.observation_space) + 24  # action, signals
+    what = f"a rollout of {steps:,} steps of {env.id}"
+    check_room("num_envs", env.num_envs, env.num_envs * steps * row, what)
 
 
 def _assign(variables, values):

@@ -100,6 +100,7 @@ class OnPolicyLoop(CompiledLoop):
         agent, guard = self.agent, self.guard
         problem, _ = find_in_rollout(rollout, iteration)
         guard.report(problem)
+        guard.note_rewards(rollout, iteration)
         healthy = guard.is_healthy()
 
         def unless_reported(new, old):

@@ -96,6 +96,17 @@ class ProgressBar(keras.callbacks.Callback):
             self._progress = None
 
 
+def tell_of_no_end(env, steps, seconds, limit):
+    """Tells, on standard error, that an evaluation waits for an episode to end."""
+    limit = "no limit" if limit is None else f"at {limit:,} steps it is an error"
+    print(
+        f"evaluation of {env.id}: no episode has ended for {seconds:.0f} s, the "
+        f"longest has {steps:,} steps; {limit}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
 def announce(verbose, path, env, env_steps):
     """Prints that a run continues from a checkpoint."""
     if verbose:

@@ -88,20 +88,21 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             due = int(loop.agent.env_steps) - self._written >= self.every
         ended = progress.is_done or loop.agent.stop_training
         if due or ended or interrupted:
-            self._save(loop, progress)
+            self.save(loop, progress.settings, progress.state())
 
-    def _save(self, loop, progress):
+    def save(self, loop, settings, state):
+        """Writes a checkpoint of a run that stands where `Progress.state` says."""
         env_steps = int(loop.agent.env_steps)
         manifest = {
             "algorithm": type(loop.agent).__name__,
             "environment": loop.env.id,
             "num_envs": loop.env.num_envs,
             "seed": loop.agent.seed,
-            "settings": progress.settings,
+            "settings": settings,
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "versions": _versions(),
             "threads": _threads(),
-            "progress": progress.state(),
+            "progress": state,
         }
         self.store.write(env_steps, self._variables(loop), manifest)
         self._written = env_steps

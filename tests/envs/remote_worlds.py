@@ -45,6 +45,15 @@ class Walks(gymnasium.Env):
         return np.array([self.place, self.time], np.float32)
 
 
+class Reports(Walks):
+    """Tells the length of the episode so far, and what is no number."""
+
+    def step(self, action):
+        *result, _ = super().step(action)
+        result[3] = False
+        return *result, {"length": self.time, "not fit to travel": [1, 2]}
+
+
 def hang():
     time.sleep(3600.0)
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2.layers import RewardScaling, RunningNormalization
-from tests.harness import check_layer
+from tests.harness import check_layer, xla_in_long_runs
 
 # Keras 3.15 saves variables in a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
@@ -22,6 +22,7 @@ def test_are_layers(tmp_path):
     np.testing.assert_allclose(output, x, rtol=1e-5)
 
 
+@xla_in_long_runs
 def test_moments_by_hand(compiled):
     layer = RunningNormalization()
     layer.build([None, 1])

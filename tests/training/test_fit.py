@@ -134,7 +134,7 @@ class TestStockCallbacks:
 
     def test_early_stopping(self, fit):
         stop = keras.callbacks.EarlyStopping(
-            monitor="return", mode="max", patience=1, min_delta=1e9
+            monitor="val_return", mode="max", patience=1, min_delta=1e9
         )
         assert fit(stop, epochs=3).epoch == [0, 1]
         assert stop.stopped_epoch == 1
