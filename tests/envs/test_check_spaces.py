@@ -54,7 +54,7 @@ FIXED = spaces.Box(np.float32([0.0, 2.0]), np.float32([1.0, 2.0]))
             "warning", "1 of 2 numbers of the `observation_space` cannot change",
         ),
     ],
-    ids=str,
+    ids=lambda value: "draw" if callable(value) else str(value),
 )  # fmt: skip
 def test_what_looks_wrong_is_said(space, draw, severity, what):
     found = [f for f in check(having(observation_space=space, draw=draw), steps=20)
@@ -75,7 +75,7 @@ def test_what_looks_wrong_is_said(space, draw, severity, what):
         (spaces.Box(-(2**31), 2**31 - 1, (2,), np.int32), pixels(9, 2, dtype="i4")),
         (spaces.Discrete(9, start=3), lambda self: 3),
     ],
-    ids=str,
+    ids=lambda value: "draw" if callable(value) else str(value),
 )
 def test_what_looks_right_is_not(space, draw):
     found = check(having(observation_space=space, draw=draw), steps=20)

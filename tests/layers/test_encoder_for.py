@@ -130,6 +130,7 @@ def test_each_discrete_observation_has_a_row_of_its_own():
         (box(-10, 30, 2, dtype=np.int64), [-10, 10], [0.0, 0.5]),
         (spaces.Box(np.array([0, 5]), np.array([10, 5]), dtype=int), [5, 5], [0.5, 0]),
         (box(0, 1, 2, dtype=np.int8), [0, 1], [0.0, 1.0]),
+        (box(-1, 1, 2, dtype=np.int8), [-1, 1], [-1.0, 1.0]),
         (box(-100.0, 100.0, 2), [50.0, 7.0], [50.0, 7.0]),  # floats of few axes
         (box(np.iinfo("i4").min, np.iinfo("i4").max, 2, dtype="i4"), [3, 4], [3, 4]),
         (box(1_700_000_000, 1_700_000_010, 1, dtype=int), [1_700_000_001], [0.1]),
