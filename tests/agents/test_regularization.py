@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2.agents import A2C, DQN, PPO
+from kerasrl2.agents.gradients import differentiate
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.types import Transition
 from tests.agents.harness import SEED
@@ -75,6 +76,22 @@ def test_they_are_added_to_the_loss(network, regularization, double):
     assert ("regularization" in agent.report_names) == (regularization is not None)
     if regularization:
         assert float(metrics["regularization"]) == pytest.approx(regularization)
+
+
+def test_what_an_earlier_call_added_does_not_count():
+    network = added()
+    network(tf.ones([1, 2]))
+    kernel = network.trainable_variables[0]
+    for calls in (0, 1, 0):
+
+        def loss():
+            if calls:  # noqa: B023
+                network(tf.ones([1, 2]))
+            return 4.0 * tf.reduce_sum(kernel[0, 0]), {}
+
+        expected = 8.0 + calls * float(tf.reduce_sum(q_network()(tf.ones([1, 2]))))
+        gradients = differentiate(loss, network.trainable_variables, [network])
+        assert float(gradients.loss) == pytest.approx(expected)
 
 
 def test_in_a_graph_as_well():
