@@ -1,7 +1,10 @@
 """Argument checks. Those of static shapes run while tracing only: no run-time cost."""
 
 import difflib
+import functools
 import numbers
+
+import numpy as np
 
 _RENAMED = {  # keywords of earlier versions; None: removed
     "clip_ratio": "clip_range",
@@ -95,3 +98,30 @@ def check_keywords(owner, received, known):
             f"Expected a keyword of `{owner}`. Received: {name!r}"
             f"{hint} It knows: {', '.join(known)}"
         )
+
+
+def plain(value):
+    """Python's numbers in place of NumPy's, also within lists, tuples, dictionaries.
+
+    Keras takes no `numpy.int64(64)` for a size, and files hold none. Arrays of one axis
+    and more stay as they are.
+    """
+    if isinstance(value, np.generic) or (
+        isinstance(value, np.ndarray) and value.shape == () and value.dtype != object
+    ):
+        return value.item()
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    if type(value) is dict:
+        return {name: plain(item) for name, item in value.items()}
+    return value
+
+
+def plain_numbers(function):
+    """A decorator: `function` gets its arguments as `plain` makes them."""
+
+    @functools.wraps(function)
+    def decorated(*args, **kwargs):
+        return function(*plain(args), **plain(kwargs))
+
+    return decorated

@@ -6,7 +6,7 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._checks import check_positive_integer, check_range, plain
 from kerasrl2.schedules import Schedule
 
 
@@ -69,6 +69,9 @@ class Number:
         return tuple(value) if isinstance(value, list) else value
 
     def __set__(self, owner, value):
+        value = plain(value)
+        if self._several and isinstance(value, np.ndarray):
+            value = value.tolist()
         self._check(value)
         # Not by `setattr`: Keras would replace the dictionary with its tracking one.
         known = vars(owner).setdefault("_numbers", {})

@@ -3,6 +3,7 @@
 import kerasrl2._startup  # noqa: F401
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasrl2._numbers import Number
@@ -25,6 +26,10 @@ class Exploration:
         """
         del env_steps, seed
         return tf.argmax(q_values, axis=-1, output_type=tf.int32)
+
+    def check(self, num_envs):
+        """Raises `ValueError` unless it can explore in `num_envs` environments."""
+        del num_envs
 
     def logs(self, env_steps):
         """Dictionary of floats for the logs: the present amount of exploration."""
@@ -57,7 +62,9 @@ class EpsilonGreedy(Exploration):
 
     Args:
         epsilon: Float in [0, 1], a Keras schedule over env steps, or a sequence of `N`
-            floats, one for each environment.
+            floats, one for each environment of training. Where there are not `N` rows,
+            as when `act` gets one observation or `evaluate` plays in other copies, each
+            row has their mean: as much is explored as in training, on average.
 
     Example:
     >>> EpsilonGreedy(0.0)(tf.constant([[1.0, 2.0]]), 0, [0, 0]).numpy().tolist()
@@ -72,14 +79,28 @@ class EpsilonGreedy(Exploration):
     def __call__(self, q_values, env_steps, seed):
         num_actions = q_values.shape[-1]
         shape = tf.concat([[2], shape_of(q_values)[:-1]], axis=0)
-        draws = uniform(shape, seed, tf.float32)
-        chance, draw = draws[0], draws[1]
-        # Below `num_actions`, but the product may be rounded up to it.
+        chance, draw = tf.unstack(uniform(shape, seed, tf.float32))
+        # The draw is below 1, but its product with the number may round to the number.
         random_action = tf.cast(draw * num_actions, tf.int32)
         random_action = tf.minimum(random_action, num_actions - 1)
         epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)
+        if epsilon.shape.rank == 1:
+            rows = shape_of(q_values)[-2]
+            fits = tf.equal(rows, epsilon.shape[0])
+            # Gathered, not `tf.where` alone: XLA needs one shape for both.
+            each = tf.gather(epsilon, tf.range(rows) % epsilon.shape[0])
+            epsilon = tf.where(fits, each, tf.reduce_mean(epsilon))
         greedy = super().__call__(q_values, env_steps, seed)
         return tf.where(chance < epsilon, random_action, greedy)
+
+    def check(self, num_envs):
+        several = np.shape(self.epsilon)
+        if several and several != (num_envs,):
+            raise ValueError(
+                f"Expected one `epsilon`, or one for each of the {num_envs} "
+                f"environments. Received: {several[0]}. Choose as many, or another "
+                "`num_envs`."
+            )
 
     def logs(self, env_steps):
         epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)

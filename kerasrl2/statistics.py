@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasrl2._checks import check_same_shape
-from kerasrl2._control import in_xla
+from kerasrl2._private import in_xla_context
 
 _FOLDS = 16
 
@@ -36,8 +36,8 @@ def merge_moments(count, mean, variance, batch_count, batch_mean, batch_variance
     in float32 does not drift. Gradients flow to every argument.
 
     Args:
-        count: `[]` float >= 0, samples in the first group. May hold a pseudo-count,
-            such as 1e-4 with mean 0 and variance 1.
+        count: `[]` float >= 0, samples in the first group. With 0 the result is the
+            second group, to the last bit, whatever `mean` and `variance` are.
         mean: `[...]` float.
         variance: `[...]` float, population variance.
         batch_count: `[]` float >= 0, samples in the second group; 0 changes nothing.
@@ -65,18 +65,21 @@ def merge_moments(count, mean, variance, batch_count, batch_mean, batch_variance
     total = count + batch_count
     share = batch_count / ops.where(total > 0.0, total, ops.ones_like(total))
     delta = batch_mean - mean
-    new_mean = mean + share * delta
     between = (1.0 - share) * delta**2
+    new_variance = variance + share * (batch_variance - variance + between)
+    first = (count == 0.0) & (batch_count > 0.0)
     return Moments(
-        total, new_mean, variance + share * (batch_variance - variance + between)
+        total,
+        ops.where(first, batch_mean, mean + share * delta),
+        ops.where(first, batch_variance, new_variance),
     )
 
 
 def masked_moments(x, mask=None, feature_rank=1):
     """Count, mean and variance over the leading axes of `x`.
 
-    Computed in two passes, so that a large mean costs no precision. Gradients flow to
-    `x`.
+    Computed in passes over the mean and over what deviates from it, so that a large
+    mean costs no precision. Gradients flow to `x`.
 
     Args:
         x: `[..., *features]` float or int.
@@ -108,6 +111,8 @@ def masked_moments(x, mask=None, feature_rank=1):
     divisor = ops.maximum(count, 1.0)
     mask = ops.reshape(mask, ops.shape(mask) + (1,) * feature_rank)
     mean = ops.sum(ops.where(mask, x, 0.0), axis=axes) / divisor
+    # What rounding took from a mean that is large beside the deviation, put back.
+    mean += ops.sum(ops.where(mask, x - mean, 0.0), axis=axes) / divisor
     deviation = ops.where(mask, x - mean, 0.0)
     return Moments(count, mean, ops.sum(deviation**2, axis=axes) / divisor)
 
@@ -196,7 +201,7 @@ def global_norm(tensors):
     >>> float(global_norm([tf.constant([3.0, 0.0]), tf.constant([[4.0]])]))
     5.0
     """
-    if not in_xla():
+    if not in_xla_context():
         return tf.linalg.global_norm(tensors)
     return tf.sqrt(tf.add_n([_folded_sum(tf.square(tensor)) for tensor in tensors]))
 

@@ -17,7 +17,7 @@ from kerasrl2.distributions import (
     head_for,
 )
 from kerasrl2.distributions.sampling import gamma, normal, uniform
-from tests.harness import compiled_in_long_runs
+from tests.harness import compiled_in_long_runs, xla_in_long_runs
 
 BOX = {"low": [-1.0, -2.0, 0.0], "high": [1.0, 2.0, 4.0]}
 HEADS = [
@@ -115,6 +115,7 @@ def test_gradient_of_an_unlikely_action_does_not_vanish(gap, slope):
     np.testing.assert_allclose(tape.gradient(log_prob, logits)[0, 1], slope, atol=1e-5)
 
 
+@xla_in_long_runs
 def test_excluded_actions(compiled):
     """Logits of -inf: never drawn, and nothing becomes NaN."""
     head = Categorical(4)

@@ -218,3 +218,16 @@ def test_environments_are_asked_of_the_head():
     agent = krl.agents.A2C(network, Categorical(3))
     with pytest.raises(ValueError, match="Expected an environment with the actions"):
         agent.environment(gymnasium.make("CartPole-v1"), 1)
+
+
+def test_spaces_without_a_choice_are_refused():
+    empty = spaces.Discrete(2)
+    empty.n = 0
+    fixed = spaces.Box(np.float32([-1.0, 2.0]), np.float32([1.0, 2.0]))
+    for space, message in [
+        (empty, "at least one action.*n=0"),
+        (fixed, r"low < high.*2\.0 and 2\.0 in dimension 1.*TransformAction"),
+        (spaces.Box(-1.0, 1.0, (0,)), "at least one dimension"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            head_for(space)

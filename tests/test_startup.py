@@ -70,6 +70,7 @@ def test_help_needs_no_tensorflow():
         assert command in result.stdout
 
 
+@pytest.mark.long
 def test_fit_prints_its_own_lines_only():
     result = run("-c", FIT)
     assert result.stderr == ""
@@ -253,6 +254,7 @@ def test_without_an_error_stream_or_a_place_for_files(monkeypatch, capfd):
     assert where() == before
 
 
+@pytest.mark.long
 def test_handlers_made_meanwhile_go_on_writing():
     """TensorFlow makes its logger's while it is imported."""
     code = (

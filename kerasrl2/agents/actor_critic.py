@@ -109,6 +109,13 @@ class ActorCritic(ActorCriticBuilder, Agent):
         parameters, value = tf.cast(parameters, tf.float32), tf.cast(value, tf.float32)
         return PolicyOutputs(parameters, value, policy_state)
 
+    def policy_outputs(self, observation):
+        parameters, value = self.network(observation)
+        if len(value.shape) == 2:
+            value = ops.squeeze(value, axis=-1)
+        named = {"parameters": parameters, "value": value}
+        return {name: ops.cast(tensor, "float32") for name, tensor in named.items()}
+
     @property
     def remembers(self):
         """Whether the policy is recurrent: has a state."""

@@ -1,13 +1,21 @@
 """Builds actor-critic agents for an environment from keywords."""
 
-from kerasrl2._checks import check_choice, check_keywords, check_range
+from kerasrl2._checks import (
+    check_choice,
+    check_keywords,
+    check_range,
+    plain_numbers,
+)
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
-from kerasrl2.agents.specs import ObservationSpec
+from kerasrl2.agents.specs import (
+    ObservationSpec,
+    normalizer_for,
+    seen_by_network,
+)
 from kerasrl2.distributions import head_for
 from kerasrl2.layers import (
     RewardScaling,
-    RunningNormalization,
     actor_critic,
     seed_weights,
 )
@@ -19,6 +27,7 @@ class ActorCriticBuilder:
     """Mixin with `for_env` of actor-critic agents."""
 
     @classmethod
+    @plain_numbers
     def for_env(
         cls,
         env,
@@ -45,13 +54,14 @@ class ActorCriticBuilder:
             hidden: Sequence of integers, units of the hidden layers.
             activation: String, Keras activation of the hidden layers.
             shared_trunk: Boolean, whether policy and value share their hidden layers.
-            encoder: `"auto"` (images: the Nature network; else dense layers), `"mlp"`
-                or `"nature_cnn"`.
+            encoder: `"auto"` (by the space, see `layers.encoder_for`), `"mlp"`,
+                `"nature_cnn"`, `"small_cnn"` or `"grid_cnn"`.
             distribution: `"auto"` (categorical or diagonal Gaussian), `"gaussian"`,
                 `"squashed_gaussian"` or `"beta"`.
             standard_deviation: `"independent"` of the state or `"dependent"` on it.
             initial_log_std: Float, initial log standard deviation.
-            normalize_observations: Boolean, by running mean and variance.
+            normalize_observations: Boolean, by running mean and variance; `Discrete`
+                ones and pictures of 8 bits stay as they are.
             normalize_rewards: Boolean, by the running standard deviation of returns.
             gamma: Float in [0, 1], discount per env step.
             seed: Integer or None, of weights, actions and environments.
@@ -67,23 +77,23 @@ class ActorCriticBuilder:
         with looked_at(env) as example:
             spec = ObservationSpec.of_space(example.observation_space)
             head = head_for(example.action_space, distribution)
+        if normalize_observations:
+            hyperparameters["observation_normalizer"] = normalizer_for(spec)
+        normalizer = hyperparameters.get("observation_normalizer")
         if network is None:
             gaussian = "gaussian" in head.kind
             network = actor_critic(
-                spec.shape,
+                seen_by_network(spec, normalizer),
                 head.num_parameters,
                 hidden=hidden,
                 activation=activation,
                 shared=shared_trunk,
                 encoder=encoder,
-                num_classes=spec.num_classes,
                 gaussian_std=standard_deviation if gaussian else None,
                 initial_log_std=initial_log_std,
             )
             if seed is not None:
                 seed_weights(network, seed)
-        if normalize_observations and spec.dtype == "float32":
-            hyperparameters["observation_normalizer"] = RunningNormalization()
         if normalize_rewards:
             hyperparameters["reward_scaling"] = RewardScaling(gamma)
         return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._checks import check_choice, check_keywords
+from kerasrl2._checks import check_choice, check_keywords, plain
 from kerasrl2._numbers import Number, number_names
 from kerasrl2.agents.fitting import Fitting
 from kerasrl2.agents.hooks import check_hooks, check_renamed
@@ -26,7 +26,7 @@ class _ReadyAfterwards(type(keras.Model)):
     """Calls `ready` on an agent once its outermost constructor has returned."""
 
     def __call__(cls, *args, **kwargs):
-        agent = super().__call__(*args, **kwargs)
+        agent = super().__call__(*plain(args), **plain(kwargs))
         agent.ready()
         return agent
 
@@ -252,6 +252,35 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
     def predict(self, observation, greedy=True):
         """NumPy actions for a batch of observations, `[B, ...]`."""
         return np.asarray(self.act(np.asarray(observation), training=not greedy))
+
+    @property
+    def policy(self):
+        """The greedy policy as a Keras model, for export, transfer and plain Keras.
+
+        From a batch of observations as the environment gives them to a dictionary:
+        `"action"`, as `act` returns it, `"parameters"` `[B, P]` (or action values
+        `[B, A]`) and, where there is one, `"value"` `[B]`. Normaliser, scaling and head
+        are inside. It shares the agent's weights and goes on learning with them;
+        `policy.save` keeps them as they are.
+
+        Raises:
+            ValueError: The policy remembers.
+        """
+        return self._runtime.policy(self)
+
+    def policy_outputs(self, observation):
+        """What `forward` says, of symbolic observations, for `policy`.
+
+        Args:
+            observation: Keras tensor `[B, ...]`, normalised.
+
+        Returns:
+            Dictionary with `"parameters"`, a float32 Keras tensor `[B, P]`, and what
+            else is an output of `policy`.
+        """
+        outputs = self.network(observation)
+        first = outputs[0] if isinstance(outputs, list | tuple) else outputs
+        return {"parameters": keras.ops.cast(first, "float32")}
 
     # Checks
 

@@ -10,11 +10,12 @@ from kerasrl2._private import layers_of
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.planning import off_policy_updates
+from kerasrl2.agents.policies import ExpectedValues, Midpoints
 from kerasrl2.agents.q_builder import QLearningBuilder
 from kerasrl2.agents.registry import register
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical
-from kerasrl2.exploration import EpsilonGreedy
+from kerasrl2.exploration import EpsilonGreedy, Exploration
 from kerasrl2.layers import NoisyDense, frozen_copy, seed_noise, update_target
 from kerasrl2.losses import (
     greedy_policy,
@@ -212,7 +213,10 @@ class DQN(QLearningBuilder, Agent):
         if seed is not None and self._noisy:
             seed_noise(self.q_network, seed)
             training = True
-        values = self._values_of(self.q_network, observation, training)
+        outputs = self.action_values.read(
+            self.q_network, self.normalized(observation), training
+        )
+        values = self.action_values.expected(outputs)
         return PolicyOutputs(values, None, policy_state)
 
     def choose(self, outputs, seed, env_steps):
@@ -222,6 +226,14 @@ class DQN(QLearningBuilder, Agent):
         action = self.exploration(q_values, env_steps, seeds[0])
         random_action = self.head.random(tf.shape(q_values)[0], seeds[1])
         return tf.where(env_steps < self.learning_starts, random_action, action)
+
+    def policy_outputs(self, observation):
+        values, inputs = self.action_values, observation
+        if values.takes_fractions:
+            midpoints = Midpoints(values.num_policy_quantiles, dtype="float32")
+            inputs = [observation, midpoints(observation)]
+        expected = ExpectedValues(values, dtype="float32")
+        return {"parameters": expected(self.q_network(inputs))}
 
     # Learning
 
@@ -269,8 +281,9 @@ class DQN(QLearningBuilder, Agent):
     def compute_loss(self, batch, seed):
         """Loss and metrics of a `Transition`; `td_error` is `[B]`, the rest scalars."""
         seeds = tf.unstack(tf.random.split(seed, 5, alg="philox"))
-        seed_noise(self.q_network, seeds[3])
-        seed_noise(self.target_network, seeds[4])
+        if self._noisy:
+            seed_noise(self.q_network, seeds[3])
+            seed_noise(self.target_network, seeds[4])
         target = self.targets(batch, seeds[:2])
         outputs = self.action_values.read(
             self.q_network, self.normalized(batch.observation), True, seeds[2]
@@ -290,13 +303,11 @@ class DQN(QLearningBuilder, Agent):
         before = tf.identity(self.optimizer.iterations)
         metrics, _ = super().apply_gradients(gradients)
         steps = tf.identity(self.optimizer.iterations)
-
-        def update():
-            update_target(self.target_network, self.q_network, self.tau)
-
-        # Not if the guard has blocked the step.
         interval = tf.cast(self.target_update_interval, steps.dtype)
-        run_if((steps > before) & tf.equal(steps % interval, 0), update)
+        run_if(
+            (steps > before) & tf.equal(steps % interval, 0),  # not if it was refused
+            lambda: update_target(self.target_network, self.q_network, self.tau),
+        )
         td_error = metrics["td_error"]
         return {**metrics, "td_error": tf.reduce_mean(tf.abs(td_error))}, td_error
 
@@ -311,13 +322,12 @@ class DQN(QLearningBuilder, Agent):
             logs["beta"] = float(self.buffer.beta())
         return logs
 
-    # Parts
+    # Checks
 
-    def _values_of(self, network, observation, training):
-        """Expected action values `[B, A]` of `[B, ...]` observations."""
-        observation = self.normalized(observation)
-        outputs = self.action_values.read(network, observation, training)
-        return self.action_values.expected(outputs)
+    def loop(self, env):
+        if isinstance(self.exploration, Exploration):
+            self.exploration.check(env.num_envs)
+        return super().loop(env)
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 import keras
 
-from kerasrl2._checks import check_choice, check_keywords, check_range
+from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
 from kerasrl2.action_values import (
     CategoricalValues,
     ImplicitQuantileValues,
@@ -14,12 +14,16 @@ from kerasrl2.action_values import (
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.registry import learners
-from kerasrl2.agents.specs import ObservationSpec
+from kerasrl2.agents.specs import (
+    ObservationSpec,
+    normalizer_for,
+    seen_by_network,
+)
 from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
 from kerasrl2.buffers.prioritized import PRIORITIZATIONS
 from kerasrl2.distributions import head_for
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
-from kerasrl2.layers import RunningNormalization, q_network, seed_weights
+from kerasrl2.layers import q_network, seed_weights
 
 DISTRIBUTIONS = ("scalar", "categorical", "quantile", "implicit_quantile")
 EXPLORATIONS = ("auto", "epsilon_greedy", "boltzmann", "greedy")
@@ -29,6 +33,7 @@ class QLearningBuilder:
     """Mixin with `for_env` of agents that learn action values."""
 
     @classmethod
+    @plain_numbers
     def for_env(
         cls,
         env,
@@ -66,7 +71,8 @@ class QLearningBuilder:
                 arguments.
             hidden: Sequence of integers, units of the dense layers.
             activation: String, their Keras activation.
-            encoder: `"auto"`, `"mlp"`, `"grid_cnn"` or `"nature_cnn"`.
+            encoder: `"auto"` (by the space, see `layers.encoder_for`), `"mlp"`,
+                `"nature_cnn"`, `"small_cnn"` or `"grid_cnn"`.
             dueling: Boolean, separate value and advantage streams.
             noisy: Boolean, `NoisyDense` in the last two layers; without another
                 `exploration` the agent then acts greedily.
@@ -91,7 +97,8 @@ class QLearningBuilder:
             final_epsilon: Float, epsilon from `epsilon_steps` on.
             epsilon_steps: Integer, env steps over which it falls linearly.
             boltzmann_temperature: Float, in units of return.
-            normalize_observations: Boolean, by running mean and variance.
+            normalize_observations: Boolean, by running mean and variance; `Discrete`
+                ones and pictures of 8 bits stay as they are.
             seed: Integer or None, of weights, actions, sampling and environments.
             **hyperparameters: Keywords of the constructor.
 
@@ -115,14 +122,16 @@ class QLearningBuilder:
                     f"{', '.join(learners('continuous'))}"
                 )
         values = _action_values(distribution, num_atoms, value_range, loss)
+        if normalize_observations:
+            hyperparameters["observation_normalizer"] = normalizer_for(spec)
+        normalizer = hyperparameters.get("observation_normalizer")
         if network is None:
             network = q_network(
-                spec.shape,
+                seen_by_network(spec, normalizer),
                 head.num_actions,
                 hidden=hidden,
                 activation=activation,
                 encoder=encoder,
-                num_classes=spec.num_classes,
                 dueling=dueling,
                 noisy=noisy,
                 num_atoms=None if values.takes_fractions else values.num_atoms,
@@ -150,8 +159,6 @@ class QLearningBuilder:
                 f"Expected `exploration` as one of: {', '.join(EXPLORATIONS)}, or an "
                 f"object of `kerasrl2.exploration`. Received: {exploration!r}"
             )
-        if normalize_observations and spec.dtype == "float32":
-            hyperparameters["observation_normalizer"] = RunningNormalization()
         return cls(
             network,
             head,

@@ -11,6 +11,8 @@ import tensorflow as tf
 from kerasrl2._checks import check_positive_integer
 from kerasrl2._state import state_of
 from kerasrl2.agents.owned import OwnedEnvironments
+from kerasrl2.agents.policies import make_policy
+from kerasrl2.agents.reading import ObservationReader
 from kerasrl2.envs.registry import is_recipe
 from kerasrl2.training.evaluate import Evaluator
 from kerasrl2.training.loop import has_convolutions
@@ -28,7 +30,7 @@ class Runtime:
     """
 
     def __init__(self):
-        self._acting = {}
+        self._acting, self._reader, self._policy = {}, None, None
         self._loops = {}  # by thread: key, objects that the key's ids are of, loop
         self._evaluators = {}
         self._numpy_rng = None
@@ -42,15 +44,9 @@ class Runtime:
 
         A single observation is a batch of 1, compiled by XLA: that halves the time.
         """
-        spec = agent.observation_spec
-        observation = np.asarray(observation, spec.dtype)
-        single = observation.ndim == len(spec.shape)
-        batch = observation[None] if single else observation
-        if batch.shape[1:] != spec.shape:
-            raise ValueError(
-                f"Expected observations of shape {spec.shape}, or a batch of "
-                f"them. Received: {observation.shape}"
-            )
+        if self._reader is None:
+            self._reader = ObservationReader(agent.observation_spec)
+        batch, single = self._reader(observation)
         inputs = [tf.constant(batch)]
         if training:
             seed = self._next_seed(agent) if seed is None else seed
@@ -68,9 +64,15 @@ class Runtime:
             return action
         return action, tf.nest.map_structure(lambda tensor: tensor.numpy(), state)
 
+    def policy(self, agent):
+        """`Agent.policy`, made once."""
+        if self._policy is None:
+            self._policy = make_policy(agent)
+        return self._policy
+
     def forget_acting(self):
         """Drops the functions compiled for acting, after the agent has changed."""
-        self._acting = {}
+        self._acting, self._reader, self._policy = {}, None, None
 
     def _compiled(self, agent, inputs, training, single):
         rows = 1 if single else None

@@ -30,6 +30,7 @@ def head_for(action_space, kind="auto"):
         "beta": Beta,
     }
     check_choice("kind", kind, ("auto", "categorical", *boxes))
+    _check_not_empty(action_space)
     if is_discrete(action_space):
         if kind in ("auto", "categorical"):
             return Categorical(int(action_space.n), int(action_space.start))
@@ -52,3 +53,26 @@ def head_for(action_space, kind="auto"):
         f"{', '.join(map(repr, ('auto', *fitting)))}. Received: {kind!r}. Head kind "
         f"{kind!r} does not fit the action space."
     )
+
+
+def _check_not_empty(space):
+    """Raises `ValueError` unless there is more than nothing to choose from."""
+    if is_discrete(space) and space.n < 1:
+        raise ValueError(
+            f"Expected at least one action in a Discrete space. Received: "
+            f"n={space.n}. Declare how many actions there are."
+        )
+    if is_continuous(space):
+        fixed = np.flatnonzero(~(np.ravel(space.low) < np.ravel(space.high)))
+        if not np.prod(space.shape):
+            raise ValueError(
+                f"Expected actions of at least one dimension. Received: {space}."
+            )
+        if fixed.size:
+            low, high = np.ravel(space.low)[fixed[0]], np.ravel(space.high)[fixed[0]]
+            raise ValueError(
+                f"Expected a Box of actions with each low < high. Received: {low} and "
+                f"{high} in dimension {fixed[0]} of {space}. An action that cannot "
+                "change is none: leave the dimension out, for instance by "
+                "`gymnasium.wrappers.TransformAction`."
+            )

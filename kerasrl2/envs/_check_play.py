@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from kerasrl2.envs._check_report import described
+from kerasrl2.envs._check_spaces import Seen
 from kerasrl2.envs._lockstep import (
     RESET_RESULT,
     STEP_RESULT,
@@ -35,7 +36,7 @@ class Player:
     def __init__(self, env, report):
         self.env, self.report = env, report
         space = env.observation_space
-        self._codec = None
+        self._seen, self._codec = Seen(space, report), None
         if isinstance(space, tuple(CODECS)):
             self._codec = codec(space, "observation")
         self._spaces = copy.deepcopy(self._current_spaces())
@@ -61,6 +62,7 @@ class Player:
             self._reset(seed, "reset within an episode")
         except Failed:
             return
+        self._seen.judge()
         self._check_lengths(lengths, steps)
         if np.median(seconds) > SLOW:
             self.report.note(
@@ -146,6 +148,7 @@ class Player:
                 where,
                 "return what `observation_space` says, or declare the space that fits",
             )
+        self._seen.count(observation)
         self._check_membership(observation, where)
 
     def _check_membership(self, observation, where):
@@ -237,7 +240,7 @@ class Player:
                 "",
                 "pass `max_episode_steps=...` to `gymnasium.register`, or wrap it: "
                 "`gymnasium.wrappers.TimeLimit(env, 1_000)`; without ends no return "
-                "is logged and an evaluation does not come back",
+                "is logged and an evaluation ends with an error",
             )
 
 

@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from kerasrl2.envs._check_play import HUGE, SLOW
 from kerasrl2.envs._check_report import described
+from kerasrl2.envs._check_spaces import Seen, check_action_space
 from kerasrl2.envs._spaces import codec
 
 _FIELDS = "observation", "next_observation", "reward", "terminated", "truncated"
@@ -26,8 +27,10 @@ def play(env, steps, seed, report):
         tf.function(method, jit_compile=env.in_graph, autograph=False)
         for method in (env.reset, env.step)
     )
+    where, seen = "reset", Seen(env.observation_space, report)
+    if not check_action_space(env.action_space, report):
+        return
     actions = _actions(env, min(steps, 1_000), seed)
-    where = "reset"
     try:
         with env.errors():
             state, first = reset(tf.constant([seed, 0]))
@@ -44,6 +47,7 @@ def play(env, steps, seed, report):
             if number == 1 and not _check_kinds(env, after, report):
                 return
             _check_values(env, after, where, report)
+            seen.count(after.next_observation)
             length += 1
             ended = after.terminated.numpy() | after.truncated.numpy()
             lengths += length[ended].tolist()
@@ -66,6 +70,7 @@ def play(env, steps, seed, report):
             "draw with the stateless functions, `tf.random.stateless_uniform`, and "
             "the given seed",
         )
+    seen.judge()
     _check_episodes(env, lengths, steps, np.median(seconds), report)
 
 
@@ -161,7 +166,7 @@ def _check_episodes(env, lengths, steps, seconds, report):
             f"no episode ended within {steps} steps, and there is no time limit",
             "",
             "give it `max_episode_steps`; without ends no return is logged and an "
-            "evaluation does not come back",
+            "evaluation ends with an error",
         )
     if seconds > SLOW:
         report.note(

@@ -22,6 +22,7 @@ class Lockstep:
         envs: Sequence of `gymnasium.Env` with equal spaces.
 
     Attributes:
+        moves: `Moves` of the environments.
         info_keys: Tuple of strings, what is kept of `info` when an episode ends.
     """
 
@@ -32,7 +33,7 @@ class Lockstep:
         self.closed = False
         self._token, self._valid = 0, False
         self._steps = 0  # of each environment, since `reset`
-        self._moves = Moves(self.envs)
+        self.moves = Moves(self.envs)
         self.info_keys, self._finished = (), []
         self._episodes = [0] * len(self.envs)  # ended since `reset`
 
@@ -63,7 +64,7 @@ class Lockstep:
                 self._put_reset(observation, index, (first + index) % 2**31)
         except Exception as error:
             raise self._failure(error, "reset", index) from error
-        self._moves.take_note()
+        self.moves.take_note()
         self._token, self._valid = (self._token + 1) % 2**31, True
         return np.int32(self._token), observation
 
@@ -112,7 +113,7 @@ class Lockstep:
         current[:] = following
         if ended:
             current[ended] = first
-        self._moves.take_note()
+        self.moves.take_note()
         self._token, self._valid = self._token + 1, True
         return observations, outcome
 
@@ -121,12 +122,12 @@ class Lockstep:
 
         True also after a failure, which `step` tells of.
         """
-        moved = (int(token) - self._token) % 2**32 or self._moves.by_others()
+        moved = (int(token) - self._token) % 2**32 or self.moves.by_others()
         return not (self._valid and moved)
 
     def shares_copies_with(self, other):
         """Whether another world steps one of these environments, too."""
-        return self is other or self._moves.has_one_of(other._moves)
+        return self is other or self.moves.has_one_of(other.moves)
 
     def record_info(self, keys):
         """Keeps these entries of `info` of episodes that end from now on."""
@@ -178,7 +179,7 @@ class Lockstep:
 
     def _check_token(self, token):
         moved = (int(token) - self._token) % 2**32  # tokens overflow
-        if not self._valid or moved or self._moves.by_others():
+        if not self._valid or moved or self.moves.by_others():
             raise RuntimeError(
                 f"Expected the state that the latest `reset` or `step` of {self.id} "
                 "returned. Received an older one: the environment failed, or other "

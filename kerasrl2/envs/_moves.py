@@ -16,13 +16,16 @@ class Moves:
 
     Args:
         envs: Sequence; what is no `gymnasium.Env` is not counted.
+
+    Attributes:
+        worlds: List of the attributes of the innermost environments.
     """
 
     def __init__(self, envs):
         found = [env.unwrapped for env in envs if isinstance(env, gymnasium.Env)]
         for world in found:
             _count(world)
-        self._worlds = [vars(world) for world in found]
+        self.worlds = [vars(world) for world in found]
         self._seen = self._counts()
 
     def take_note(self):
@@ -35,10 +38,10 @@ class Moves:
 
     def has_one_of(self, other):
         """Whether another object counts one of these environments, too."""
-        return bool({*map(id, self._worlds)} & {*map(id, other._worlds)})
+        return bool({*map(id, self.worlds)} & {*map(id, other.worlds)})
 
     def _counts(self):
-        return [world[_COUNT] for world in self._worlds]
+        return [world[_COUNT] for world in self.worlds]
 
 
 def _count(world):

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._control import in_xla
+from kerasrl2._private import in_xla_context
 from kerasrl2.envs._host_call import HostFunction, available
 from kerasrl2.envs.core import Environment
 from kerasrl2.types import TimeStep
@@ -47,7 +47,7 @@ class PythonEnvironment(Environment):
         inputs = [state, self._checked_action(action)]
         shape, dtype = self._shape(), self._world.observation.dtype
         outputs = [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])]
-        if in_xla():
+        if in_xla_context():
             tick, observations, outcome = self._host_step(inputs, outputs)
         else:
             observations, outcome = self._call(
@@ -71,7 +71,11 @@ class PythonEnvironment(Environment):
 
     def shares_copies_with(self, other):
         both = isinstance(other, PythonEnvironment)
-        return both and self._world.shares_copies_with(other._world)
+        return both and other.holds_copies_of(self._world)
+
+    def holds_copies_of(self, world):
+        """Whether another world has one of these copies."""
+        return self._world.shares_copies_with(world)
 
     def record_info(self, keys):
         self._world.record_info(keys)

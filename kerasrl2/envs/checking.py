@@ -11,6 +11,7 @@ from kerasrl2._checks import check_positive_integer
 from kerasrl2.envs import _check_tensors
 from kerasrl2.envs._check_play import Player
 from kerasrl2.envs._check_report import Finding, Report, described
+from kerasrl2.envs._check_spaces import check_action_space
 from kerasrl2.envs._spaces import CODECS
 from kerasrl2.envs.core import Environment
 from kerasrl2.envs.registry import ids, make, make_single
@@ -36,10 +37,11 @@ def check(env, steps=1_000, seed=0):
 
     Looks for: exceptions; observations that are outside their space, of another shape
     or dtype, NaN or infinite; rewards that are not numbers, not finite or huge; end
-    flags that are not Booleans; spaces that change or that no agent can use; returned
-    arrays that change later; episodes that end at once or never; randomness that does
-    not follow the seed; slow steps. If the environment hangs, so does the check: Ctrl-C
-    shows where, and `make(..., subprocess=True, time_limit=30.0)` guards training.
+    flags that are not Booleans; spaces that change, that no agent can use, or whose
+    bounds do not fit what is seen; returned arrays that change later; episodes that end
+    at once or never; randomness that does not follow the seed; slow steps. If the
+    environment hangs, so does the check: Ctrl-C shows where, and
+    `make(..., subprocess=True, time_limit=30.0)` guards training.
 
     Args:
         env: As for `make`: an id, a callable that returns a new `gymnasium.Env`, one
@@ -114,6 +116,8 @@ def _check_gymnasium(env, steps, seed, report):
         if _lacks_spaces(first, report):
             return
         _check_spaces(first, second, report)
+        if not check_action_space(first.action_space, report):
+            return
         Player(first, report).play(steps, seed)
         if not report.has_errors():
             _compare_runs(first, second, seed, report)

@@ -2,7 +2,14 @@
 
 import kerasrl2._startup  # noqa: F401
 
-from kerasrl2.layers.encoders import actor_critic, grid_cnn, mlp, nature_cnn
+from kerasrl2.layers.actor_critics import actor_critic
+from kerasrl2.layers.encoders import (
+    encoder_for,
+    grid_cnn,
+    mlp,
+    nature_cnn,
+    small_cnn,
+)
 from kerasrl2.layers.heads import StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
 from kerasrl2.layers.normalization import RewardScaling, RunningNormalization
@@ -21,6 +28,7 @@ __all__ = [
     "RunningNormalization",
     "StateIndependentLogStd",
     "actor_critic",
+    "encoder_for",
     "frozen_copy",
     "grid_cnn",
     "mlp",
@@ -28,5 +36,6 @@ __all__ = [
     "q_network",
     "seed_noise",
     "seed_weights",
+    "small_cnn",
     "update_target",
 ]

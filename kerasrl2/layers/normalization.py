@@ -14,13 +14,14 @@ class RunningNormalization(keras.layers.Layer):
     `clip((x - mean) / sqrt(variance + epsilon), -clip, clip)`. Calling never changes
     the statistics: `update` does, so that acting, learning and evaluating on one
     observation agree, and only real transitions count. The moments, held in float32,
-    are weights that are saved but not trained. They start as a pseudo-count of 1e-4
-    samples with mean 0 and variance 1, which decides the first output only. Integer
-    observations (images, indices) pass unchanged and are not counted.
+    are weights that are saved but not trained. The first batch is taken as it is;
+    before it mean and variance are 0 and 1. Integer observations (images, indices)
+    pass unchanged and are not counted, unless `integers` says so.
 
     Args:
         epsilon: Float > 0, added to the variance, in squared units of the observation.
         clip: Float > 0, the largest output, in standard deviations.
+        integers: Boolean, whether integers are standardised as well.
         **kwargs: Base layer arguments.
 
     Input shape: `[B, *features]`; each feature has statistics of its own.
@@ -35,25 +36,24 @@ class RunningNormalization(keras.layers.Layer):
     1.0
     """
 
-    def __init__(self, epsilon=1e-8, clip=10.0, **kwargs):
+    def __init__(self, epsilon=1e-8, clip=10.0, integers=False, **kwargs):
         super().__init__(autocast=False, **kwargs)  # float16's maximum is 65 504
         check_range("epsilon", epsilon, 0.0, open_low=True)
         check_range("clip", clip, 0.0, open_low=True)
-        self.epsilon, self.clip = epsilon, clip
+        self.epsilon, self.clip, self.integers = epsilon, clip, integers
 
     def build(self, input_shape):
         self.mean, self.variance, self.count = _add_moments(self, input_shape[1:])
 
     def call(self, observation):
-        if keras.backend.is_int_dtype(observation.dtype):
+        if self._passes(observation):
             return observation
         x = ops.cast(observation, "float32") - self.mean
         x = x / ops.sqrt(self.variance + self.epsilon)
         return ops.cast(ops.clip(x, -self.clip, self.clip), self.compute_dtype)
 
     def compute_output_spec(self, observation):
-        integer = keras.backend.is_int_dtype(observation.dtype)
-        dtype = observation.dtype if integer else self.compute_dtype
+        dtype = observation.dtype if self._passes(observation) else self.compute_dtype
         return keras.KerasTensor(observation.shape, dtype=dtype)
 
     def update(self, observation, mask=None):
@@ -65,7 +65,7 @@ class RunningNormalization(keras.layers.Layer):
         """
         _check_built(self)
         observation = ops.convert_to_tensor(observation)
-        if keras.backend.is_int_dtype(observation.dtype):
+        if self._passes(observation):
             return
         features = tuple(self.mean.shape)
         rank = len(features)
@@ -78,8 +78,11 @@ class RunningNormalization(keras.layers.Layer):
         _count_in(self, masked_moments(observation, mask, feature_rank=rank))
 
     def get_config(self):
-        config = super().get_config()
-        return {**config, "epsilon": self.epsilon, "clip": self.clip}
+        own = {"epsilon": self.epsilon, "clip": self.clip, "integers": self.integers}
+        return {**super().get_config(), **own}
+
+    def _passes(self, observation):
+        return not self.integers and keras.backend.is_int_dtype(observation.dtype)
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -89,7 +92,8 @@ class RewardScaling(keras.layers.Layer):
     Section 3 of Engstrom et al. (2020), https://arxiv.org/abs/2005.12729:
     `R_t = gamma R_{t-1} + r_t`, begun anew with every episode. No mean is subtracted:
     that would change which policy is best. The statistics are weights that are saved
-    but not trained; the `R` of each environment belong to the caller.
+    but not trained; the `R` of each environment belong to the caller. The first rollout
+    is taken as it is; before it the deviation is 1.
 
     Args:
         gamma: Float in [0, 1], the discount per env step.
@@ -169,10 +173,7 @@ def _add_moments(layer, shape):
     variance = layer.add_weight(
         name="variance", shape=shape, initializer="ones", **arguments
     )
-    pseudo_count = keras.initializers.Constant(1e-4)
-    count = layer.add_weight(
-        name="count", shape=(), initializer=pseudo_count, **arguments
-    )
+    count = layer.add_weight(name="count", shape=(), initializer="zeros", **arguments)
     return mean, variance, count
 
 

@@ -3,11 +3,18 @@
 import keras
 from keras import layers
 
-from kerasrl2._checks import check_choice, check_positive_integer
-from kerasrl2.layers.encoders import ENCODERS, check_hidden, features
+from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
+from kerasrl2.layers.encoders import (
+    check_hidden,
+    features,
+    observation_input,
+    observations,
+)
+from kerasrl2.layers.pictures import ENCODERS
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding, value_layer
 
 
+@plain_numbers
 def q_network(
     observation_shape,
     num_actions,
@@ -32,14 +39,15 @@ def q_network(
     the head) are float32 even under mixed precision.
 
     Args:
-        observation_shape: Tuple, one observation. `()` for a discrete observation.
+        observation_shape: Tuple, one observation, `()` for a discrete one. Or the
+            `gymnasium.Space` of observations, or their `ObservationSpec`: then they are
+            scaled and encoded by what it says, see `encoder_for`.
         num_actions: Integer >= 1, the number of actions `A`.
         hidden: Sequence of integers >= 1, units of the dense layers; they follow the
             convolutions, if any.
         activation: String or callable, of the dense layers.
-        encoder: `"mlp"`, `"nature_cnn"` (pixels 0 to 255), `"grid_cnn"` (boards of
-            cells), or `"auto"`, by the shape: images of at least 36 x 36 and of 5 to 35
-            get convolutions.
+        encoder: `"mlp"`, `"nature_cnn"`, `"small_cnn"` (pictures), `"grid_cnn"` (boards
+            of cells), or `"auto"`, by the space or shape.
         num_classes: Integer >= 1, the number of discrete observations, which are
             one-hot encoded; with `observation_shape` `()` only.
         dueling: Boolean, whether the head is a `DuelingHead`.
@@ -65,24 +73,17 @@ def q_network(
     TensorShape([3, 2, 8])
     """
     check_positive_integer("num_actions", num_actions)
-    check_hidden(hidden)
+    hidden = check_hidden(hidden)
     check_choice("encoder", encoder, ENCODERS)
-    shape = tuple(observation_shape)
-    if (num_classes is None) == (shape == ()):
-        raise ValueError(
-            "Expected `num_classes` with observation_shape=(), and only then. "
-            f"Received: observation_shape={shape}, num_classes={num_classes}"
-        )
+    known = observations(observation_shape, num_classes)
     if fractions and num_atoms is not None:
         raise ValueError(
             "Expected either `num_atoms` or `fractions`. "
             f"Received: num_atoms={num_atoms}, fractions={fractions}"
         )
-    *trunk, last = hidden or [None]
-    inputs = x = keras.Input(shape, name="observation")
-    if num_classes is not None:
-        x = layers.CategoryEncoding(num_classes, output_mode="one_hot")(x)
-    x = features(x, shape, tuple(trunk), activation, encoder, "encoder")
+    *trunk, last = hidden or (None,)
+    inputs = observation_input(known)
+    x = features(inputs, known, tuple(trunk), activation, encoder, "encoder")
     if fractions:
         asked = keras.Input([None], name="fractions")
         x, inputs = FractionEmbedding(name="embedding")([x, asked]), [inputs, asked]

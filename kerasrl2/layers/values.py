@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from kerasrl2._checks import check_positive_integer
+from kerasrl2._checks import check_positive_integer, plain_numbers
 from kerasrl2.layers.activations import activation_of
 from kerasrl2.layers.noisy import NoisyDense
 
@@ -156,6 +156,7 @@ class FractionEmbedding(keras.layers.Layer):
         return {**super().get_config(), "num_cosines": self.num_cosines}
 
 
+@plain_numbers
 def value_layer(units, activation=None, name=None, noisy=False, sigma=0.5, **kwargs):
     """A dense layer of a value network: orthogonal kernel, or noisy.
 

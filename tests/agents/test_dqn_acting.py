@@ -45,6 +45,38 @@ class TestExploring:
         assert np.mean(draws, axis=0)[0] == 1.0
         assert np.mean(draws, axis=0)[1] == pytest.approx(0.5, abs=0.1)
 
+    def test_other_rows_than_environments_have_the_mean(self, compiled):
+        explore = EpsilonGreedy([0.0, 0.8])
+        q = tf.tile(tf.constant([[0.0, 1.0]]), [5_000, 1])
+        draws = compiled(explore)(q, 0, tf.constant([0, 1])).numpy()
+        assert draws.mean() == pytest.approx(1.0 - 0.4 / 2, abs=0.02)
+        spec = tf.TensorSpec([None, 2])
+        unknown = tf.function(lambda q: explore(q, 0, [0, 1]), input_signature=[spec])
+        for rows in (1, 2, 5_000):
+            expected = explore(q[:rows], 0, [0, 1])
+            np.testing.assert_array_equal(unknown(q[:rows]), expected)
+
+    def test_epsilons_outside_of_training(self):
+        agent = make_linear(
+            *self.KERNELS, exploration=EpsilonGreedy([0.0, 0.2, 0.4]), learning_starts=1
+        )
+        agent.env_steps.assign(1)
+        assert agent.act(np.ones(3, np.float32), training=True).shape == ()
+        for rows in (1, 2, 3, 7):
+            observation = np.ones([rows, 3], np.float32)
+            assert agent.act(observation, training=True).shape == (rows,)
+
+    def test_as_many_epsilons_as_environments_in_training(self):
+        agent = DQN.for_env(
+            "CartPole-v1", hidden=(), exploration=EpsilonGreedy([0.0, 0.5, 1.0])
+        )
+        assert agent.evaluate("CartPole-v1", episodes=2, greedy=False)["episodes"] == 2
+        with pytest.raises(
+            ValueError, match=r"each of the 2 environments.*Received: 3"
+        ):
+            agent.fit("CartPole-v1", steps=4, num_envs=2, verbose=0)
+        assert int(agent.env_steps) == 0
+
     def test_boltzmann_is_the_softmax(self):
         q = tf.tile(tf.math.log([[0.5, 0.2, 0.3]]) * 2.0, [20_000, 1])
         action = Boltzmann(temperature=2.0)(q, 0, tf.constant([0, 0]))

@@ -14,7 +14,10 @@ SETTINGS = {
 LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("agent_class", list(SETTINGS))
+@pytest.mark.parametrize(
+    "agent_class",
+    [kind if kind is DQN else pytest.param(kind, marks=LONG) for kind in SETTINGS],
+)
 @pytest.mark.parametrize(
     "dtype", ["float64", pytest.param("mixed_bfloat16", marks=LONG)]
 )

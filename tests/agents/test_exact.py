@@ -44,6 +44,7 @@ def test_truncation_bootstraps(agent_class):
     assert value == pytest.approx(10.0, abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("agent_class", [PPO, pytest.param(A2C, marks=LONG)])
 def test_the_check_above_sees_the_error_it_is_for(agent_class):
     """One target in ten is 1, the others 1 + 0.9 V: V = 1 / (1 - 0.81)."""

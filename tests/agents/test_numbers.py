@@ -119,7 +119,9 @@ def test_all_numbers_are_tried(agent_class):
     assert set(number_names(agent_class)) <= tried
 
 
-@pytest.mark.parametrize("agent_class", KINDS)
+@pytest.mark.parametrize(
+    "agent_class", [DQN, *(pytest.param(k, marks=pytest.mark.long) for k in (PPO, A2C))]
+)
 def test_between_two_fits_nothing_is_compiled(agent_class):
     """And they end as the runs of an agent whose numbers were other ones from there."""
     env = Scripted([3], num_envs=2) if agent_class is DQN else ENV

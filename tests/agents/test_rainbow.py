@@ -72,6 +72,7 @@ def test_learns_what_a_dqn_of_its_parts_learns():
     same(ours, theirs)
 
 
+@pytest.mark.long
 def test_saved_under_its_own_name(tmp_path):
     agent = Rainbow.for_env("CartPole-v1", **QUICK)
     agent.fit("CartPole-v1", steps=40, epochs=1, verbose=0)

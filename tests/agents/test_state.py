@@ -173,6 +173,7 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.long
 def test_a_plain_attribute_of_another_value_does_not_share(no_programs):
     agents = [scaled(factor) for factor in (1.0, 0.0, 1.0)]
     before = agents[1].network.get_weights()

@@ -13,7 +13,7 @@ from kerasrl2.buffers import (
     ReplayBuffer,
     SumTree,
 )
-from kerasrl2.buffers._order import ReadFence, uniform
+from kerasrl2.buffers._variables import ReadFence, uniform
 from kerasrl2.types import Rollout
 from tests.buffers.test_replay import feed
 
@@ -142,7 +142,9 @@ def test_the_checks_above_see_a_copy(monkeypatch):
     assert max(copied(loop, tf.constant(0), tf.constant(20))) >= LARGE
 
 
-@pytest.mark.parametrize("kind", ["uniform", "proportional"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("uniform", marks=pytest.mark.long), "proportional"]
+)
 def test_no_call_outside_xla_copies_the_buffer(kind):
     """Nothing but scatter and gather touches a large variable."""
     buffer = build(kind, LARGE)
@@ -172,7 +174,7 @@ def copied(loop, *arguments):
     ("kind", "built_first"),
     [
         ("uniform", True),
-        ("rank", False),
+        pytest.param("rank", False, marks=pytest.mark.long),
         pytest.param("uniform", False, marks=pytest.mark.long),
         pytest.param("rank", True, marks=pytest.mark.long),
     ],

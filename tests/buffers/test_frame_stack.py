@@ -88,7 +88,8 @@ def test_first_frame_repeats_at_an_episode_start(make):
 @pytest.mark.parametrize(
     ("make", "episode_length"),
     [
-        *itertools.product([NumpyReplayBuffer, ReplayBuffer], [1, 3, 64]),
+        *itertools.product([NumpyReplayBuffer], [1, 3, 64]),
+        *(pytest.param(ReplayBuffer, n, marks=pytest.mark.long) for n in (1, 3, 64)),
         (NumpyPrioritizedReplayBuffer, 3),
         (PrioritizedReplayBuffer, 3),  # on the ring of the uniform one
     ],

@@ -328,7 +328,7 @@ def test_clear(make):
     ("mode", "prioritization"),
     [
         *itertools.product(["numpy", "eager"], ["proportional", "rank"]),
-        ("xla", "proportional"),
+        pytest.param("xla", "proportional", marks=pytest.mark.long),
         ("graph", "rank"),
         pytest.param("xla", "rank", marks=pytest.mark.long),
         pytest.param("graph", "proportional", marks=pytest.mark.long),

@@ -171,6 +171,7 @@ def test_bytes_are_those_of_the_variables():
     assert other.nbytes == 10_000 * 44 + 12
 
 
+@pytest.mark.long
 def test_chi_square_of_draws_from_a_large_tree():
     buffer = PrioritizedReplayBuffer(1000, alpha=1.0, epsilon=0.0, stratified=False)
     feed = tf.function(buffer.add, jit_compile=True)

@@ -37,7 +37,7 @@ def stepped(env, actions):
 @pytest.mark.parametrize(
     ("id", "steps", "ends", "cuts", "settings"),
     [
-        (INVADERS, 700, 1, 0, {}),
+        pytest.param(INVADERS, 700, 1, 0, {}, marks=pytest.mark.long),
         pytest.param(BREAKOUT, 500, 2, 2, {"max_episode_steps": 190},
                      marks=pytest.mark.long),
         (BREAKOUT, 250, 0, 12, {"max_episode_steps": 40, "frame_skip": 3,
@@ -149,6 +149,7 @@ def run(env, seed=SEED, steps=40):
     return np.concatenate([first[None], result.observation])[..., -1].astype(int)
 
 
+@pytest.mark.long
 def test_equal_seeds_give_equal_runs_and_others_do_not():
     settings = {"num_envs": 2, "noop_max": 30, "max_episode_steps": 15}
     env = AtariEnvironment(BREAKOUT, **settings)
@@ -318,6 +319,7 @@ def test_only_games_of_the_learning_environment():
         AtariEnvironment("CartPole-v1")
 
 
+@pytest.mark.long
 def test_an_agent_learns_from_it():
     agent = PPO.for_env(
         PONG,

@@ -74,7 +74,9 @@ def eager_transitions(id):
     return list(transitions(id, lambda function: function))
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [pytest.param(False, marks=pytest.mark.long), True]
+)
 @pytest.mark.parametrize("id", WIDTH)
 def test_agrees_with_itself_in_each_mode(id, jit_compile):
     compiled = transitions(id, tf.function(jit_compile=jit_compile))

@@ -90,6 +90,7 @@ def test_vector_environments_are_refused_by_name():
         make(vector)
 
 
+@pytest.mark.long
 def test_a_missing_package_gives_the_command():
     commands = {
         "ALE/Pong-v5": "kerasrl2[atari]",

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kerasrl2.distributions import sampling
 from kerasrl2.layers import NoisyDense, seed_weights
-from tests.harness import check_layer
+from tests.harness import check_layer, xla_in_long_runs
 
 # Keras 3.15 saves variables in a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
@@ -54,6 +54,7 @@ def test_starts_as_the_paper_says():
     assert len(layer.trainable_weights) == 4
 
 
+@xla_in_long_runs
 def test_equations_by_hand(compiled):
     """Equations (10) and (11), with the layer's own draws."""
     layer = NoisyDense(3, activation="tanh", seed=5)
@@ -124,6 +125,7 @@ def test_one_draw_for_the_whole_batch_and_all_leading_axes():
     np.testing.assert_array_equal(y, np.broadcast_to(y[:1, :1], y.shape))
 
 
+@xla_in_long_runs
 def test_slopes_by_hand(compiled):
     """d y / d sigma_w = x f(eps_i) f(eps_j): the noise itself gets no gradient."""
     layer = NoisyDense(2, seed=4)

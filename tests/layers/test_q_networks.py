@@ -32,7 +32,7 @@ def sizes(model):
 @pytest.mark.parametrize(
     ("dueling", "noisy"),
     [
-        (False, False),
+        pytest.param(False, False, marks=pytest.mark.long),
         (True, True),
         pytest.param(True, False, marks=pytest.mark.long),
         pytest.param(False, True, marks=pytest.mark.long),

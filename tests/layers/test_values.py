@@ -56,8 +56,8 @@ def test_slopes_by_hand():
     "arguments",
     [
         {},
-        {"num_atoms": 5},
-        {"units": 7, "activation": "tanh"},
+        pytest.param({"num_atoms": 5}, marks=pytest.mark.long),
+        pytest.param({"units": 7, "activation": "tanh"}, marks=pytest.mark.long),
         {"num_atoms": 2, "units": 7, "noisy": True, "sigma": 0.3},
     ],
     ids=str,

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kerasrl2.training.collect import ActorState, collect
 from kerasrl2.types import Rollout
+from tests.harness import xla_in_long_runs
 from tests.training.players import Gated, Player, Summing, begun, table
 from tests.training.worlds import Scripted
 
@@ -127,6 +128,7 @@ def test_nothing_else_can_be_kept():
         collect(Player(), table(), begun(Player(), table()), 2, SEED, keep="all")
 
 
+@xla_in_long_runs
 def test_ends_early(compiled):
     """Once each copy has ended an episode: after step 4 of 2, 4 and 3."""
     env, player = Scripted([2, 4, 3], 3, stride=0), Player()
@@ -172,6 +174,7 @@ def test_no_step_is_made_if_there_is_nothing_to_wait_for():
     tf.nest.map_structure(np.testing.assert_array_equal, state, first)
 
 
+@xla_in_long_runs
 def test_one_step_is_the_first_of_many(compiled):
     env, player = Scripted([2, 5, 3], 3, cut=2), Player()
 
@@ -205,6 +208,7 @@ def test_step_by_step_is_the_same_game():
 # Policies that remember
 
 
+@xla_in_long_runs
 def test_a_policy_forgets_where_an_episode_ends(compiled):
     """`h = (1 - reset) h + x` of x = 1, 2, 3, 4, 5, reset at 3 and at 5.
 

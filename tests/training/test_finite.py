@@ -160,8 +160,8 @@ def healthy():
     ("kind", "value", "xla"),
     [
         ("reward", -np.inf, False),
-        ("next_observation", np.nan, False),
-        ("observation", np.nan, False),
+        pytest.param("next_observation", np.nan, False, marks=pytest.mark.long),
+        pytest.param("observation", np.nan, False, marks=pytest.mark.long),
         pytest.param("observation", np.nan, True, marks=pytest.mark.long),
     ],
 )
@@ -194,7 +194,9 @@ class Spoils(ThreeSteps):
         return observation, reward, *rest
 
 
-@pytest.mark.parametrize("kind", ["reward", "observation"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("reward", marks=pytest.mark.long), "observation"]
+)
 def test_a_gymnasium_environment_is_named_and_nothing_learned(kind):
     made = iter([Spoils(kind, 0), Spoils(kind, 2)])
     agent = make_agent(ThreeSteps)

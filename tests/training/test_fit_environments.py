@@ -40,7 +40,10 @@ def test_what_was_made_for_a_run_is_closed_and_what_was_given_is_not():
     assert given.closed == 0
 
 
-@pytest.mark.parametrize(("where", "at"), [("reset", 1), ("reset", 2), ("step", 4)])
+@pytest.mark.parametrize(
+    ("where", "at"),
+    [("reset", 1), pytest.param("reset", 2, marks=pytest.mark.long), ("step", 4)],
+)
 def test_an_exception_of_the_environment_keeps_its_cause(where, at):
     def fault(result):
         raise KeyError("lost the ball")

@@ -31,9 +31,9 @@ def documented_updates(steps, starts, num_envs, frequency, updates):
 @pytest.mark.parametrize(
     ("num_envs", "frequency", "updates", "starts"),
     [
-        (1, 1, 1, 10),
+        pytest.param(1, 1, 1, 10, marks=LONG),
         (4, 1, 2, 9),
-        (2, 3, 1, 1),
+        pytest.param(2, 3, 1, 1, marks=LONG),
         (2, 3, 1, 6),
         (2, 3, 1, 7),
         pytest.param(1, 4, 3, 10, marks=LONG),
@@ -85,6 +85,7 @@ def test_is_the_naive_loop(xla, prioritized, frequency):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("xla", XLA_OR_NOT)
 def test_a_tensorflow_and_a_gymnasium_environment_teach_the_same(xla):
     """`Chain-5` has no random numbers: the actions decide everything."""
@@ -123,6 +124,7 @@ def test_blocks_make_no_difference(xla, no_programs):
     assert [loop.num_traces for loop in loops] == [1, 0]  # one program for both
 
 
+@pytest.mark.long
 def test_counts_every_episode_once_and_unclipped():
     env = Scripted([1, 3, 7, 12], num_envs=3, cut=2)
     agent = make_dqn(env, clip_rewards=0.5)
@@ -157,7 +159,14 @@ def test_rows_that_are_no_transitions_are_left_out():
 
 
 @pytest.mark.parametrize("xla", XLA_OR_NOT)
-@pytest.mark.parametrize("kind", ["reward", "next_observation", "observation"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("reward", marks=LONG),
+        "next_observation",
+        pytest.param("observation", marks=LONG),
+    ],
+)
 def test_nothing_is_learned_from_nan(xla, kind):
     env = Scripted([2, 5, 3], 3, fault=(kind, 20, 1, float("nan")))
     agent = make_dqn(env, xla=xla)
@@ -175,6 +184,7 @@ def test_nothing_is_learned_from_nan(xla, kind):
         assert np.isfinite(part).all()
 
 
+@pytest.mark.long
 def test_a_bad_update_is_not_taken():
     class Spoiled(DQN):
         def compute_loss(self, batch, seed):
@@ -247,6 +257,7 @@ def updates(monkeypatch):
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.long
 def test_each_update_has_a_batch_of_its_own(updates):
     env = Scripted([20])
     agent = make_dqn(env, gradient_steps=3, learning_starts=17)
@@ -294,6 +305,7 @@ def test_statistics_are_of_the_observations_acted_on():
     np.testing.assert_allclose(8.0 * normalizer.mean, mean, atol=1e-3)
 
 
+@pytest.mark.long
 def test_every_draw_counts_towards_beta_and_it_stays_at_one():
     env = Scripted([2, 5, 3])
     agent = make_dqn(env, prioritized=True, beta=0.4, gradient_steps=2)

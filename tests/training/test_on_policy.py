@@ -74,6 +74,7 @@ class TestRuns:
         RESULTS[loop] = result
 
 
+@pytest.mark.long
 def test_a_tensorflow_and_a_gymnasium_environment_teach_the_same():
     """`Chain-5` has no random numbers: the actions decide everything."""
     agents = [make_ppo("Chain-5", gamma=0.9) for _ in range(2)]
@@ -118,6 +119,7 @@ def trained_beside_junk():
 
 
 class TestRowsThatAreNoTransitions:
+    @pytest.mark.long
     @pytest.mark.parametrize("n_step", [None, pytest.param(3, marks=pytest.mark.long)])
     def test_their_content_changes_nothing(self, trained_beside_junk, n_step):
         (agent, history), (other, other_history) = trained_beside_junk(n_step)

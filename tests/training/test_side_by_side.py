@@ -23,6 +23,7 @@ class OneAfterTheOther(DQN):
     updates_in_halves = False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("frequency", "hyperparameters"),
     [
@@ -88,7 +89,7 @@ def calls_of(operation):
     return types
 
 
-@pytest.mark.parametrize("frequency", [1, 4])
+@pytest.mark.parametrize("frequency", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_neither_the_draw_nor_the_gradients_wait_for_the_environment(frequency):
     """Or a graph would not compute them side by side."""
     env = envs.make(Images)

@@ -78,6 +78,7 @@ def test_no_step_is_played_beyond_the_end_and_none_is_missing():
     assert history["env_steps"] == [508, 516, 525]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [a2c, dqn])
 def test_what_was_played_may_be_set(make):
     """As `EarlyStopping` does, which puts back an agent of long ago."""
@@ -135,7 +136,9 @@ def whole(env, length=12, **settings):
     return WholeEpisodes.for_env(env, **SMALL, **settings)
 
 
-@pytest.mark.parametrize("next_step_reset", [False, True])
+@pytest.mark.parametrize(
+    "next_step_reset", [False, pytest.param(True, marks=pytest.mark.long)]
+)
 def test_of_each_copy_the_first_episode_counts(next_step_reset):
     """Of 2, 5 and 3 steps; what is played until the longest has ended is not."""
     env = Scripted([2, 5, 3], 3, cut=1, next_step_reset=next_step_reset, junk=9.0)

@@ -56,6 +56,7 @@ def assert_finite(agent):
             assert np.isfinite(array).all(), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "algorithms",
     [("a2c", "a2c"), pytest.param(("dqn", "a2c"), marks=pytest.mark.long)],

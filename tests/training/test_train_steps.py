@@ -89,6 +89,7 @@ def test_the_target_network_follows():
     np.testing.assert_allclose(model.target_network.get_weights()[0], wanted)
 
 
+@pytest.mark.long
 def test_all_ways_to_run_agree():
     results = {}
     for mode, arguments in MODES.items():
@@ -130,7 +131,7 @@ def prioritized():
 @pytest.mark.parametrize(
     "mode",
     [
-        "graph",
+        pytest.param("graph", marks=LONG),
         pytest.param("eager", marks=LONG),
         pytest.param("xla", marks=LONG),
         "xla, 3 per execution",

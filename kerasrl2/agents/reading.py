@@ -1,0 +1,127 @@
+"""Observations as callers give them to `act`: checked as training checks them."""
+
+import numpy as np
+
+_KINDS = {"f": "fiub", "i": "iub", "u": "iub", "b": "b"}  # what can be cast to what
+
+
+class ObservationReader:
+    """Turns one observation, or a batch, into a batch of the dtype the agent knows.
+
+    Refused is what training refuses in an environment: other shapes, dtypes that do not
+    fit (fractions for integers), integers the dtype or a `Discrete` space does not
+    hold, NaN and infinity. Values a little outside of a `Box` are taken as they are;
+    of pictures, those that are on another scale are refused.
+
+    Args:
+        spec: `ObservationSpec`.
+    """
+
+    def __init__(self, spec):
+        self._spec, self._shape, self._rank = spec, spec.shape, len(spec.shape)
+        self._dtype = np.dtype(spec.dtype)
+        self._floating = self._dtype.kind == "f"
+        self._holds = np.iinfo(self._dtype) if self._dtype.kind in "iu" else None
+        self._limits = _limits(spec)
+        if self._holds is not None and self._limits is not None:
+            low, high = self._limits
+            if low <= self._holds.min and self._holds.max <= high:
+                self._limits = None  # the dtype sees to it
+
+    def __call__(self, observation):
+        """`(batch, single)`: `[B, *shape]`, and whether it was one observation.
+
+        Raises:
+            ValueError: It does not fit the spec.
+        """
+        if type(observation) is not np.ndarray:
+            observation = self._as_array(observation)
+        if observation.dtype is not self._dtype:
+            observation = self._cast(observation)
+        single = observation.ndim == self._rank
+        batch = observation[None] if single else observation
+        if batch.shape[1:] != self._shape:
+            raise ValueError(
+                f"Expected observations of shape {self._shape}, or a batch of "
+                f"them. Received: {observation.shape}"
+            )
+        if self._limits is not None and batch.size:
+            low, high = _extremes(batch)  # NaN, if there is one
+            if not (self._limits[0] <= low and high <= self._limits[1]):
+                self._check_finite(batch)
+                raise self._outside(low, high)
+        elif self._floating and not np.isfinite(batch).all():
+            self._check_finite(batch)
+        return batch, single
+
+    def _as_array(self, observation):
+        try:
+            return np.asarray(observation)
+        except Exception:
+            raise ValueError(
+                f"Expected observations of {self._spec} as an array. Received: "
+                f"{observation!r:.100}"
+            ) from None
+
+    def _cast(self, observation):
+        if observation.dtype == self._dtype:
+            return observation
+        kind = observation.dtype.kind
+        if kind not in _KINDS[self._dtype.kind]:
+            raise self._refused(observation)
+        if self._holds is not None and observation.size:
+            low, high = _extremes(observation)
+            if low < self._holds.min or high > self._holds.max:
+                raise self._refused(observation)
+        try:
+            return observation.astype(self._dtype)
+        except RuntimeWarning:  # overflow, where warnings are errors; else infinity
+            raise self._refused(observation) from None
+
+    def _refused(self, observation):
+        received = f"dtype {observation.dtype.name}"
+        if observation.dtype.kind in "fiub" and observation.size:
+            received += f", from {observation.min()} to {observation.max()}"
+        return ValueError(
+            f"Expected observations as the environment gives them, of {self._spec}. "
+            f"Received: {received}. Nothing is rounded or wrapped around: give what "
+            "`reset` and `step` return."
+        )
+
+    def _check_finite(self, batch):
+        finite = np.isfinite(batch)
+        if not finite.all():
+            raise ValueError(
+                f"Expected finite observations of {self._spec}. Received: one with "
+                f"{batch[~finite][0]}. Find the division by zero or overflow that made "
+                "it."
+            )
+
+    def _outside(self, low, high):
+        if self._spec.num_classes is not None:
+            expected = f"from {self._limits[0]} to {self._limits[1]}"
+            advice = "The environment has no such observation."
+        else:
+            expected = f"of {self._spec}"
+            advice = "They are on another scale: give what `reset` and `step` return."
+        return ValueError(
+            f"Expected observations {expected}. Received: values from {low} to {high}. "
+            f"{advice}"
+        )
+
+
+def _limits(spec):
+    """The smallest and largest value that is no mistake, or None."""
+    if spec.num_classes is not None:
+        return spec.start, spec.start + spec.num_classes - 1
+    if len(spec.shape) < 3 or spec.low is None or spec.high is None:
+        return None
+    low, high = float(np.min(spec.low)), float(np.max(spec.high))
+    return 2.0 * low - high, 2.0 * high - low
+
+
+def _extremes(array):
+    if array.size == 1:
+        value = array.item()
+        return value, value
+    return array.min(), array.max()
