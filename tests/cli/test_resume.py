@@ -52,6 +52,8 @@ def test_more_steps_in_all(whole, tmp_path):
     succeed("resume", longer, "--steps", 600)
     assert int(krl.load_agent(longer / "agent.keras").env_steps) == 600
     assert read_config(longer)["steps"] == 600
+    epochs = read_metrics(longer)["epoch"].tolist()
+    assert epochs == list(range(len(epochs)))
 
 
 def test_train_resume_begins_a_run_or_goes_on(tmp_path):
