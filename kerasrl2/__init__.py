@@ -12,7 +12,7 @@ import importlib
 
 from kerasrl2._version import __version__
 
-_ROOMS = (
+_SUBPACKAGES = (
     "action_values",
     "agents",
     "buffers",
@@ -32,13 +32,13 @@ _ROOMS = (
     "types",
     "zoo",
 )
-__all__ = ["__version__", "load_agent", *_ROOMS]
+__all__ = ["__version__", "load_agent", *_SUBPACKAGES]
 
 
 def __getattr__(name):
     if name == "load_agent":
         return importlib.import_module("kerasrl2.agents").load_agent
-    if name in _ROOMS:
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"kerasrl2.{name}")
     raise AttributeError(f"module 'kerasrl2' has no attribute {name!r}")
 

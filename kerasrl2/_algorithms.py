@@ -1,9 +1,9 @@
-"""Names of algorithms and where their classes are, without importing any of them.
+"""Names of all algorithms and where their classes are, without importing the classes.
 
-One of kerasrl2 is a class in `kerasrl2/agents` under `@register("its name")`: that
-source is read, not run. One of another package is an entry point of the group
-`kerasrl2.algorithms`: `name = "module:Class"`. One of a running program was given to
-`agents.register` there.
+Those of kerasrl2 are classes in `kerasrl2/agents` decorated with `@register("name")`:
+the source is parsed, not run. Those of other packages are entry points in the group
+`kerasrl2.algorithms`: `name = "module:Class"`. A running program adds its own with
+`agents.register`.
 """
 
 import ast
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from kerasrl2._checks import check_choice
 
 GROUP = "kerasrl2.algorithms"
-REGISTERED = {}  # name to `agents.Registration`, of what has been imported
+REGISTERED = {}  # name to `agents.Registration`, of the classes imported so far
 
 
 class Place(NamedTuple):
@@ -23,8 +23,8 @@ class Place(NamedTuple):
     Attributes:
         module: String, full name.
         class_name: String.
-        owner: String, name and version of the distribution; empty for kerasrl2's own
-            and for a running program's.
+        owner: String, name and version of the distribution; empty for classes of
+            kerasrl2 and of the running program.
     """
 
     module: str
@@ -41,42 +41,43 @@ def names():
 
 
 def built_in():
-    """Names of those that come with kerasrl2, sorted."""
+    """Names of the algorithms that come with kerasrl2, sorted."""
     return sorted(_own())
 
 
 def place(name):
-    """Where the class of an algorithm is.
+    """The `Place` of an algorithm's class.
 
     Raises:
-        ValueError: There is none of that name, or more than one.
+        ValueError: No algorithm, or more than one, has this name.
     """
     candidates = _candidates()
     check_choice("algorithm", name, sorted(candidates))
     first, *others = candidates[name]
     if others:
         raise ValueError(
-            f"Expected one algorithm of the name {name!r}. Received: "
+            f"Expected one algorithm named {name!r}. Received: "
             f"{', '.join(map(str, candidates[name]))}. Uninstall or rename all but one."
         )
     return first
 
 
 def places():
-    """Dictionary of names to `Place`, without names that several packages claim."""
-    return {n: found[0] for n, found in _candidates().items() if len(found) == 1}
+    """Dictionary of names to `Place`, without names that several packages use."""
+    candidates = _candidates().items()
+    return {name: places[0] for name, places in candidates if len(places) == 1}
 
 
 def _candidates():
     """Dictionary of names to lists of different places."""
-    found = {name: [place] for name, place in _own().items()}
+    candidates = {name: [place] for name, place in _own().items()}
     for name, place in _of_packages():
-        if place not in found.setdefault(name, []):
-            found[name].append(place)
+        if place not in candidates.setdefault(name, []):
+            candidates[name].append(place)
     for name, registration in REGISTERED.items():
-        made = registration.agent_class
-        found.setdefault(name, [Place(made.__module__, made.__qualname__)])
-    return found
+        cls = registration.agent_class
+        candidates.setdefault(name, [Place(cls.__module__, cls.__qualname__)])
+    return candidates
 
 
 def _of_packages():
@@ -90,7 +91,7 @@ def _of_packages():
 @functools.cache
 def _own():
     """Dictionary of names to places in `kerasrl2/agents`."""
-    found = {}
+    own = {}
     for file in resources.files("kerasrl2").joinpath("agents").iterdir():
         if not file.name.endswith(".py"):
             continue
@@ -98,13 +99,13 @@ def _own():
         if "@register(" in source:
             module = f"kerasrl2.agents.{file.name.removesuffix('.py')}"
             for name, class_name in _registered_in(source):
-                found[name] = Place(module, class_name)
-    return found
+                own[name] = Place(module, class_name)
+    return own
 
 
 def _registered_in(source):
-    """Pairs of names and classes that a source registers by decorator."""
+    """Pairs of algorithm and class name that a source registers by decorator."""
     for node in ast.parse(source).body:
-        for mark in getattr(node, "decorator_list", ()):
-            if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "register":
-                yield ast.literal_eval(mark.args[0]), node.name
+        for call in getattr(node, "decorator_list", ()):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "register":
+                yield ast.literal_eval(call.args[0]), node.name

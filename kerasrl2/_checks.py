@@ -1,9 +1,9 @@
-"""Argument checks on static shapes: free at run time, active while tracing."""
+"""Argument checks. Those of static shapes run while tracing only: no run-time cost."""
 
 import difflib
 import numbers
 
-_RENAMED = {  # keywords of earlier versions
+_RENAMED = {  # keywords of earlier versions; None: removed
     "clip_ratio": "clip_range",
     "epochs": "num_epochs",
     "knobs": "hyperparameters",
@@ -12,7 +12,7 @@ _RENAMED = {  # keywords of earlier versions
 
 
 def check_same_shape(**tensors):
-    """Raises `ValueError` unless all tensors have one and the same static shape.
+    """Raises `ValueError` unless all tensors have the same static shape.
 
     Guards against silent broadcasting: `[B] - [B, 1]` is `[B, B]`, and its mean still
     looks like a loss. An unknown (`None`) dimension matches everything.
@@ -51,8 +51,8 @@ def check_range(name, value, low=None, high=None, *, open_low=False, open_high=F
 
 def check_positive_integer(name, value):
     """Raises `ValueError` unless `value` is an integer of at least 1."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 1:
+    integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not integer or value < 1:
         raise ValueError(f"Expected `{name}` to be an integer >= 1. Received: {value}")
 
 
@@ -67,7 +67,7 @@ def check_choice(name, value, choices):
 
 
 def did_you_mean(value, choices):
-    """A hint such as `". Did you mean 'ppo'?"`, empty if nothing is near."""
+    """A hint such as `". Did you mean 'ppo'?"`; empty if no choice is similar."""
     near = difflib.get_close_matches(
         str(value), list(map(str, choices)), n=3, cutoff=0.5
     )

@@ -13,26 +13,27 @@ def in_xla():
 def run_if(condition, function, *inputs):
     """Runs `function`, which writes variables and returns nothing, if `condition`.
 
-    A loop of at most one turn. XLA turns a `tf.cond` with branches this cheap into
-    running both and selecting, which touches all weights each time.
+    A loop of at most one iteration. XLA turns a `tf.cond` with branches this cheap into
+    running both and selecting, which reads and writes all weights each time.
 
     Args:
         condition: Scalar bool.
         function: Callable that takes `inputs`.
-        *inputs: Tensors. What is computed from them stays within the loop, where it is
-            fused with what uses it; what is computed from other tensors only, XLA moves
-            in front of the loop and keeps in memory of its own.
+        *inputs: Tensors. Operations on them stay in the loop, where XLA fuses them with
+            their consumers. Operations on other tensors only are loop-invariant: XLA
+            hoists them out of the loop and stores their results.
     """
 
-    def turn(i, *inputs):
+    def body(i, *inputs):
         function(*inputs)
-        return i + 1, *(tf.zeros_like(value) for value in inputs)  # others each turn
+        # Changed, or XLA would take the inputs for loop-invariant.
+        return i + 1, *(tf.zeros_like(value) for value in inputs)
 
-    tf.while_loop(lambda i, *_: condition & (i < 1), turn, (0, *inputs))
+    tf.while_loop(lambda i, *_: condition & (i < 1), body, (0, *inputs))
 
 
 def call_if(condition, function):
-    """`function()` if `condition`; else zeros in its place (None, outside a graph)."""
+    """`function()` if `condition`, else zeros of its structure (eagerly: None)."""
     if tf.executing_eagerly():
         return function() if condition else None
     traced = tf.function(function, autograph=False).get_concrete_function()

@@ -1,4 +1,4 @@
-"""Hyper-parameters that are numbers: to change one compiles nothing."""
+"""Numeric hyper-parameters that can be changed without compiling anew."""
 
 import functools
 import numbers
@@ -11,11 +11,11 @@ from kerasrl2.schedules import Schedule
 
 
 class Number:
-    """An attribute that holds a number, for compiled functions as a variable.
+    """An attribute that holds a number in a variable, which compiled functions read.
 
-    Assigned is a number; inside a `tf.function` the attribute is a scalar tensor of its
-    present value, float32 or int64, elsewhere a Python number. What else may be
-    assigned is structure: compiled functions keep what they were traced with.
+    Inside a `tf.function` the attribute is a tensor of the current value, float32 or
+    int64; elsewhere it is a Python number. None and schedules, where they are allowed,
+    are structure: compiled functions keep the one they were traced with.
 
     Args:
         low: Number or None, the smallest allowed value.
@@ -24,8 +24,9 @@ class Number:
         open_high: Boolean, whether `high` itself is excluded.
         optional: Boolean, whether None may be assigned.
         schedule: Boolean, whether a Keras schedule may be assigned.
-        integer: Boolean, whether it is an integer, of at least 1 if no `low` is given.
-        several: Boolean, whether a list or tuple of numbers may be assigned.
+        integer: Boolean, whether it must be an integer, >= 1 if no `low` is given.
+        several: Boolean, whether a list or tuple of numbers may be assigned. Another
+            length is structure.
 
     Example:
     >>> class Discounted:
@@ -69,7 +70,7 @@ class Number:
 
     def __set__(self, owner, value):
         self._check(value)
-        # Not through `setattr`: Keras would replace the dictionary by its own.
+        # Not by `setattr`: Keras would replace the dictionary with its tracking one.
         known = vars(owner).setdefault("_numbers", {})
         if value is None or isinstance(value, Schedule):
             known[self._attribute] = value
@@ -88,8 +89,8 @@ class Number:
         if isinstance(value, Schedule) and self._schedule:
             return
         if isinstance(value, list | tuple) and self._several and value:
-            for one in value:
-                check_range(self._attribute, one, **self._range)
+            for item in value:
+                check_range(self._attribute, item, **self._range)
         elif self._integer and self._range["low"] is None:
             check_positive_integer(self._attribute, value)
         elif self._integer and not isinstance(value, numbers.Integral):
@@ -109,13 +110,12 @@ class Number:
 
 
 def _same_shape(variable, value):
-    known = isinstance(variable, tf.Variable)
-    return known and variable.shape == np.shape(value)
+    return isinstance(variable, tf.Variable) and variable.shape == np.shape(value)
 
 
 @functools.cache
 def number_names(owner_class):
-    """Names of the attributes of a class that are a `Number`, a set."""
+    """Set of the names of a class's `Number` attributes."""
     return {
         name
         for owner in owner_class.__mro__

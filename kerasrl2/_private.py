@@ -1,7 +1,7 @@
-"""What the package uses of TensorFlow and Keras beyond their public interfaces.
+"""All uses of private interfaces of TensorFlow and Keras in the package.
 
-No other file does. Each private name is looked for when it is used, and where it is
-gone or takes other arguments, public means give the same results in more time.
+Each private name is looked up when it is used. Where it is missing or takes other
+arguments, public functions give the same results, only slower.
 """
 
 import functools
@@ -14,21 +14,20 @@ _GONE = (ImportError, AttributeError, TypeError)
 
 
 class PrivateInterfaceError(RuntimeError):
-    """What was asked for is only possible by a private interface that is not there."""
+    """The call needs a private interface that this TensorFlow or Keras lacks."""
 
 
 # Keras
 
 
 def layers_of(network):
-    """All layers of a Keras layer or model, however deep, each once.
+    """All layers of a Keras layer or model, itself and nested ones included, each once.
 
     Args:
-        network: `keras.Layer`, so also a `keras.Model`. It comes first. Anything else
-            has no layers.
+        network: `keras.Layer` or `keras.Model`. Anything else has no layers.
 
     Returns:
-        List of `keras.Layer`, without the `InputLayer`s, which hold nothing.
+        List of `keras.Layer`, `network` first, without `InputLayer`s.
 
     Example:
     >>> import keras
@@ -48,7 +47,7 @@ def layers_of(network):
 
 
 def _walk(network):
-    """Depth first, the layers within a layer from the last: in the order of Keras."""
+    """Yields layers depth first, in the order of Keras: last sublayer first."""
     yield network
     seen, waiting = set(), _children(network)
     while waiting:
@@ -60,34 +59,34 @@ def _walk(network):
 
 
 def _children(layer):
-    """The layers in a model's `layers` and in attributes of a layer."""
-    found = list(layer.layers) if isinstance(layer, keras.Model) else []
+    """The layers in a model's `layers` and in a layer's attributes."""
+    children = list(layer.layers) if isinstance(layer, keras.Model) else []
     waiting = [
         value for name, value in vars(layer).items() if name not in _own_attributes()
     ]
     while waiting:
         value = waiting.pop(0)
         if isinstance(value, keras.layers.Layer):
-            found.append(value)
+            children.append(value)
         elif isinstance(value, dict):
             waiting = [*value.values(), *waiting]
         elif isinstance(value, list | tuple | set):
             waiting = [*value, *waiting]
-    return list({id(x): x for x in found}.values())
+    return list({id(x): x for x in children}.values())
 
 
 @functools.cache
 def _own_attributes():
-    """Names of what any layer or model has, which are not its parts."""
+    """Attributes that every layer or model has, which hold no sublayers."""
     bare = keras.layers.Layer(name="bare"), keras.Sequential(name="bare")
     for layer in bare:
-        # With it come TensorFlow's notes for checkpoints, which name it too.
+        # A sublayer also adds TensorFlow's attributes for tracking it in checkpoints.
         layer.part = keras.layers.Layer(name="part")
     return {name for layer in bare for name in vars(layer)} - {"part"}
 
 
 def keras_home():
-    """Name of the package that Keras' classes are in, by which files name them."""
+    """Name of the package of Keras' classes, as it is written in saved files."""
     module = keras.layers.Layer.__module__
     home = module.removesuffix(".layers.layer")
     return home if home != module else "keras.src"
@@ -99,22 +98,22 @@ def keras_home():
 def call_concrete(function, tensors, captured=None):
     """Calls a concrete function with tensors that are known to fit its signature.
 
-    To match them again takes a third of the time of a small network's action.
+    Skips TensorFlow's matching, a third of the time to act with a small network.
 
     Args:
         function: `ConcreteFunction`.
         tensors: The tensors among its arguments in the order of `tf.nest.flatten`,
-            with the shapes and dtypes of `function.structured_input_signature`. Other
-            arguments are what it was traced with.
-        captured: List of tensors in place of `function.captured_inputs`, of the same
-            dtypes in the same order (handles of variables, for instance), or None.
+            with the shapes and dtypes of `function.structured_input_signature`. The
+            other arguments are those it was traced with.
+        captured: None, or a list of tensors that replace `function.captured_inputs`,
+            with the same dtypes in the same order (handles of variables, for instance).
 
     Returns:
         What the function returns.
 
     Raises:
-        PrivateInterfaceError: `captured` is given, and this TensorFlow has no way to do
-            it (see `takes_captured`): trace another function.
+        PrivateInterfaceError: `captured` is given, but this TensorFlow cannot replace
+            captured tensors (see `takes_captured`): trace another function.
 
     Example:
     >>> one = tf.Variable(1.0)
@@ -147,7 +146,7 @@ def takes_captured(function):
 
 
 def _flat_call(function):
-    """The method that takes tensors and captured tensors, or None."""
+    """The method that takes tensors and captured tensors as lists, or None."""
     method = getattr(type(function), "_call_flat", None)
     return method if _takes_two(method) else None
 
@@ -157,7 +156,7 @@ def _takes_two(method):
     """Whether a function can be called with `self` and two arguments."""
     try:
         inspect.signature(method).bind("self", [], [])
-    except (TypeError, ValueError):  # none, or with other arguments; of native code
+    except (TypeError, ValueError):  # missing, or other arguments; native code
         return False
     return True
 
@@ -173,31 +172,32 @@ def in_xla_context():
     if tf.executing_eagerly():
         return False
     try:
-        return _asks_tensorflow()
+        return _ask_tensorflow()
     except _GONE:
         return tells_xla_context() and not _lowers_conditions()
 
 
 def tells_xla_context():
-    """Whether there is any way to tell graphs for XLA from others."""
+    """Whether `in_xla_context` can tell graphs for XLA from others."""
     try:
         with tf.Graph().as_default():
-            return not _asks_tensorflow()
+            return not _ask_tensorflow()
     except _GONE:
-        return _lowering_tells()
+        return _lowering_is_reliable()
 
 
-def _asks_tensorflow():
+def _ask_tensorflow():
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
     return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def _lowers_conditions():
-    """Whether a `tf.cond` in a function within this graph will be taken apart.
+    """Whether a `tf.cond` in a function within this graph will be lowered.
 
-    TensorFlow does so except in what XLA will compile, and says so in an attribute of
-    the operation. The function is traced and dropped: it leaves nothing in the graph.
+    TensorFlow lowers it to switch and merge operations except where XLA will compile,
+    and says so in an attribute of the operation. The function is traced and dropped: it
+    adds nothing to the graph.
     """
 
     def condition():
@@ -214,10 +214,10 @@ def _lowers_conditions():
 
 
 @functools.cache
-def _lowering_tells():
-    """Whether `_lowers_conditions` is right where the answer is known."""
+def _lowering_is_reliable():
+    """Whether `_lowers_conditions` gives the known answers with and without XLA."""
     seen = []
-    with tf.Graph().as_default():  # not within what is being built
+    with tf.Graph().as_default():  # not in the graph that is being built
         for xla in (False, True):
             function = tf.function(
                 lambda: seen.append(_lowers_conditions()),
@@ -229,19 +229,18 @@ def _lowering_tells():
 
 
 def call_stablehlo(tensors, module, outputs):
-    """Calls a program in StableHLO, inside a `tf.function` that XLA compiles for CPU.
+    """Calls a StableHLO program inside a `tf.function` that XLA compiles for the CPU.
 
     Args:
         tensors: List of tensors, the program's arguments.
         module: String, the program's text, whose `@main` takes and returns them.
-        outputs: List of `tf.TensorSpec` with static shapes: what it returns, one or
-            more.
+        outputs: List of one or more `tf.TensorSpec` with static shapes, of its results.
 
     Returns:
         List of tensors.
 
     Raises:
-        ValueError: TensorFlow has no such operation, or another.
+        ValueError: TensorFlow has no such operation, or it takes other attributes.
     """
     tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
     try:
@@ -261,11 +260,11 @@ def call_stablehlo(tensors, module, outputs):
         return _imported_call(tensors, module, outputs)
 
 
-_VERSION, _PLATFORMS = 9, ["CPU"]  # of the operation XlaCallModule
+_VERSION, _PLATFORMS = 9, ["CPU"]  # attributes of the operation XlaCallModule
 
 
 def _imported_call(tensors, module, outputs):
-    """The same operation, by a graph of nothing else."""
+    """The same operation, imported from a graph that holds nothing else."""
     names = [f"input{i}" for i in range(len(tensors))]
     definition = tf.compat.v1.GraphDef()
     node = definition.node.add(op="XlaCallModule", name="call", input=names)

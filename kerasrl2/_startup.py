@@ -1,7 +1,7 @@
-"""Imports TensorFlow without its start-up chatter.
+"""Imports TensorFlow without its start-up messages.
 
-Its native code writes a few lines to the error stream while it loads, before any log
-level applies, and more when XLA compiles for the first time.
+Its native code writes to the error stream while it loads, before any log level
+applies, and again when XLA compiles for the first time.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 class _PythonStream:
-    """Stands for `sys.stderr` while descriptor 2 leads into a file.
+    """Replaces `sys.stderr` while descriptor 2 is redirected to a file.
 
-    Who keeps it (a handler of `logging` made meanwhile, such as TensorFlow's) can write
-    to it for ever: what it gets goes where Python's error stream goes at that time.
+    It stays usable afterwards, for instance by a `logging` handler that was made
+    meanwhile (TensorFlow's is): writes go to wherever Python's error stream goes then.
     """
 
     def write(self, text):
-        with _keeper.lock:  # or another thread closes the stream at this moment
+        with _redirection.lock:  # another thread might close the stream
             return self._stream().write(text)
 
     def flush(self):
-        with _keeper.lock:
+        with _redirection.lock:
             self._stream().flush()
 
     def __getattr__(self, name):
@@ -33,18 +33,18 @@ class _PythonStream:
 
     @staticmethod
     def _stream():
-        return _keeper.outside or sys.__stderr__
+        return _redirection.outside or sys.__stderr__
 
 
-class _Keeper:
-    """Leads descriptor 2 into a file while anyone is inside.
+class _Redirection:
+    """Redirects descriptor 2 to a file while any thread is inside.
 
-    A process has one descriptor 2, its threads compile when they like: the first puts
-    it aside and only the last puts it back.
+    A process has one descriptor 2, but its threads compile at any time: the first to
+    enter redirects it, the last to leave restores it.
 
     Attributes:
-        lock: Held while descriptor 2 is led elsewhere, not while code runs inside.
-        outside: Text stream to where descriptor 2 led before, or None if it is there.
+        lock: Held while descriptor 2 is switched, not while code runs inside.
+        outside: Text stream to the original descriptor 2; None if not redirected.
     """
 
     def __init__(self):
@@ -53,26 +53,26 @@ class _Keeper:
         self._inside, self._shown = 0, []
 
     def enter(self):
-        """The number of bytes kept so far, or None without an error stream."""
+        """Number of bytes captured so far, or None without an error stream."""
         with self.lock:
             if self.outside is None:
                 try:
-                    self._put_aside()
+                    self._redirect()
                 except (AttributeError, OSError, ValueError):
                     return None
             self._inside += 1
-            return os.fstat(self._kept.fileno()).st_size
+            return os.fstat(self._file.fileno()).st_size
 
     def leave(self):
         with self.lock:
             self._inside -= 1
             if not self._inside:
-                self._put_back()
+                self._restore()
 
     def show(self, begin):
-        """Writes out what was kept from byte `begin` on, and nothing twice."""
+        """Writes out what was captured from byte `begin` on, nothing twice."""
         with self.lock, contextlib.suppress(OSError, ValueError):
-            end = os.fstat(self._kept.fileno()).st_size
+            end = os.fstat(self._file.fileno()).st_size
             position = begin
             for start, stop in [*sorted(self._shown), (end, end)]:
                 self._write(position, start)
@@ -81,31 +81,31 @@ class _Keeper:
 
     def _write(self, start, stop):
         if start < stop:
-            self._kept.seek(start)
+            self._file.seek(start)
             self.outside.flush()
-            self.outside.buffer.write(self._kept.read(stop - start))
+            self.outside.buffer.write(self._file.read(stop - start))
             self.outside.buffer.flush()
 
-    def _put_aside(self):
+    def _redirect(self):
         python = sys.__stderr__
         sys.stderr.flush()
         with contextlib.ExitStack() as undo:
-            # For appending: reading what is kept moves no position others write at.
-            kept = undo.enter_context(tempfile.TemporaryFile("a+b", buffering=0))
+            # Append mode: reading does not move the position others write at.
+            file = undo.enter_context(tempfile.TemporaryFile("a+b", buffering=0))
             saved = os.dup(2)
             undo.callback(os.close, saved)
             outside = undo.enter_context(
                 open(saved, "w", 1, python.encoding, "backslashreplace", closefd=False)
             )
-            os.dup2(kept.fileno(), 2)
+            os.dup2(file.fileno(), 2)
             self._undo = undo.pop_all()
-        self._kept, self.outside, self._shown = kept, outside, []
+        self._file, self.outside, self._shown = file, outside, []
         if sys.stderr is python:
             sys.stderr = _python_stream
 
-    def _put_back(self):
+    def _restore(self):
         outside, self.outside = self.outside, None
-        if sys.stderr is _python_stream:  # else somebody else has replaced it
+        if sys.stderr is _python_stream:  # else other code has replaced it
             sys.stderr = sys.__stderr__
         with contextlib.suppress(OSError, ValueError), self._undo:
             try:
@@ -114,28 +114,28 @@ class _Keeper:
                 os.dup2(outside.fileno(), 2)
 
 
-_keeper, _python_stream = _Keeper(), _PythonStream()
+_redirection, _python_stream = _Redirection(), _PythonStream()
 
 
 @contextlib.contextmanager
 def native_chatter_kept_back():
-    """Keeps back what native code writes to the error stream, unless it fails.
+    """Suppresses what native code writes to the error stream, unless the block fails.
 
-    What Python writes to `sys.stderr` goes out as ever. May be entered again inside of
-    itself, and by several threads in any order: descriptor 2 is back where it was when
-    the last has left. What was kept since a block that fails began is written out, what
-    the native code of other threads wrote meanwhile included.
+    What Python writes to `sys.stderr` is not affected. Blocks may be nested, and
+    several threads may enter in any order: descriptor 2 is restored when the last one
+    leaves. If a block fails, all that was captured since it began is written out, also
+    from other threads.
     """
-    begin = _keeper.enter()
+    begin = _redirection.enter()
     try:
         yield
     except BaseException:
         if begin is not None:
-            _keeper.show(begin)
+            _redirection.show(begin)
         raise
     finally:
         if begin is not None:
-            _keeper.leave()
+            _redirection.leave()
 
 
 with native_chatter_kept_back():

@@ -1,4 +1,4 @@
-"""What objects are made of: variables, and what else a program depends on."""
+"""Finds the variables of objects, and what else compiled programs depend on."""
 
 import functools
 import hashlib
@@ -15,21 +15,21 @@ from kerasrl2._private import layers_of
 _PLAIN = bool, int, float, complex, str, bytes, slice, type(None), np.dtype, tf.DType
 _LIBRARIES = {"builtins", "gymnasium", "keras", "kerasrl2", "numpy", "tensorflow"}
 _KERAS = keras.Layer, keras.optimizers.Optimizer, keras.metrics.Metric
-_NAMELESS = "name", "seed", "trainable"  # of a layer's configuration
+_IGNORED = "name", "seed", "trainable"  # entries of a layer's configuration
 
 
 class State(NamedTuple):
-    """What was found in one or several objects.
+    """Variables and structure of one or several objects.
 
     Attributes:
-        variables: Dictionary of names to `tf.Variable`, in an order that is the same in
-            each process.
-        unsaved: Set of the names of those that no Keras object holds, so that Keras
-            does not save them.
-        structure: Hashable. Two objects with equal structures make equal programs,
-            whatever the values of their variables.
-        identities: List of objects of which only the identity counts. Whoever keeps the
-            structure keeps these, or their identities may be used again.
+        variables: Dictionary of names to `tf.Variable`, in the same order in every
+            process.
+        unsaved: Set of the names of variables that Keras does not save: no Keras object
+            holds them, or only a metric does.
+        structure: Hashable. Objects of equal structure make equal programs, whatever
+            the values of their variables.
+        identities: List of the objects that are part of the structure by their `id`.
+            Keep them as long as the structure, or the ids may be reused.
     """
 
     variables: Any
@@ -39,14 +39,13 @@ class State(NamedTuple):
 
 
 def state_of(**roots):
-    """`State` of objects: agents, buffers, environments, layers, nests of them.
+    """The `State` of agents, buffers, environments, layers or nests of these.
 
-    Walks through attributes, lists and dictionaries. Hyper-parameters that are numbers
-    are variables. A class may list attributes that are neither state nor structure in
-    `not_state`.
+    Follows attributes, lists and dictionaries. `Number` attributes count as variables.
+    A class may list attributes that are neither state nor structure in `not_state`.
 
     Args:
-        **roots: Objects by the first part of the names of what is in them.
+        **roots: Objects; each keyword is the first part of its variables' names.
     """
     walk = _Walk()
     for name, value in roots.items():
@@ -56,9 +55,9 @@ def state_of(**roots):
 
 @functools.cache
 def _internal():
-    """What Keras and TensorFlow keep in attributes of models, layers and modules.
+    """Names of the attributes that Keras and TensorFlow add to their objects.
 
-    Not at import: an optimizer has variables, after which threads cannot be set.
+    Not at import: an optimizer makes variables, and then threads can no longer be set.
     """
     model = keras.Model(name="reference")
     model.compile("sgd")
@@ -72,15 +71,15 @@ class _Walk:
         self._saved, self._of_metrics = set(), set()  # identities of variables
         self.structure, self.identities = [], []
         self._seen = {}
-        self._kept = []  # temporary objects too, or their ids would be used again
+        self._kept = []  # temporary objects too, or their ids would be reused
 
     def unsaved(self):
-        """Names of the variables that Keras does not save: those of metrics, too."""
+        """Names of variables that Keras does not save: also those of metrics."""
         saved = self._saved - self._of_metrics
         return {name for name, v in self.variables.items() if id(v) not in saved}
 
     def visit(self, path, value, walked=False):
-        """Notes what is at a path; `walked` says whether Keras looks there to save."""
+        """Records the value at a path; `walked`: whether Keras saves what is there."""
         if isinstance(value, keras.Variable):
             value = value.value
         if isinstance(value, _PLAIN):
@@ -117,7 +116,7 @@ class _Walk:
             self.visit(f"{path}/bounds", arrays)
         elif isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
             self._identity(path, value)
-        elif isinstance(value, keras.initializers.Initializer):  # has done its work
+        elif isinstance(value, keras.initializers.Initializer):  # used once
             self._note(path, type(value).__name__)
         elif isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
             self._identity(path, type(value))
@@ -181,54 +180,53 @@ class _Walk:
                     self._visit_class(f"{path}/{owner.__qualname__}", owner)
 
     def _visit_class(self, path, owner):
-        """What a user's class makes programs of: its attributes, globals it names."""
+        """What programs use of a user's class: attributes, globals its methods name."""
         for name, value in sorted(vars(owner).items()):
             function = getattr(value, "fget", None) or getattr(value, "__func__", value)
             if isinstance(value, (*_PLAIN, tuple)) and not name.startswith("__"):
                 self.visit(f"{path}/{name}", value)
             elif isinstance(function, types.FunctionType):
-                known = _outside(function)
-                for where, found in known.items():
-                    if isinstance(found, (*_PLAIN, tuple)):
-                        self.visit(f"{path}/{name}/{where}", found)
+                for outer, outer_value in _outer_variables(function).items():
+                    if isinstance(outer_value, (*_PLAIN, tuple)):
+                        self.visit(f"{path}/{name}/{outer}", outer_value)
 
 
-def _outside(function):
-    """Global and enclosing variables that a function names, a dictionary."""
+def _outer_variables(function):
+    """Dictionary of the global and enclosing variables that a function names."""
     try:
-        known = inspect.getclosurevars(function)
+        outer = inspect.getclosurevars(function)
     except ValueError:  # one is not set yet
         return {}
-    return {**known.globals, **known.nonlocals}
+    return {**outer.globals, **outer.nonlocals}
 
 
 def _is_own(value):
-    """Whether the class of a Keras object is not one of Keras itself."""
+    """Whether the class of a Keras object is defined outside Keras."""
     return type(value).__module__.partition(".")[0] != "keras"
 
 
 def _layer_names(config):
     """Names of the layers in a configuration, each once, in order."""
-    left, names = [config], {}
-    while left:
-        part = left.pop(0)
+    waiting, names = [config], {}
+    while waiting:
+        part = waiting.pop(0)
         if isinstance(part, dict):
             inner = part.get("config")
             if "class_name" in part and isinstance(inner, dict) and "name" in inner:
                 names[inner["name"]] = None
-            left += part.values()
+            waiting += part.values()
         elif isinstance(part, list | tuple):
-            left += part
+            waiting += part
     return list(names)
 
 
 def _nameless(config, names):
-    """A configuration without what differs between two networks built alike."""
+    """A configuration without what differs between two networks of one structure."""
     if isinstance(config, dict):
         return {
             key: _nameless(value, names)
             for key, value in config.items()
-            if key not in _NAMELESS and not key.endswith("_initializer")
+            if key not in _IGNORED and not key.endswith("_initializer")
         }
     if isinstance(config, list | tuple):
         return [_nameless(value, names) for value in config]

@@ -18,8 +18,7 @@ class EnvironmentFailure(RuntimeError):
 class NonFiniteError(ValueError):
     """A NaN or infinite observation, reward, loss or gradient stopped the run.
 
-    Raised before anything was learned from it: the agent in memory is the last good
-    one.
+    Raised before anything is learned from it: the agent in memory is the last good one.
     """
 
 

@@ -1,4 +1,4 @@
-"""How an agent that knows action values chooses while it learns."""
+"""Exploration strategies of agents that act on action values."""
 
 import kerasrl2._startup  # noqa: F401
 
@@ -13,7 +13,7 @@ __all__ = ["Boltzmann", "EpsilonGreedy", "Exploration", "Greedy"]
 
 
 class Exploration:
-    """Base: greedy in the action values. A subclass overrides `__call__`."""
+    """Base class; acts greedily. A subclass overrides `__call__`."""
 
     def __call__(self, q_values, env_steps, seed):
         """Actions `[N]` int32.
@@ -27,7 +27,7 @@ class Exploration:
         return tf.argmax(q_values, axis=-1, output_type=tf.int32)
 
     def logs(self, env_steps):
-        """Dictionary of floats that say how much is explored now."""
+        """Dictionary of floats for the logs: the present amount of exploration."""
         del env_steps
         return {}
 
@@ -41,7 +41,7 @@ class Exploration:
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class Greedy(Exploration):
-    """The action of the largest value; for networks that are noisy themselves.
+    """The action of the largest value; for noisy networks, which explore by themselves.
 
     Example:
     >>> Greedy()(tf.constant([[1.0, 2.0]]), 0, [0, 0]).numpy().tolist()
@@ -74,12 +74,12 @@ class EpsilonGreedy(Exploration):
         shape = tf.concat([[2], shape_of(q_values)[:-1]], axis=0)
         draws = uniform(shape, seed, tf.float32)
         chance, draw = draws[0], draws[1]
-        # The draw is below 1, but its product with the number may round to the number.
-        anything = tf.cast(draw * num_actions, tf.int32)
-        anything = tf.minimum(anything, num_actions - 1)
+        # Below `num_actions`, but the product may be rounded up to it.
+        random_action = tf.cast(draw * num_actions, tf.int32)
+        random_action = tf.minimum(random_action, num_actions - 1)
         epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)
         greedy = super().__call__(q_values, env_steps, seed)
-        return tf.where(chance < epsilon, anything, greedy)
+        return tf.where(chance < epsilon, random_action, greedy)
 
     def logs(self, env_steps):
         epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)

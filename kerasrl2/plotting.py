@@ -14,7 +14,7 @@ def read_metrics(path):
         path: A run directory or the file itself.
 
     Returns:
-        Dictionary of column name to `[epochs]` float64, NaN where nothing is written.
+        Dictionary of column names to `[epochs]` float64, NaN for empty cells.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -39,9 +39,9 @@ def plot_learning_curves(groups, filepath, title=None):
     """Draws returns against env steps: the mean over runs and their spread.
 
     Args:
-        groups: Dictionary of label to a list of metrics (`read_metrics`), the runs of
-            that label, for instance its seeds.
-        filepath: Where the picture goes; its ending chooses the format.
+        groups: Dictionary of labels to lists of metrics (`read_metrics`), one for each
+            run, for instance for each seed.
+        filepath: The file to write; its suffix selects the format.
         title: String or None.
     """
     import matplotlib as mpl

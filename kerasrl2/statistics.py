@@ -1,4 +1,4 @@
-"""Moments of batches and of streams. Pure: the caller holds the state."""
+"""Moments and norms of batches and streams. Pure: the caller holds the state."""
 
 import kerasrl2._startup  # noqa: F401
 
@@ -75,12 +75,13 @@ def merge_moments(count, mean, variance, batch_count, batch_mean, batch_variance
 def masked_moments(x, mask=None, feature_rank=1):
     """Count, mean and variance over the leading axes of `x`.
 
-    Two passes, so a large mean costs no precision. Gradients flow to `x`.
+    Computed in two passes, so that a large mean costs no precision. Gradients flow to
+    `x`.
 
     Args:
         x: `[..., *features]` float or int.
-        mask: `[...]` bool or None, False for rows that do not count; their content is
-            ignored, NaN included. Without any True the moments are 0.
+        mask: `[...]` bool or None, False for rows to leave out, even if they are NaN.
+            If all are False, the moments are 0.
         feature_rank: Integer >= 0, how many trailing axes are kept.
 
     Returns:
@@ -112,13 +113,13 @@ def masked_moments(x, mask=None, feature_rank=1):
 
 
 def masked_mean(x, mask=None):
-    """Mean of the elements of `x` that count, a scalar; 0 if none does.
+    """Mean of the elements of `x` where `mask` is True, a scalar; 0 if none is.
 
-    Gradients flow to the counted elements of `x`.
+    Gradients flow to these elements.
 
     Args:
         x: `[...]` float or int.
-        mask: `[...]` bool of the same shape, or None for all.
+        mask: `[...]` bool of the same shape, or None: all elements.
 
     Returns:
         `[]` float.
@@ -137,15 +138,15 @@ def masked_mean(x, mask=None):
 
 
 def explained_variance(value, target, mask=None):
-    """The part of the targets' variance that is predicted, `1 - Var[y - v] / Var[y]`.
+    """Predicted fraction of the targets' variance, `1 - Var[y - v] / Var[y]`.
 
-    1 is perfect, 0 is as good as a constant, negative is worse. Where the targets do
-    not vary the result is NaN: there is nothing to explain.
+    1 is perfect, 0 is as good as a constant, negative is worse. NaN if the targets do
+    not vary.
 
     Args:
         value: `[...]` float, predictions.
         target: `[...]` float of the same shape.
-        mask: `[...]` bool or None, False for elements that do not count.
+        mask: `[...]` bool or None, False for elements to leave out.
 
     Returns:
         `[]` float.
@@ -179,17 +180,17 @@ def _check_mask(mask, shape):
 
 
 def global_norm(tensors):
-    """Euclidean norm of all numbers in a list of tensors taken together.
+    """Euclidean norm of all elements of a list of tensors taken together.
 
-    As `tf.linalg.global_norm`, but fast in programs of XLA too, which on CPU adds the
-    numbers of a tensor one after the other. There tensors are folded, a sixteenth of
-    each onto the others, until little is left to add.
+    As `tf.linalg.global_norm`, but fast in XLA programs too, which on CPU add up the
+    elements of a tensor one by one. There the sixteen parts of each tensor are first
+    added to each other elementwise, repeatedly, until few elements are left.
 
     Args:
         tensors: List of float tensors of static shapes.
 
     Returns:
-        Scalar; NaN or infinite if one of the numbers is.
+        Scalar; NaN or infinite if any element is.
 
     Example:
     >>> float(global_norm([tf.constant([3.0, 0.0]), tf.constant([[4.0]])]))

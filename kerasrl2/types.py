@@ -1,10 +1,10 @@
-"""Structures that cross module borders."""
+"""Data structures that modules exchange."""
 
 from typing import Any, NamedTuple
 
 
 class TimeStep(NamedTuple):
-    """What one step of `N` environments in lockstep returns.
+    """One step of `N` environments in lockstep.
 
     Attributes:
         observation: `[N, ...]`, what to act on next: already the first observation of a
@@ -28,14 +28,14 @@ class TimeStep(NamedTuple):
 
 
 class PolicyOutputs(NamedTuple):
-    """What an agent's networks say of a batch of observations.
+    """What an agent's networks compute from a batch of observations.
 
     Attributes:
-        parameters: `[B, P]` float32, what actions are chosen by: parameters of a policy
-            head, or action values `[B, A]`.
+        parameters: `[B, P]` float32, what actions are chosen from: parameters of a
+            policy head, or action values `[B, A]`.
         value: `[B]` float32, `V(observation)` in units of return; None without critic.
-        policy_state: Nest of `[B, ...]`, what the policy remembers for the next step;
-            `()` if it remembers nothing.
+        policy_state: Nest of `[B, ...]`, the policy's (recurrent) state for the next
+            step; `()` for a policy without state.
     """
 
     parameters: Any
@@ -49,20 +49,20 @@ class Rollout(NamedTuple):
     Observations and actions may be nests of such tensors.
 
     Attributes:
-        observation: `[T, N, ...]`, what was acted on.
+        observation: `[T, N, ...]`, what the actions were chosen for.
         action: `[T, N]` or `[T, N, D]`, in the policy's own coordinates (for instance
-            before tanh), the ones the loss scores.
-        reward: `[T, N]` float32, follows the action.
+            before tanh), the ones the loss uses.
+        reward: `[T, N]` float32, for the action of the same index.
         terminated: `[T, N]` bool.
         truncated: `[T, N]` bool.
         valid: `[T, N]` bool, False for rows that are not transitions.
         next_observation: `[T, N, ...]`, the true successor of the action.
-        last_observation: `[N, ...]`, what will be acted on next.
-        policy_state: Nest of `[N, ...]`, what the policy remembered before step 0.
+        last_observation: `[N, ...]`, what the next action will be chosen for.
+        policy_state: Nest of `[N, ...]`, the policy's state before step 0.
         last_policy_state: The same after the last step.
-        parameters: `[T, N, P]` float32, `PolicyOutputs.parameters` of the pass that
-            chose the actions, or None where they were not kept.
-        value: `[T, N]` float32 from the same pass, or None.
+        parameters: `[T, N, P]` float32, `PolicyOutputs.parameters` of the forward pass
+            that chose the actions, or None if they were not kept.
+        value: `[T, N]` float32 from the same forward pass, or None.
     """
 
     observation: Any
@@ -80,18 +80,18 @@ class Rollout(NamedTuple):
 
 
 class OnPolicyBatch(NamedTuple):
-    """What actor-critic losses see.
+    """A minibatch for actor-critic losses.
 
-    `[...]` is `[B]`, the steps of a rollout in any order; for a policy with a state it
-    is `[n, T]`, all steps of `n` environments in their order.
+    `[...]` is `[B]`, steps of a rollout in any order; for a policy with a state it is
+    `[n, T]`, all steps of `n` environments in order.
 
     Attributes:
         observation: `[..., *shape]`, or a nest.
         action: `[...]` int32 or `[..., D]` float32, in the policy's own coordinates.
         log_prob: `[...]` float32, nats, under the policy that acted.
-        value: `[...]` float32, `V(s)` when the rollout ended.
+        value: `[...]` float32, `V(s)` of the critic before learning from the rollout.
         advantage: `[...]` float32, not normalised.
-        target: `[...]` float32, what the value is fitted to, in units of return.
+        target: `[...]` float32, regression target of the value, in units of return.
         valid: `[...]` bool, False for rows that are not transitions.
         resets: `[n, T]` bool, whether the policy's state was reset after the step; `()`
             without state.
@@ -113,7 +113,7 @@ class Transition(NamedTuple):
     """One-step or n-step transitions, the input of every off-policy agent.
 
     Attributes:
-        observation: `[B, ...]`, or a dictionary of such.
+        observation: `[B, ...]`, or a dictionary of such tensors.
         action: `[B]` int (discrete) or `[B, D]` float (continuous).
         reward: `[B]` float32, the discounted sum of the `m <= n_step` rewards.
         discount: `[B]` float32, `gamma**m * (1 - terminated)`; truncation keeps it.
@@ -131,13 +131,13 @@ class Transition(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What a loss says of a batch.
+    """Loss and gradients of one batch.
 
     Attributes:
         loss: Scalar float32.
-        norm: Scalar float32, of all gradients together, before clipping.
-        values: List of tensors, as the variables they are for.
-        metrics: What the loss function returned beside the loss.
+        norm: Scalar float32, global norm of the gradients before clipping.
+        values: List of tensors, one gradient per variable, in the variables' order.
+        metrics: What the loss function returned in addition to the loss.
     """
 
     loss: Any

@@ -236,7 +236,7 @@ def no_context(monkeypatch):
     module = "tensorflow.python.ops.control_flow_util"
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError):
-        _private._asks_tensorflow()
+        _private._ask_tensorflow()
 
 
 def look(where):
@@ -280,7 +280,7 @@ def test_knows_them_by_how_conditions_are_built():
 
 @pytest.mark.usefixtures("no_context")
 def test_asked_for_the_first_time_within_a_program_of_xla():
-    _private._lowering_tells.cache_clear()
+    _private._lowering_is_reliable.cache_clear()
     assert look("xla")
 
 
@@ -288,12 +288,12 @@ def test_asked_for_the_first_time_within_a_program_of_xla():
 @pytest.mark.usefixtures("no_context")
 def test_without_any_sign_there_is_no_context(always, monkeypatch):
     monkeypatch.setattr(_private, "_lowers_conditions", lambda: always)
-    _private._lowering_tells.cache_clear()
+    _private._lowering_is_reliable.cache_clear()
     try:
         assert not tells_xla_context()
         assert not look("xla")
     finally:
-        _private._lowering_tells.cache_clear()
+        _private._lowering_is_reliable.cache_clear()
 
 
 ADD = """module {

@@ -1,4 +1,4 @@
-"""Agents: networks, a loss and a learning rule each."""
+"""Agents: each has networks, a loss and an update rule."""
 
 import kerasrl2._startup  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Which classes and functions a saved agent may name."""
+"""The classes and functions that a saved agent may name."""
 
 import inspect
 import sys
@@ -8,13 +8,13 @@ import keras
 from kerasrl2._private import keras_home
 
 _HOME = keras_home()
-# Packages of layers of Keras; the others load files, code or foreign frameworks.
+# Packages of Keras layers; the others load files, code or other frameworks.
 _LAYER_PACKAGES = {
     "activations", "attention", "convolutional", "core", "merging", "normalization",
     "pooling", "regularization", "reshaping", "rnn",
 }  # fmt: skip
 _PREPROCESSING = {"CategoryEncoding", "Normalization", "Rescaling", "Resizing"}
-_BASES = {  # what public classes of a module of Keras must derive from
+_BASES = {  # modules of Keras, and the base class a public class must have
     "keras": (keras.Model, keras.DTypePolicy),
     "keras.constraints": keras.constraints.Constraint,
     "keras.dtype_policies": keras.DTypePolicy,
@@ -43,16 +43,16 @@ _OPS_AS_ACTIVATIONS = {"abs", "cos", "exp", "sin", "square", "tanh"}
 
 
 class Allowed:
-    """The classes and functions a file may name: an allow-list.
+    """Allow-list of the classes and functions that a file may name.
 
-    Those of this package, those of Keras that neither run stored code nor read files,
-    and those the caller passed. What others have registered with Keras is not allowed.
+    Allowed are those of this package, those of Keras that neither run stored code nor
+    read files, and those the caller passed; not what others registered with Keras.
 
     Args:
         custom_objects: Dictionary of names to classes or functions, or None.
 
     Attributes:
-        custom_objects: The same, with the further names the file knows them by.
+        custom_objects: The same, with the further names that the file uses for them.
     """
 
     def __init__(self, custom_objects=None):
@@ -61,44 +61,44 @@ class Allowed:
         self._registered = keras.saving.get_custom_objects()
 
     def class_of(self, entry):
-        """The class that a dictionary with `class_name` stands for.
+        """The class that a dictionary with `class_name` names.
 
         Raises:
             ValueError: The class is not allowed.
         """
         name, module, registered = self._names(entry)
-        made = self._registered.get(registered)  # Keras prefers these, too
-        if made is not None:
-            fine = self._is_allowed(made) and self._agrees(made, name)
-        elif (made := self._custom(registered, name)) is not None:
-            fine = self._agrees(made, name)
+        cls = self._registered.get(registered)  # Keras prefers these, too
+        if cls is not None:
+            allowed = self._is_allowed(cls) and self._agrees(cls, name)
+        elif (cls := self._custom(registered, name)) is not None:
+            allowed = self._agrees(cls, name)
         else:
-            made = _of_keras(module, name)
-            fine = made is not None
-        if not fine:
+            cls = _of_keras(module, name)
+            allowed = cls is not None
+        if not allowed:
             raise ValueError(_refusal("class", name, module, registered))
-        return made
+        return cls
 
-    def is_own(self, made):
+    def is_own(self, value):
         """Whether the caller passed this class or function."""
-        return any(made is own for own in self._own)
+        return any(value is own for own in self._own)
 
     def check_function(self, entry):
-        """Raises unless the function a dictionary stands for is allowed."""
+        """Raises unless the function that a dictionary names is allowed."""
         _, module, registered = self._names(entry)
         name = entry.get("config")
-        known = isinstance(name, str) and registered in (None, name, "function")
-        if known and name in self._registered:
-            known = self.is_own(self._registered[name])
-        elif known and name not in self.custom_objects:
-            known = _is_function_of_keras(module, name)
-        if not known:
+        allowed = isinstance(name, str) and registered in (None, name, "function")
+        if allowed and name in self._registered:
+            allowed = self.is_own(self._registered[name])
+        elif allowed and name not in self.custom_objects:
+            allowed = _is_function_of_keras(module, name)
+        if not allowed:
             raise ValueError(_refusal("function", name, module, registered))
 
     def check_string(self, text):
-        """Raises if Keras would take a string for something somebody registered."""
-        made = self._registered.get(text)
-        if made is not None and not self._is_allowed(made):
+        """Raises if Keras would take a string for an object that is not allowed."""
+        value = self._registered.get(text)
+        if value is not None and not self._is_allowed(value):
             raise ValueError(_refusal("object", text, None, text))
 
     @staticmethod
@@ -111,24 +111,24 @@ class Allowed:
                 "expected names of classes as strings. Received: "
                 f"{(name, module, registered)!r:.100}. The file is damaged or forged."
             )
-        if module == "":  # Keras would read it as its older format
+        if module == "":  # Keras would read the entry in its older format
             raise ValueError(_refusal("class", name, "no module", registered))
         return name, module, registered
 
     def _custom(self, registered, name):
-        made = self.custom_objects.get(registered) or self.custom_objects.get(name)
-        if made is not None and registered is not None:
-            self.custom_objects[registered] = made
-        return made
+        cls = self.custom_objects.get(registered) or self.custom_objects.get(name)
+        if cls is not None and registered is not None:
+            self.custom_objects[registered] = cls
+        return cls
 
-    def _agrees(self, made, name):
-        """Keras goes by one name here and by another there: both must mean one."""
-        return made.__name__ == name or self.custom_objects.get(name) is made
+    def _agrees(self, cls, name):
+        """Whether both names in an entry mean one class: Keras uses either of them."""
+        return cls.__name__ == name or self.custom_objects.get(name) is cls
 
-    def _is_allowed(self, made):
-        """Whether a registered class is of the package or the caller's."""
-        of_package = getattr(made, "__module__", "").startswith("kerasrl2.")
-        return of_package or self.is_own(made)
+    def _is_allowed(self, value):
+        """Whether a registered object is of this package or passed by the caller."""
+        of_package = getattr(value, "__module__", "").startswith("kerasrl2.")
+        return of_package or self.is_own(value)
 
 
 def _of_keras(module, name):
@@ -136,24 +136,24 @@ def _of_keras(module, name):
     if name in _EXCLUDED or not name.isidentifier():
         return None
     if module in _OPERATIONS and module in sys.modules:
-        made, base = vars(sys.modules[module]).get(name), keras.Operation
+        cls, base = vars(sys.modules[module]).get(name), keras.Operation
     elif module in _BASES:
-        made, base = getattr(sys.modules.get(module), name, None), _BASES[module]
+        cls, base = getattr(sys.modules.get(module), name, None), _BASES[module]
     else:
         return None
-    if not inspect.isclass(made) or not issubclass(made, base):
+    if not inspect.isclass(cls) or not issubclass(cls, base):
         return None
-    package, _, rest = made.__module__.partition(f"{_HOME}.layers.")
+    package, _, rest = cls.__module__.partition(f"{_HOME}.layers.")
     if rest and package == "":
-        fine = rest.split(".")[0] in _LAYER_PACKAGES or name in _PREPROCESSING
-        return made if fine else None
-    of_layers = issubclass(made, keras.layers.Layer)
-    fine = not of_layers or made.__module__.startswith(f"{_HOME}.models.")
-    return made if fine and made.__module__.startswith(f"{_HOME}.") else None
+        allowed = rest.split(".")[0] in _LAYER_PACKAGES or name in _PREPROCESSING
+        return cls if allowed else None
+    is_layer = issubclass(cls, keras.layers.Layer)
+    allowed = not is_layer or cls.__module__.startswith(f"{_HOME}.models.")
+    return cls if allowed and cls.__module__.startswith(f"{_HOME}.") else None
 
 
 def _is_function_of_keras(module, name):
-    """Whether it is an activation, a loss or a metric; Keras finds it by its name."""
+    """Whether a name is an activation, loss or metric, as Keras looks it up."""
     if name.startswith("_") or name in _NOT_FUNCTIONS:
         return False
     if module in ("keras.ops", "keras.ops.nn"):

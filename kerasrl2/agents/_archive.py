@@ -1,4 +1,4 @@
-"""The outside of a saved agent: a zip of three plain members, and the JSON in it."""
+"""The archive of a saved agent: a zip of three plain members, two of them JSON."""
 
 import json
 import shutil
@@ -15,8 +15,8 @@ _ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags of the zip format, section 4.4.4 of AP
 def unpack(path, weights_path):
     """Copies the weights out of a saved agent and reads its configuration.
 
-    `agent.save` stores three members as they are, so nothing grows when it is read: no
-    more is written or allocated than the file holds.
+    `agent.save` stores its three members uncompressed, so that no more is written or
+    allocated here than the file holds.
 
     Args:
         path: `pathlib.Path` of the zip.
@@ -42,7 +42,7 @@ def unpack(path, weights_path):
 
 
 def _check_members(members, file_size):
-    """Raises unless the members are the three of `agent.save`, stored as they are."""
+    """Raises unless the members are the three of `agent.save`, uncompressed."""
     names = [member.orig_filename for member in members]
     if sorted(names) != MEMBERS:
         received = ", ".join(repr(name[:60]) for name in names[:4])

@@ -1,4 +1,4 @@
-"""Checks of a saved agent's configuration, before anything is made from it."""
+"""Checks of a saved agent's configuration, before objects are made from it."""
 
 import math
 
@@ -6,7 +6,7 @@ import keras
 
 from kerasrl2.agents._archive import JSON_DEPTH
 
-LARGEST_SIZE = 2**24  # of a layer; its weights are compared with the file's as well
+LARGEST_SIZE = 2**24  # of a layer; its weights are also compared with the file's
 MOST_PIECES = 2**12
 _SIZES = dict.fromkeys([
     "batch_shape", "cropping", "depth", "depth_multiplier", "dilation_rate", "filters",
@@ -30,8 +30,8 @@ _VALUES = {"__keras_tensor__", "__ellipsis__", "__slice__", *_ARRAYS}
 def check_config(config, allowed):
     """Raises unless a configuration names only allowed classes and bounded sizes.
 
-    Looks at every dictionary, list, string and number in it, whether Keras would use
-    it or not.
+    Checks every dictionary, list, string and number in it, whether Keras would use it
+    or not.
 
     Args:
         config: Dictionary, as parsed from JSON.
@@ -41,16 +41,17 @@ def check_config(config, allowed):
         The class of the outermost object.
 
     Raises:
-        ValueError: Something else is named, nested too deeply or too large.
+        ValueError: Another class is named, or something is nested too deeply or too
+            large.
     """
     if "class_name" not in config:
         raise ValueError(
             "expected a configuration with a class name. Received: one without. Save "
             "the agent with `agent.save`."
         )
-    left = [(config, "", 0)]
-    while left:
-        value, key, depth = left.pop()
+    waiting = [(config, "", 0)]
+    while waiting:
+        value, key, depth = waiting.pop()
         if depth > JSON_DEPTH:
             raise ValueError(
                 f"expected a configuration nested at most {JSON_DEPTH} levels deep. "
@@ -61,10 +62,10 @@ def check_config(config, allowed):
                 _check_entry(value, allowed)
             if "inbound_nodes" in value:
                 _check_nodes(value["inbound_nodes"])
-            left += [(item, name, depth + 1) for name, item in value.items()]
+            waiting += [(item, name, depth + 1) for name, item in value.items()]
         elif isinstance(value, list):
-            key = key if _SIZES.get(key) == LARGEST_SIZE else ""  # others: positions
-            left += [(item, key, depth + 1) for item in value]
+            key = key if _SIZES.get(key) == LARGEST_SIZE else ""  # else positions
+            waiting += [(item, key, depth + 1) for item in value]
         elif isinstance(value, str):
             allowed.check_string(value)
         elif isinstance(value, int | float):
@@ -73,7 +74,7 @@ def check_config(config, allowed):
 
 
 def _check_entry(entry, allowed):
-    """Checks one dictionary that stands for an object."""
+    """Checks a dictionary that describes an object."""
     name = entry["class_name"]
     if name == "function":
         allowed.check_function(entry)
@@ -86,9 +87,9 @@ def _check_entry(entry, allowed):
                 "file is damaged or forged."
             )
     elif not (isinstance(name, str) and name in _VALUES):
-        made, inner = allowed.class_of(entry), entry.get("config")
+        cls, inner = allowed.class_of(entry), entry.get("config")
         fixed = isinstance(inner, dict) and inner.get("mean") is not None
-        if made is keras.layers.Normalization and fixed and not allowed.is_own(made):
+        if cls is keras.layers.Normalization and fixed and not allowed.is_own(cls):
             raise ValueError(
                 "expected a `Normalization` that was adapted: with a fixed mean it "
                 "allocates whatever shape is declared. Received: a fixed mean. If you "
@@ -97,9 +98,9 @@ def _check_entry(entry, allowed):
 
 
 def _check_nodes(nodes):
-    """Raises unless each call in a network is of symbolic tensors.
+    """Raises unless each call in a network is on symbolic tensors.
 
-    Keras carries out a call of numbers at once, however large its result.
+    Keras would execute a call on numbers at once, however large its result.
     """
     symbolic = isinstance(nodes, list) and all(
         isinstance(node, dict) and _has_tensor([node.get("args"), node.get("kwargs")])
@@ -113,13 +114,13 @@ def _check_nodes(nodes):
 
 
 def _has_tensor(arguments):
-    left = [arguments]
-    while left:
-        value = left.pop()
+    waiting = [arguments]
+    while waiting:
+        value = waiting.pop()
         if isinstance(value, list):
-            left += value
+            waiting += value
         elif isinstance(value, dict) and "class_name" not in value:
-            left += value.values()
+            waiting += value.values()
         elif isinstance(value, dict):
             tensor = value["class_name"] == "__keras_tensor__"
             if tensor and "config" in value:  # else Keras keeps the dictionary

@@ -1,4 +1,4 @@
-"""The weights of a saved agent: what their file holds, what may be made of it."""
+"""Checks of the weights file of a saved agent, and a bound on its variables."""
 
 import contextlib
 import math
@@ -10,14 +10,14 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ATTRIBUTES = {"dtype", "name"}
 _ATTRIBUTE_BYTES = 2**10
 _SPARE_BYTES = 16 * 2**20  # random states and counters that are not saved
-_COPIES = 4  # an optimizer, say, is made twice
+_COPIES = 4  # some objects are made more than once, for instance optimizers
 
 
 def check_weights(path):
-    """Raises unless an HDF5 file holds plain arrays only, whole and within itself.
+    """Raises unless an HDF5 file holds nothing but complete plain arrays.
 
-    Keras writes arrays uncompressed and in one piece, so the declared sizes can be held
-    against the size of the file. No array is read.
+    Keras writes arrays uncompressed and contiguous, so that the declared sizes can be
+    compared with the size of the file. No array is read.
 
     Args:
         path: `pathlib.Path` of a local file.
@@ -26,7 +26,7 @@ def check_weights(path):
         Integer, bytes of all arrays.
 
     Raises:
-        ValueError: There are links, arrays outside the file, compressed or forged ones.
+        ValueError: It holds links, or arrays that are external, compressed or forged.
         OSError, RuntimeError, KeyError: The file is damaged.
     """
     with path.open("rb") as file:
@@ -54,15 +54,15 @@ def check_weights(path):
 
 @contextlib.contextmanager
 def variables_bounded(stored):
-    """Within it, TensorFlow makes no more variables than the file's arrays can fill.
+    """A context in which TensorFlow makes no more variables than the file can fill.
 
-    The size of a variable is known before its memory is taken.
+    The size of a variable is checked before its memory is allocated.
 
     Args:
         stored: Integer, bytes of the file's arrays.
 
     Yields:
-        List, which receives the message if the bound was exceeded.
+        List that receives a message if the bound is exceeded.
     """
     bound, declared, messages = _COPIES * stored + _SPARE_BYTES, 0, []
 
@@ -83,7 +83,7 @@ def variables_bounded(stored):
 
 
 def _hard_linked(group, name, seen):
-    """The group or dataset of that name, which must be in no other group."""
+    """The group or dataset of this name, which must have no other link."""
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
         raise _refusal(name, f"a {type(link).__name__}")
@@ -103,7 +103,7 @@ def _check_attributes(item):
 
 
 def _bytes_stored(dataset):
-    """Bytes of a dataset, which must be plain numbers lying in one piece."""
+    """Bytes of a dataset, which must be contiguous plain numbers."""
     plan = dataset.id.get_create_plist()
     if dataset.is_virtual or dataset.external:
         raise _refusal(dataset.name, "stored in another file")
@@ -121,7 +121,7 @@ def _bytes_stored(dataset):
 
 
 def _bytes_wanted(initial_value):
-    """Bytes of a variable that is about to be made from a value or a function."""
+    """Bytes of a variable with a given initial value, or function that makes it."""
     if callable(initial_value):
         trace = tf.function(initial_value, autograph=False).get_concrete_function()
         initial_value = trace.structured_outputs

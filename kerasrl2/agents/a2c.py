@@ -15,13 +15,13 @@ class A2C(ActorCritic):
 
     The synchronous form of Mnih et al. (2016), https://arxiv.org/abs/1602.01783,
     section 4: `-mean(log pi * A) + c_v * mean(value loss) - c_h * mean(entropy)`,
-    one gradient step a rollout. `A2C.for_env` builds network and head.
+    one gradient step per rollout. `A2C.for_env` builds network and head.
 
     Args:
         network: Keras model from `[B, ...]` observations to `[parameters, value]`.
         head: Policy head of `kerasrl2.distributions`.
-        observation_spec: `ObservationSpec`, or None to read it off the network.
-        learning_rate: Float or Keras schedule over gradient steps; not used if an
+        observation_spec: `ObservationSpec`, or None to infer it from the network.
+        learning_rate: Float or Keras schedule over gradient steps; ignored if an
             `optimizer` is given.
         optimizer: Keras optimizer; None makes RMSprop with rho 0.99, epsilon 1e-5.
         gamma: Float in [0, 1], discount per env step.
@@ -30,13 +30,13 @@ class A2C(ActorCritic):
         n_step: Integer or None, n-step advantages instead of generalized ones.
         value_coefficient: Float, weight of the value loss, `c_v`.
         entropy_coefficient: Float, weight of the entropy, `c_h`.
-        normalize_advantages: Boolean, in each minibatch.
-        max_gradient_norm: Float or None, global norm gradients are clipped to.
+        normalize_advantages: Boolean, whether to normalise them in each minibatch.
+        max_gradient_norm: Float or None, global norm to clip gradients to.
         rollout_length: Integer, steps `T` of each environment per update.
-        num_envs: Integer, copies `fit` makes of an environment given by id or callable.
+        num_envs: Integer, copies of an environment given to `fit` as id or callable.
         observation_normalizer: `layers.RunningNormalization` or None.
         reward_scaling: `layers.RewardScaling` or None.
-        seed: Integer or None, of all random numbers.
+        seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
@@ -96,7 +96,7 @@ class A2C(ActorCritic):
 
     @classmethod
     def hyperparameters(cls):
-        fixed = "num_epochs", "batch_size"  # one step on each rollout
+        fixed = "num_epochs", "batch_size"  # one step per rollout
         return [name for name in super().hyperparameters() if name not in fixed]
 
     def policy_loss(self, log_prob, advantage, batch):

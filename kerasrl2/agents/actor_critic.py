@@ -1,4 +1,4 @@
-"""What the actor-critic agents share: a policy, a value, and advantages."""
+"""Base class of actor-critic agents."""
 
 import tensorflow as tf
 from keras import ops
@@ -18,33 +18,33 @@ from kerasrl2.types import OnPolicyBatch, PolicyOutputs
 
 
 class ActorCritic(ActorCriticBuilder, Agent):
-    """Base of agents with a policy and a value that learn from rollouts.
+    """Base class of agents with a policy and a value that learn from rollouts.
 
     `loss = mean(policy loss) + c_v * mean(value loss) - c_h * mean(entropy)`; a
-    subclass gives `policy_loss`. The network maps observations to
+    subclass defines `policy_loss`. The network maps observations to
     `[parameters, value]`: `[B, P]` for the policy head and `[B]` or `[B, 1]`.
 
-    A policy that remembers overrides `initial_state` and `forward`; then the rows of a
-    minibatch are whole environments, and gradients flow back through the rollout.
+    A recurrent policy overrides `initial_state` and `forward`. The rows of a minibatch
+    are then whole environments, and gradients flow back through the rollout.
 
     Args:
         network: Keras model from `[B, ...]` observations to `[parameters, value]`.
         head: Policy head of `kerasrl2.distributions`.
-        observation_spec: `ObservationSpec`, or None to read it off the network.
+        observation_spec: `ObservationSpec`, or None to infer it from the network.
         optimizer: Keras optimizer.
         gamma: Float in [0, 1], discount per env step.
         lambda_: Float in [0, 1], decay of generalized advantages.
         n_step: Integer or None, n-step advantages instead of generalized ones.
         value_coefficient: Float, weight of the value loss, `c_v`.
         entropy_coefficient: Float, weight of the entropy, `c_h`.
-        normalize_advantages: Boolean, in each minibatch.
+        normalize_advantages: Boolean, whether to normalise them in each minibatch.
         num_epochs: Integer, passes over each rollout.
-        batch_size: Integer, steps of a minibatch; must divide the rollout. None takes
+        batch_size: Integer, steps per minibatch; must divide the rollout. None takes
             the whole rollout.
         rollout_length: Integer, steps `T` of each environment per rollout.
-        num_envs: Integer, copies `fit` makes of an environment given by id or callable.
+        num_envs: Integer, copies of an environment given to `fit` as id or callable.
         reward_scaling: `layers.RewardScaling` or None.
-        **kwargs: Of `Agent`.
+        **kwargs: Keywords of `Agent`.
     """
 
     loop_class = OnPolicyLoop
@@ -111,12 +111,12 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     @property
     def remembers(self):
-        """Whether the policy has a state from step to step."""
+        """Whether the policy is recurrent: has a state."""
         return bool(tf.nest.flatten(self.initial_state(1)))
 
     @property
     def keeps_outputs(self):
-        """True for a policy that remembers; others leave it to the loop (None)."""
+        """True for a recurrent policy, else None: the loop chooses."""
         return True if self.remembers else None
 
     # Learning
@@ -126,15 +126,15 @@ class ActorCritic(ActorCriticBuilder, Agent):
         return (*self.metric_names, "explained_variance")
 
     def initial_learner_state(self, num_envs):
-        """Discounted returns under way, `[N]` float32, for reward scaling."""
+        """Discounted returns so far, `[N]` float32, for reward scaling."""
         return tf.zeros([num_envs]) if self.reward_scaling is not None else ()
 
     def prepare(self, rollout, learner_state):
-        """Values, advantages and log-probabilities of a rollout, in large batches.
+        """Computes values, advantages and log-probabilities of a rollout.
 
         Args:
             rollout: `Rollout`, `[T, N, ...]`.
-            learner_state: As from `initial_learner_state`.
+            learner_state: From `initial_learner_state` or the rollout before.
 
         Returns:
             `(batch, learner_state)`: an `OnPolicyBatch` of all steps.
@@ -170,11 +170,12 @@ class ActorCritic(ActorCriticBuilder, Agent):
     def next_values(self, rollout, value):
         """`[T, N]` float32, values of the true successors of a rollout's steps.
 
-        The successor is what was acted on next, unless the episode was cut there.
+        The successor is the next observation of the rollout, unless the episode was
+        truncated.
 
         Args:
             rollout: `Rollout`.
-            value: `[T, N]` float32, values of what was acted on.
+            value: `[T, N]` float32, values of `rollout.observation`.
         """
         last = self.forward(rollout.last_observation, rollout.last_policy_state).value
         following = tf.concat([value[1:], last[None]], axis=0)
@@ -221,7 +222,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         return advantage, advantage + value
 
     def scale_reward(self, rollout, running):
-        """Scaled rewards `[T, N]` and the discounted returns under way, `[N]`."""
+        """Scaled rewards `[T, N]` and the discounted returns so far, `[N]`."""
         reward = tf.where(rollout.valid, rollout.reward, 0.0)
         if self.reward_scaling is None:
             return reward, running
@@ -238,8 +239,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
             seed: `[2]` int32.
 
         Returns:
-            `(sums, updates)`: of the metrics over the gradient steps, and how many
-            there were.
+            `(sums, updates)`: metrics summed over updates, and the number of updates.
         """
         rows, steps = batch.log_prob.shape[0], batch.log_prob.shape.num_elements()
         size = rows if self.batch_size is None else self.batch_size * rows // steps
@@ -248,7 +248,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         return {**sums, "explained_variance": explained * updates}, updates
 
     def should_stop(self, metrics):
-        """Whether to skip what is left of the passes over this rollout, scalar bool.
+        """Whether to skip the remaining minibatches of this rollout, scalar bool.
 
         Args:
             metrics: Dictionary of scalars, of the latest minibatch.
@@ -257,7 +257,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         return tf.constant(False)
 
     def outputs_of(self, batch):
-        """`PolicyOutputs` `[...]` of the steps of a batch, for the loss."""
+        """`PolicyOutputs` of the steps of a batch, `[...]`, for the loss."""
         if not self.remembers:
             return self.forward(batch.observation, training=True)
         nest = tf.nest.map_structure(_exchanged, (batch.observation, batch.resets))
@@ -287,11 +287,11 @@ class ActorCritic(ActorCriticBuilder, Agent):
         return loss, {**own, "entropy": entropy, **more}
 
     def policy_loss(self, log_prob, advantage, batch):
-        """What the policy minimises.
+        """Loss of the policy.
 
         Args:
-            log_prob: `[...]` float32, nats, of the batch's actions now. Receives the
-                gradient.
+            log_prob: `[...]` float32, nats, of the batch's actions under the current
+                policy. Receives the gradient.
             advantage: `[...]` float32.
             batch: `OnPolicyBatch`.
 
@@ -301,11 +301,11 @@ class ActorCritic(ActorCriticBuilder, Agent):
         raise NotImplementedError
 
     def value_loss(self, value, batch):
-        """What the value minimises, `[...]` float32: half the squared error."""
+        """Loss of the value, `[...]` float32: half the squared error."""
         return value_loss(value, batch.target)
 
     def normalized_advantages(self, advantage, valid):
-        """Advantages with mean 0 and deviation 1 over the minibatch."""
+        """Advantages with mean 0 and standard deviation 1 over the minibatch."""
         if advantage.shape.num_elements() == 1:
             return advantage
         moments = masked_moments(advantage, valid, feature_rank=0)
@@ -357,5 +357,5 @@ def _exchanged(tensor):
 
 
 def _resets(rollout):
-    """`[T, N]` bool, after which steps the policy forgot."""
+    """`[T, N]` bool, steps after which the policy's state was reset."""
     return rollout.terminated | rollout.truncated | ~rollout.valid

@@ -14,7 +14,7 @@ from kerasrl2.layers import (
 
 
 class ActorCriticBuilder:
-    """`for_env` of the agents with a policy and a value. A mixin."""
+    """Mixin with `for_env` of actor-critic agents."""
 
     @classmethod
     def for_env(
@@ -39,18 +39,18 @@ class ActorCriticBuilder:
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             network: Keras model from observations to `[parameters, value]`, or None to
-                build one from the following.
+                build one from the next arguments.
             hidden: Sequence of integers, units of the hidden layers.
             activation: String, Keras activation of the hidden layers.
-            shared_trunk: Boolean, one trunk for policy and value, or one each.
+            shared_trunk: Boolean, whether policy and value share their hidden layers.
             encoder: `"auto"` (images: the Nature network; else dense layers), `"mlp"`
                 or `"nature_cnn"`.
             distribution: `"auto"` (categorical or diagonal Gaussian), `"gaussian"`,
                 `"squashed_gaussian"` or `"beta"`.
             standard_deviation: `"independent"` of the state or `"dependent"` on it.
-            initial_log_std: Float, the logarithm of its initial value.
+            initial_log_std: Float, initial log standard deviation.
             normalize_observations: Boolean, by running mean and variance.
-            normalize_rewards: Boolean, by the running deviation of returns.
+            normalize_rewards: Boolean, by the running standard deviation of returns.
             gamma: Float in [0, 1], discount per env step.
             seed: Integer or None, of weights, actions and environments.
             **hyperparameters: Keywords of the constructor.
@@ -61,11 +61,11 @@ class ActorCriticBuilder:
         known = set(keywords_of(cls)) - {"env", "head", "observation_spec"}
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
-        made = env if isinstance(env, envs.Environment) else envs.make(env)
-        spec = ObservationSpec.of_space(made.observation_space)
-        head = head_for(made.action_space, distribution)
-        if made is not env and isinstance(env, str):
-            made.close()
+        example = env if isinstance(env, envs.Environment) else envs.make(env)
+        spec = ObservationSpec.of_space(example.observation_space)
+        head = head_for(example.action_space, distribution)
+        if example is not env and isinstance(env, str):
+            example.close()
         if network is None:
             gaussian = "gaussian" in head.kind
             network = actor_critic(

@@ -1,4 +1,4 @@
-"""What all agents are: Keras models that act. Learning, fitting, saving are beside."""
+"""The base class of agents and how they act; mixins learn, fit and save."""
 
 import inspect
 import secrets
@@ -23,7 +23,7 @@ _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
 class _ReadyAfterwards(type(keras.Model)):
-    """Calls `ready` on an agent once the last of its constructors has returned."""
+    """Calls `ready` on an agent once its outermost constructor has returned."""
 
     def __call__(cls, *args, **kwargs):
         agent = super().__call__(*args, **kwargs)
@@ -32,21 +32,21 @@ class _ReadyAfterwards(type(keras.Model)):
 
 
 class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
-    """Base of all agents: a Keras model that acts, learns, saves.
+    """Base class of agents: a Keras model that acts, learns and saves itself.
 
-    A concrete agent gives `compute_loss` (and, if one gradient step is not all its
-    learning, `update`), `metric_names`, and the loop that feeds it. Every argument of
-    a constructor is kept as an attribute of the same name. What needs the whole agent,
-    subclasses included, happens in `ready`, after the last constructor.
+    A concrete agent defines `compute_loss` (and `update`, if an update is more than one
+    gradient step), `metric_names` and `loop_class`, the training loop. Every argument
+    of a constructor is kept as an attribute of the same name. What needs the complete
+    agent belongs in `ready`, which is called after the outermost constructor.
 
     Args:
         network: Built `keras.Model`.
         head: Policy head of `kerasrl2.distributions`.
-        observation_spec: `ObservationSpec`, or None to read it off the network.
+        observation_spec: `ObservationSpec`, or None to infer it from the network.
         optimizer: `keras.optimizers.Optimizer`; None for an agent with several.
-        max_gradient_norm: Float or None, the global norm gradients are clipped to.
+        max_gradient_norm: Float or None, global norm to clip gradients to.
         observation_normalizer: `RunningNormalization` or None.
-        seed: Integer or None, of all random numbers; None draws one.
+        seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False: whether XLA compiles the loop.
     """
 
@@ -98,16 +98,16 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         super().__setattr__(name, value)
         runtime = vars(self).get("_runtime")
         if runtime is not None and name not in number_names(type(self)):
-            runtime.forget_acting()  # it may be of other parts now
+            runtime.forget_acting()  # compiled for the parts before
 
     def __getattr__(self, name):
         check_renamed(type(self).__name__, name)
-        return super().__getattribute__(name)  # raises what it raised before
+        return super().__getattribute__(name)  # raises the original error
 
     def ready(self):
-        """Checks and builds what needs the whole agent; called after construction.
+        """Checks and builds what needs the complete agent; called after construction.
 
-        An override begins with `super().ready()`.
+        An override must first call `super().ready()`.
 
         Raises:
             ValueError: An argument was not kept as an attribute, the network does not
@@ -123,7 +123,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
 
     @classmethod
     def hyperparameters(cls):
-        """Names of all keywords the constructor takes, those it passes on included."""
+        """Names of the constructor's keywords, including those it passes on."""
         names = {}
         for owner in cls.__mro__:
             if "__init__" not in vars(owner):
@@ -136,10 +136,10 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
 
     @classmethod
     def planned_updates(cls, settings, steps):
-        """Gradient steps a run will make: how long linear schedules of the zoo are.
+        """Number of gradient steps of a run, over which the zoo's schedules decay.
 
         Args:
-            settings: Dictionary of keywords of `for_env`, all of them.
+            settings: Dictionary of all keywords of `for_env`.
             steps: Integer, env steps of the run.
         """
         del settings
@@ -147,12 +147,12 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
 
     @classmethod
     def adapt_settings(cls, settings, tuned, overrides):
-        """Settings with what has to follow from those a caller chose.
+        """Settings adapted to those that a caller overrides.
 
         Args:
-            settings: Dictionary of keywords of `for_env`, all of them.
+            settings: Dictionary of all keywords of `for_env`.
             tuned: Dictionary, the zoo's settings for the environment.
-            overrides: Dictionary, what the caller chose.
+            overrides: Dictionary, the caller's settings.
         """
         del tuned, overrides
         return settings
@@ -160,37 +160,37 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
     # Acting
 
     def call(self, observation, training=False):
-        """What the network says of `[B, ...]` observations, normalised first."""
+        """The network's outputs for `[B, ...]` observations, which are normalised."""
         return self.network(self.normalized(observation), training=training)
 
     def normalized(self, observation):
-        """`[B, ...]` observations as the network takes them."""
+        """Normalised `[B, ...]` observations, the inputs of the network."""
         if self.observation_normalizer is None:
             return observation
         return self.observation_normalizer(observation)
 
     def initial_state(self, num_envs):
-        """What the policy remembers at the start of an episode.
+        """The policy's (recurrent) state at the start of an episode.
 
         Args:
             num_envs: Integer, `N`.
 
         Returns:
-            Nest of tensors `[N, ...]`; `()` for a policy that remembers nothing.
+            Nest of tensors `[N, ...]`; `()` for a policy without state.
         """
         del num_envs
         return ()
 
     def forward(self, observation, policy_state=(), training=False, seed=None):
-        """What the networks say of a batch of observations.
+        """The networks' outputs for a batch of observations.
 
-        What a caller does not use costs nothing: compiled functions leave it out.
+        Unused outputs cost nothing: compiled functions do not compute them.
 
         Args:
             observation: `[B, ...]`.
             policy_state: Nest of `[B, ...]`, from `initial_state` or the step before.
-            training: Boolean, as Keras means it: True while a loss is computed.
-            seed: `[2]` int32, of noise that the network explores with; None for none.
+            training: Boolean, Keras' `training` argument: True in a loss.
+            seed: `[2]` int32, of a noisy network's noise; None: no noise.
 
         Returns:
             `types.PolicyOutputs`.
@@ -201,40 +201,40 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         return PolicyOutputs(tf.cast(first, tf.float32), None, policy_state)
 
     def choose(self, outputs, seed, env_steps):
-        """What the training loop plays, in the policy's own coordinates.
+        """Actions of the training loop, in the policy's own coordinates.
 
         Args:
             outputs: `types.PolicyOutputs` of `N` observations.
             seed: `[2]` int32 stateless seed.
-            env_steps: Scalar int64, env steps so far, what schedules of exploration
-                are over.
+            env_steps: Scalar int64, env steps so far, the argument of exploration
+                schedules.
 
         Returns:
-            `[N, *head.action_shape]`, what the loss scores.
+            `[N, *head.action_shape]`, the actions that the loss uses.
         """
         del env_steps
         return self.head.sample(outputs.parameters, seed)
 
     def greedy(self, outputs):
-        """The best actions known, `[N, *head.action_shape]`: the policy's mode."""
+        """Greedy actions, `[N, *head.action_shape]`: the policy's mode."""
         return self.head.mode(outputs.parameters)
 
     def act(self, observation, training=False, seed=None, policy_state=None):
-        """Actions as the environment takes them.
+        """Actions in the environment's own coordinates.
 
-        Usable inside `tf.function`; called outside, it is compiled once and accepts
-        and returns NumPy arrays.
+        May be called inside `tf.function`. Outside, it is compiled once and takes and
+        returns NumPy arrays.
 
         Args:
             observation: `[B, ...]` or one observation.
-            training: Boolean, explore (True) or take the best action known (False).
+            training: Boolean, explore (True) or act greedily (False).
             seed: `[2]` int32 stateless seed; outside a graph it may be left out.
-            policy_state: For a policy that remembers: nest of `[B, ...]`, from
-                `initial_state(B)` or the call before; also for one observation.
+            policy_state: For a policy with a state: nest of `[B, ...]`, from
+                `initial_state(B)` or the call before; `B` is 1 for one observation.
 
         Returns:
             `[B]` or `[B, ...]` actions, without `B` for one observation; with
-            `policy_state` a pair of them and of the next state.
+            `policy_state` a pair of the actions and the next state.
         """
         if not tf.inside_function():
             return self._runtime.act(self, observation, training, seed, policy_state)

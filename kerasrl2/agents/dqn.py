@@ -1,4 +1,4 @@
-"""Deep Q-networks, and the parts that make them Rainbow."""
+"""Deep Q-networks and their extensions, up to Rainbow."""
 
 import keras
 import tensorflow as tf
@@ -43,9 +43,9 @@ class DQN(QLearningBuilder, Agent):
 
     Algorithm 1 of Mnih et al. (2015), https://doi.org/10.1038/nature14236:
     `loss = mean(w * huber(r + discount * max_b Q'(s', b) - Q(s, a)))`, with the
-    replay's importance weights `w`. Its extensions are arguments or parts:
+    replay's importance weights `w`. Its extensions are arguments or components:
 
-    - `double=True`: the network chooses the next action, the target network values it;
+    - `double=True`: the network chooses the next action, the target network rates it;
       equation (4) of van Hasselt et al. (2016), https://arxiv.org/abs/1509.06461.
     - prioritized replay, n-step returns, frame stacks: the `buffer`.
     - dueling and noisy networks: the `q_network` (`layers.q_network`).
@@ -56,39 +56,39 @@ class DQN(QLearningBuilder, Agent):
     `DQN.for_env` builds them by keyword, and `Rainbow.for_env` all at once.
 
     Args:
-        q_network: Built Keras model from `[B, ...]` observations to what
-            `action_values` reads: `[B, A]` action values in units of return.
-        head: `distributions.Categorical`, or None to read it off the network.
-        observation_spec: `ObservationSpec`, or None to read it off the network.
+        q_network: Built Keras model from `[B, ...]` observations to the input of
+            `action_values`; by default `[B, A]` action values in units of return.
+        head: `distributions.Categorical`, or None to infer it from the network.
+        observation_spec: `ObservationSpec`, or None to infer it from the network.
         action_values: One of `kerasrl2.action_values`; None takes `ScalarValues()`.
-        buffer: Replay buffer, whose `n_step` is the agent's; None makes
+        buffer: Replay buffer, which also sets `n_step`; None makes
             `ReplayBuffer(100_000)`.
         gamma: Float in [0, 1], discount per env step; None takes the buffer's.
         exploration: One of `kerasrl2.exploration`; None takes epsilon-greedy, from 1 to
-            0.05 over 10 000 env steps. Until `learning_starts` actions are random.
-        learning_rate: Float or Keras schedule over gradient steps; not used if an
+            0.05 over 10 000 env steps. Before `learning_starts` actions are random.
+        learning_rate: Float or Keras schedule over gradient steps; ignored if an
             `optimizer` is given.
         optimizer: Keras optimizer; None makes Adam.
         double: Boolean, double Q-learning.
         munchausen: Float in [0, 1] or None, the paper's `alpha`.
         temperature: Float > 0, the paper's `tau`, of the soft policy with `munchausen`.
-        tau: Float in (0, 1], how far the target network moves when it does: 1 copies.
-        target_update_interval: Integer, gradient steps between its moves.
-        clip_rewards: Float or None, rewards are learned from as if in `[-c, c]`;
+        tau: Float in (0, 1], step of the target network towards the network: 1 copies.
+        target_update_interval: Integer, gradient steps between these steps.
+        clip_rewards: Float `c` or None, clips rewards to `[-c, c]` for learning;
             reported returns are not clipped.
-        max_gradient_norm: Float or None, global norm gradients are clipped to.
-        batch_size: Integer, transitions of a gradient step.
+        max_gradient_norm: Float or None, global norm to clip gradients to.
+        batch_size: Integer, transitions per gradient step.
         train_frequency: Integer, steps of each environment between updates.
-        gradient_steps: Integer, how many updates are then made.
+        gradient_steps: Integer, updates made at a time.
         learning_starts: Integer, transitions in the buffer before the first update.
-        num_envs: Integer, copies `fit` makes of an environment given by id or callable.
+        num_envs: Integer, copies of an environment given to `fit` as id or callable.
         observation_normalizer: `layers.RunningNormalization` or None.
-        seed: Integer or None, of all random numbers.
+        seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
-    Metrics: `loss`, `td_error` (mean size), `q_value` (mean of the actions taken),
-    `gradient_norm` (unclipped); with epsilon-greedy exploration `epsilon`.
+    Metrics: `loss`, `td_error` (mean absolute), `q_value` (mean over actions taken),
+    `gradient_norm` (before clipping); with epsilon-greedy exploration `epsilon`.
 
     Example:
     >>> agent = DQN.for_env("CartPole-v1", learning_starts=64, double=True, seed=0)
@@ -196,7 +196,7 @@ class DQN(QLearningBuilder, Agent):
 
     @classmethod
     def adapt_settings(cls, settings, tuned, overrides):
-        """Settings as they are: a batch does not depend on the environments."""
+        """Returns `settings`: `batch_size` does not depend on the environments."""
         del tuned, overrides
         return settings
 
@@ -216,31 +216,31 @@ class DQN(QLearningBuilder, Agent):
         return PolicyOutputs(values, None, policy_state)
 
     def choose(self, outputs, seed, env_steps):
-        """As `exploration` says; at random before `learning_starts`."""
+        """Actions of `exploration`; random ones before `learning_starts`."""
         seeds = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         q_values = outputs.parameters
         action = self.exploration(q_values, env_steps, seeds[0])
-        anything = self.head.random(tf.shape(q_values)[0], seeds[1])
-        return tf.where(env_steps < self.learning_starts, anything, action)
+        random_action = self.head.random(tf.shape(q_values)[0], seeds[1])
+        return tf.where(env_steps < self.learning_starts, random_action, action)
 
     # Learning
 
     def stored(self, rollout):
-        """What the buffer is to keep of a `Rollout`: with clipped rewards."""
+        """The `Rollout` to store in the buffer, with clipped rewards."""
         if self.clip_rewards is None:
             return rollout
         reward = tf.clip_by_value(rollout.reward, -self.clip_rewards, self.clip_rewards)
         return rollout._replace(reward=reward)
 
     def targets(self, batch, seeds=(None, None)):
-        """What the outputs for the actions taken should become.
+        """Targets of the network's outputs for the actions taken.
 
         Args:
             batch: `Transition` of `B` rows.
-            seeds: Two `[2]` int32 seeds, for representations that sample.
+            seeds: Two `[2]` int32 seeds, for `action_values` that sample.
 
         Returns:
-            What `action_values.target` returns: for numbers `[B]` float32.
+            The result of `action_values.target`: `[B]` float32 for scalar values.
         """
         values, noisy = self.action_values, self._noisy
         following = self.normalized(batch.next_observation)
@@ -255,7 +255,7 @@ class DQN(QLearningBuilder, Agent):
         return values.target(next_outputs, policy, batch.reward, batch.discount)
 
     def _soft_targets(self, batch, next_outputs):
-        """Targets of the softmax policy, with its entropy, and Munchausen rewards."""
+        """Targets with Munchausen rewards, the softmax policy and its entropy."""
         values, temperature = self.action_values, self.temperature
         now = self.normalized(batch.observation)
         now = values.expected(values.read(self.target_network, now, self._noisy))
@@ -283,7 +283,7 @@ class DQN(QLearningBuilder, Agent):
         }
 
     def apply_gradients(self, gradients):
-        """Takes one gradient step and moves the target network if it is due.
+        """Takes one gradient step and, when due, updates the target network.
 
         Returns `(metrics, td_error)`: a dictionary of scalars, and `[B]` float32.
         """
@@ -291,18 +291,18 @@ class DQN(QLearningBuilder, Agent):
         metrics, _ = super().apply_gradients(gradients)
         steps = tf.identity(self.optimizer.iterations)
 
-        def move():
+        def update():
             update_target(self.target_network, self.q_network, self.tau)
 
-        # Not after a step that was refused.
+        # Not if the guard has blocked the step.
         interval = tf.cast(self.target_update_interval, steps.dtype)
-        run_if((steps > before) & tf.equal(steps % interval, 0), move)
+        run_if((steps > before) & tf.equal(steps % interval, 0), update)
         td_error = metrics["td_error"]
         return {**metrics, "td_error": tf.reduce_mean(tf.abs(td_error))}, td_error
 
     @property
     def updates_in_halves(self):
-        """Whether an update is nothing but `compute_` and `apply_gradients`."""
+        """Whether an update is just `compute_gradients` and `apply_gradients`."""
         return type(self).update is Agent.update
 
     def progress_logs(self):

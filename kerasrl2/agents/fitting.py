@@ -1,4 +1,4 @@
-"""Fitting and evaluating agents: which loop runs on which environment."""
+"""Fits and evaluates agents on environments."""
 
 from kerasrl2 import envs
 from kerasrl2._checks import check_positive_integer
@@ -10,7 +10,7 @@ from kerasrl2.training.resume import checkpoint_of
 
 
 class Fitting:
-    """`fit` and `evaluate` of agents, and the loop behind them. A mixin."""
+    """Mixin with `fit` and `evaluate`, and the loops that they run."""
 
     def fit(
         self,
@@ -27,48 +27,48 @@ class Fitting:
         checkpoint_every=None,
         resume=False,
     ):
-        """Trains for `steps` env steps and reports once an epoch.
+        """Trains for `steps` env steps and reports once per epoch.
 
-        A second call with the same environment goes on where the first one stopped.
+        A second call with the same environment continues where the first one stopped.
 
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             steps: Integer, env steps to play; rounded up to whole rollouts.
-            epochs: Integer, how often to report, evaluate and call back.
+            epochs: Integer, number of reports, evaluations and callbacks.
             callbacks: List of `keras.callbacks.Callback`.
-            validation_env: As `env`: evaluated on, greedily, at each epoch's end.
-            validation_episodes: Integer.
-            verbose: 0 silent, 1 live progress bar, 2 one line an epoch, `"auto"`: 1 on
-                a terminal, else 2.
+            validation_env: As `env`, for a greedy evaluation at the end of each epoch.
+            validation_episodes: Integer, episodes per evaluation.
+            verbose: 0 silent, 1 live progress bar, 2 one line per epoch, `"auto"`: 1
+                on a terminal, else 2.
             num_envs: Integer, copies of an `env` given by id or callable; None takes
                 the agent's `num_envs`.
-            initial_epoch: Integer, the number the first epoch is given.
+            initial_epoch: Integer, the number of the first epoch.
             checkpoint_dir: String or path, where `callbacks.TrainingCheckpoint` keeps
-                checkpoints of the whole run; give the callback itself for its options.
-            checkpoint_every: Integer, env steps between them; None is each epoch.
-            resume: Boolean, go on from the newest checkpoint of `checkpoint_dir`, if
-                there is one, up to `steps` in all. The agent takes over the seed.
+                checkpoints of the run; pass the callback itself to set its options.
+            checkpoint_every: Integer, env steps between them; None: once per epoch.
+            resume: Boolean, continue from the newest checkpoint of `checkpoint_dir`, if
+                there is one, up to `steps` in total. The agent takes over its seed.
 
         Returns:
             `keras.callbacks.History` with, per epoch: `return` and `episode_length`
             (means over the episodes that ended; NaN if none did), `episodes`,
-            `env_steps`, `steps_per_second`, what `metric_names` lists,
+            `env_steps`, `steps_per_second`, the metrics of `metric_names`,
             `explained_variance`, `learning_rate`, and with `validation_env`
             `val_return`, `val_return_std`, `val_episode_length`.
 
         Raises:
             ValueError: An argument is out of range or does not fit the agent.
             EnvironmentFailure: The environment raised.
-            NonFiniteError: NaN or infinity appeared; the agent is the last good one.
+            NonFiniteError: NaN or infinity appeared; nothing was learned from it.
             CheckpointError: A checkpoint could not be written, or is of another run.
         """
         check_positive_integer("steps", steps)
         check_positive_integer("epochs", epochs)
-        checkpoint, found = checkpoint_of(
+        checkpoint, restored = checkpoint_of(
             callbacks, checkpoint_dir, checkpoint_every, resume
         )
-        if found is not None:
-            self.seed = found.manifest["seed"]
+        if restored is not None:
+            self.seed = restored.manifest["seed"]
         loop = self.loop_on(env, num_envs)
         validation = None
         if validation_env is not None:
@@ -86,7 +86,7 @@ class Fitting:
                 verbose,
                 initial_epoch,
                 checkpoint,
-                found,
+                restored,
             )
         except BaseException as error:
             failed = isinstance(error, NonFiniteError | EnvironmentFailure)
@@ -97,15 +97,15 @@ class Fitting:
     def evaluate(self, env, episodes=10, greedy=True, seed=0, max_episode_steps=None):
         """Plays exactly `episodes` whole episodes, without learning.
 
-        Every parallel copy plays a share fixed beforehand, so short episodes are not
-        favoured; running statistics stay as they are.
+        The number of episodes of each parallel copy is fixed beforehand, so that short
+        ones are not favoured. Running statistics are not updated.
 
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             episodes: Integer.
             greedy: Boolean, the policy's mode (True) or samples (False).
-            seed: Integer, of the episodes' starts and of sampling.
-            max_episode_steps: Integer or None, a longer episode is an error.
+            seed: Integer, of first states and of sampling.
+            max_episode_steps: Integer or None; longer episodes raise `ValueError`.
 
         Returns:
             Dictionary of floats: `return`, `return_std`, `return_min`, `return_max`
@@ -115,9 +115,9 @@ class Fitting:
         return evaluator.run(self, greedy, seed, max_episode_steps)
 
     def loop_on(self, env, num_envs=None):
-        """The loop that `fit` runs on an environment, checked but not yet compiled.
+        """The loop of `fit` for an environment, checked but not yet compiled.
 
-        The same environment gives the same loop again; `loop.compile()` compiles it.
+        Returns the same loop for the same environment; `loop.compile()` compiles it.
         """
         if num_envs is None and is_recipe(env):
             num_envs = self.num_envs
@@ -128,7 +128,7 @@ class Fitting:
         return self.loop_class(self, env, self.seed, self.xla)
 
     def environment(self, env, num_envs):
-        """Makes `env` an `envs.Environment` and checks that it fits the agent."""
+        """Turns `env` into an `envs.Environment` and checks that it fits the agent."""
         env = envs.make(env, num_envs=num_envs)
         check_spaces(env, self.observation_spec, self.head)
         return env

@@ -1,4 +1,4 @@
-"""Methods that subclasses override: what they were called, what they must take."""
+"""Methods that subclasses override: their former names and their arguments."""
 
 import inspect
 
@@ -32,7 +32,7 @@ def check_renamed(owner, name):
 
 
 def check_hooks(agent_class):
-    """Raises `ValueError` where a class overrides what nobody calls any more.
+    """Raises `ValueError` if a class has a method that is no longer called.
 
     Args:
         agent_class: Subclass of `Agent`.

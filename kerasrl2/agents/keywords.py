@@ -1,4 +1,4 @@
-"""What an agent class can be told by keyword."""
+"""The keywords from which an agent class is made."""
 
 import inspect
 
@@ -6,27 +6,28 @@ _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
 def keywords_of(agent_class):
-    """Keywords of `agent_class.for_env` and, what it passes on, of the constructor.
+    """Keywords of `agent_class.for_env` and of the constructor that it calls.
 
-    A method that takes `**kwargs` passes on what the next class of the method
-    resolution order takes. Where a keyword is named twice, the default is that of
-    `for_env` before the constructor's, and of a subclass before its base's.
+    A method with `**kwargs` also takes the keywords of the next class in the method
+    resolution order. The default of a keyword is that of `for_env` rather than of the
+    constructor, and of a subclass rather than of its base class.
 
     Args:
         agent_class: Subclass of `Agent`.
 
     Returns:
         Dictionary of names to `inspect.Parameter`, with evaluated annotations where
-        these can be.
+        possible.
     """
-    taken = set(agent_class.hyperparameters())  # a class may fix some of its base's
-    found = _through(agent_class, "__init__")
-    found = {name: keyword for name, keyword in found.items() if name in taken}
-    return {**found, **_through(agent_class, "for_env")}
+    names = set(agent_class.hyperparameters())  # a class may fix some of its base's
+    keywords = _through(agent_class, "__init__").items()
+    keywords = {name: keyword for name, keyword in keywords if name in names}
+    return {**keywords, **_through(agent_class, "for_env")}
 
 
 def _through(agent_class, method):
-    found = {}
+    """Keywords of a method and of those that it passes `**kwargs` on to."""
+    keywords = {}
     for owner in agent_class.__mro__:
         if method not in vars(owner):
             continue
@@ -34,12 +35,12 @@ def _through(agent_class, method):
         _, *parameters = _parameters(getattr(function, "__func__", function))
         for parameter in parameters:
             if parameter.kind in _NAMED:
-                found.setdefault(parameter.name, parameter)
+                keywords.setdefault(parameter.name, parameter)
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
             break
         if owner.__module__ == "kerasrl2.agents.agent":
             break  # the rest are Keras' own
-    return found
+    return keywords
 
 
 def _parameters(function):

@@ -1,4 +1,4 @@
-"""How agents learn: losses, guarded gradient steps, optimizers."""
+"""How agents learn: losses, guarded gradient steps and optimizers."""
 
 import keras
 import tensorflow as tf
@@ -12,22 +12,22 @@ from kerasrl2.types import Gradients
 
 
 class Learning:
-    """What an agent does with rollouts and batches. A mixin.
+    """Mixin: what an agent does with rollouts and batches.
 
     Attributes:
-        whole_episodes: Boolean, whether a rollout of the on-policy loop is the first
+        whole_episodes: Boolean, whether a rollout of the on-policy loop is one complete
             episode of each environment.
-        keeps_outputs: Boolean, whether it keeps parameters and values of the passes
-            that chose its actions; None leaves it to the loop.
+        keeps_outputs: Boolean, whether a rollout keeps the parameters and values of the
+            forward passes that chose its actions; None leaves it to the loop.
     """
 
     whole_episodes = keeps_outputs = False
 
     def optimizers(self):
-        """Dictionary of names to pairs of an optimizer and the variables it moves.
+        """Dictionary of names to pairs of an optimizer and the variables it updates.
 
-        An agent with several networks overrides it; all of them are then built, saved,
-        logged and kept in checkpoints.
+        An agent with several optimizers overrides it; all of them are then built,
+        saved, logged and stored in checkpoints.
         """
         return {"optimizer": (self.optimizer, self.trainable_variables)}
 
@@ -35,13 +35,13 @@ class Learning:
         """`(loss, metrics)` of a batch: a scalar and a dictionary of scalars.
 
         Args:
-            batch: What the agent learns from.
-            seed: `[2]` int32, for what is random in the loss.
+            batch: The data to learn from.
+            seed: `[2]` int32, for random numbers in the loss.
         """
         raise TypeError(f"{type(self).__name__} does not define `compute_loss`.")
 
     def compute_gradients(self, batch, seed):
-        """`types.Gradients` of `compute_loss`; reads weights and writes none."""
+        """`types.Gradients` of `compute_loss`; writes no variables."""
         variables = next(iter(self.optimizers().values()))[1]
         return differentiate(lambda: self.compute_loss(batch, seed), variables)
 
@@ -56,28 +56,27 @@ class Learning:
         """One update, in a graph: `compute_gradients`, then `apply_gradients`.
 
         Args:
-            batch: What the agent learns from.
+            batch: The data to learn from.
             seed: `[2]` int32.
 
         Returns:
-            `(metrics, td_error)`: a dictionary of scalars, as `metric_names` lists
-            them, and `[B]` float32, the new priorities of replayed transitions, or
-            None.
+            `(metrics, td_error)`: a dictionary of the scalars in `metric_names`, and
+            `[B]` float32, the new priorities of replayed transitions, or None.
         """
         return self.apply_gradients(self.compute_gradients(batch, seed))
 
     def gradient_step(self, name, loss_function):
         """One guarded gradient step of one of several optimizers.
 
-        A step with a NaN or infinite loss or gradient is not taken, nor is one after
-        it; the loop hears of it and stops the run.
+        A step with a NaN or infinite loss or gradient is not taken, nor is any after
+        it; the guard reports it, and the loop stops the run.
 
         Args:
-            name: String, of `optimizers`. Its variables receive the gradients.
-            loss_function: Callable without arguments, to `(loss, metrics)`.
+            name: String, a key of `optimizers`. Its variables receive the gradients.
+            loss_function: Callable without arguments that returns `(loss, metrics)`.
 
         Returns:
-            `types.Gradients`, taken.
+            The `types.Gradients` of the step.
         """
         check_choice("name", name, list(self.optimizers()))
         gradients = differentiate(loss_function, self.optimizers()[name][1])
@@ -85,63 +84,63 @@ class Learning:
         return gradients
 
     def take_step(self, name, gradients):
-        """Clips `types.Gradients` and applies them by the optimizer of that name."""
-        known = self.optimizers()
-        check_choice("name", name, list(known))
+        """Clips `types.Gradients` and applies them with the optimizer of this name."""
+        optimizers = self.optimizers()
+        check_choice("name", name, list(optimizers))
         take_step(
-            *known[name],
+            *optimizers[name],
             gradients,
             self.max_gradient_norm,
             self.guard,
-            list(known).index(name),
+            list(optimizers).index(name),
             self.xla is not False,
         )
 
     def learn(self, batch, seed):
-        """What is learned from the batch of a rollout: here one update.
+        """Learns from a rollout; by default makes one update.
 
         Args:
-            batch: What `prepare` made of the rollout.
+            batch: The batch that `prepare` made from the rollout.
             seed: `[2]` int32.
 
         Returns:
-            `(sums, updates)`: dictionary of the sums of the metrics over updates, and
-            how many there were.
+            `(sums, updates)`: dictionary of metrics summed over updates, and the number
+            of updates.
         """
         metrics, _ = self.update(batch, seed)
         self.guard.report_metrics(metrics)
         return named_sums(metrics, self), tf.constant(1.0)
 
     def stored(self, rollout):
-        """A `Rollout` as a replay buffer is to keep it."""
+        """The `Rollout` as a replay buffer stores it."""
         return rollout
 
     def sampling(self):
-        """Keywords of a replay buffer's `sample`: the agent's own `gamma`."""
+        """Keywords of a replay buffer's `sample`: the agent's `gamma`."""
         return {"gamma": self.gamma}
 
     def initial_learner_state(self, num_envs):
-        """What `prepare` remembers of episodes under way, a nest of `[N, ...]`."""
+        """The state of `prepare` at the start of episodes, a nest of `[N, ...]`."""
         del num_envs
         return ()
 
     def update_statistics(self, observation, valid):
-        """Counts observations into running statistics.
+        """Updates running statistics with observations.
 
         Args:
             observation: `[T, N, ...]`.
-            valid: `[T, N]` bool, False for rows that do not count.
+            valid: `[T, N]` bool, False for rows to leave out.
         """
         if self.observation_normalizer is not None:
             self.observation_normalizer.update(observation, valid)
 
     @property
     def report_names(self):
-        """Names of the metrics of a report."""
+        """Names of the metrics in a report."""
         return self.metric_names
 
     def progress_logs(self):
-        """What else callbacks and the history are told at an epoch's end, floats."""
+        """Dictionary of further floats for the logs at the end of an epoch."""
         rates = {
             name: pair[0].learning_rate for name, pair in self.optimizers().items()
         }
@@ -149,11 +148,11 @@ class Learning:
             return {"learning_rate": float(next(iter(rates.values())))}
         return {f"{name}_learning_rate": float(rate) for name, rate in rates.items()}
 
-    # The optimizer of an agent with one
+    # Agents with a single optimizer
 
     @property
     def learning_rate(self):
-        """Number, or the Keras schedule over gradient steps; may be assigned."""
+        """Number or Keras schedule over gradient steps; may be assigned."""
         return rate_of(self.optimizer)
 
     @learning_rate.setter
@@ -164,33 +163,33 @@ class Learning:
             self.compile(changed)
 
     def compile(self, optimizer, **kwargs):
-        """Sets the optimizer of an agent with one; the agent brings its own loss.
+        """Sets the optimizer of an agent with a single one.
 
         Args:
             optimizer: Keras optimizer.
-            **kwargs: None; what else Keras' `compile` takes has no meaning here.
+            **kwargs: Must be empty: the agent has its own loss and metrics.
         """
         if kwargs:
             raise ValueError(
-                f"Expected `compile(optimizer)` alone: {type(self).__name__} brings "
+                f"Expected `compile(optimizer)` alone: {type(self).__name__} has "
                 f"its own loss and metrics. Received: {', '.join(sorted(kwargs))}. "
                 "Override `compute_loss` for another loss."
             )
         optimizer = keras.optimizers.get(optimizer)
         check_optimizer(optimizer)
         super().compile(optimizer=optimizer, jit_compile=False)
-        if self.built:  # else `ready` does it
+        if self.built:  # else `ready` builds it
             optimizer.build(self.optimizers()["optimizer"][1])
 
     def compile_from_config(self, config):
-        """Does nothing: the optimizer is among the constructor's arguments."""
+        """Does nothing: the optimizer is a constructor argument."""
 
     def get_compile_config(self):
         return None
 
 
 def differentiate(loss_function, variables):
-    """`Gradients` of a function that returns `(loss, metrics)`; writes nothing.
+    """`Gradients` of a function that returns `(loss, metrics)`.
 
     Args:
         loss_function: Callable without arguments.
@@ -204,17 +203,17 @@ def differentiate(loss_function, variables):
 
 
 def take_step(optimizer, variables, gradients, max_norm, guard, number, xla):
-    """Clips and applies gradients, unless something is not finite or was before.
+    """Clips and applies gradients, unless the guard finds or found non-finite values.
 
     Args:
         optimizer: Keras optimizer.
-        variables: List of Keras variables, as the gradients'.
+        variables: List of Keras variables, in the order of the gradients.
         gradients: `Gradients`.
-        max_norm: Scalar or None, the global norm they are clipped to.
-        guard: `Guard`, which hears of what is not finite.
-        number: Integer, the optimizer's, for the guard's report.
-        xla: Boolean, whether XLA may compile the step within a graph: op by op an
-            optimizer is slow, whatever compiles the rest of an update.
+        max_norm: Scalar or None, global norm to clip them to.
+        guard: `Guard`, to which loss and norm are reported.
+        number: Integer, the optimizer's number in the guard's report.
+        xla: Boolean, whether XLA may compile the step within a graph, also if it does
+            not compile the rest: op by op an optimizer is slow.
     """
     guard.report_step(gradients.loss, gradients.norm, number)
 
@@ -233,7 +232,7 @@ def take_step(optimizer, variables, gradients, max_norm, guard, number, xla):
 
 
 def check_optimizer(optimizer):
-    """Raises on what cannot take steps, and on loss scaling: clipping is unscaled."""
+    """Raises unless it is an optimizer of Keras without loss scaling."""
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise ValueError(
             f"Expected a Keras optimizer. Received: {optimizer!r:.100}, a "
@@ -247,7 +246,7 @@ def check_optimizer(optimizer):
 
 
 def rate_of(optimizer):
-    """The learning rate of an optimizer: a number, or its schedule."""
+    """The learning rate of an optimizer, a number or a schedule."""
     rate = optimizer.get_config()["learning_rate"]
     if isinstance(rate, dict):
         return keras.saving.deserialize_keras_object(rate)
@@ -257,11 +256,11 @@ def rate_of(optimizer):
 def with_rate(optimizer, rate, variables):
     """The optimizer with another learning rate, a number or a Keras schedule.
 
-    The same object where numbers replace each other. Otherwise, since optimizers of
-    Keras keep the kind of rate they were made with, a new one with the same moments.
+    The same object if a number replaces a number. Otherwise a new one with the same
+    moments, since Keras optimizers cannot switch between numbers and schedules.
     """
-    known = isinstance(optimizer.get_config()["learning_rate"], dict)
-    if not known and not isinstance(rate, Schedule):
+    has_schedule = isinstance(optimizer.get_config()["learning_rate"], dict)
+    if not has_schedule and not isinstance(rate, Schedule):
         optimizer.learning_rate = rate
         return optimizer
     config = {**optimizer.get_config(), "learning_rate": rate}

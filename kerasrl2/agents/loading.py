@@ -1,4 +1,4 @@
-"""Loading saved agents, also a stranger's."""
+"""Loads saved agents, also from untrusted files."""
 
 import contextlib
 import inspect
@@ -22,23 +22,22 @@ def load_agent(filepath, custom_objects=None):
     """Loads an agent that `agent.save` wrote.
 
     Weights, normaliser statistics, optimizer state and counters are restored. The file
-    is checked before Keras sees it: it can run no code, name no class but those of
-    kerasrl2, of Keras and of `custom_objects`, touch no other file, and take no more
-    memory than its own size accounts for. If it holds an algorithm of an installed
-    package, that class is known as well, with the `custom_objects` it registered.
+    is checked before Keras reads it: it cannot run code, name classes other than those
+    of kerasrl2, Keras and `custom_objects`, access other files, or use more memory than
+    its size justifies. If its agent is an algorithm of an installed package, this class
+    and the `custom_objects` that it registered are allowed as well.
 
     Args:
         filepath: Path of a file that `agent.save` wrote.
-        custom_objects: Dictionary of names to classes and functions of your own that
-            the agent holds, registered with Keras or not.
+        custom_objects: Dictionary of names to your own classes and functions that the
+            agent uses, registered with Keras or not.
 
     Returns:
         The agent.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not a saved agent, cannot be read, or asks for what no
-            agent needs.
+        ValueError: The file is not a saved agent, cannot be read, or is not allowed.
     """
     path = Path(filepath)
     if not path.is_file():
@@ -54,16 +53,16 @@ def load_agent(filepath, custom_objects=None):
         with _explained(path):
             config = unpack(path, weights)
             allowed = Allowed({**objects_of(config), **(custom_objects or {})})
-            made = check_config(config, allowed)
+            cls = check_config(config, allowed)
             stored = check_weights(weights)
-        if not (inspect.isclass(made) and issubclass(made, Agent)):
+        if not (inspect.isclass(cls) and issubclass(cls, Agent)):
             raise ValueError(
                 f"Expected a saved agent. Received: {path}, which holds a "
-                f"{made.__name__}. Give a plain model to `PPO.for_env(network=...)`."
+                f"{cls.__name__}. Give a plain model to `PPO.for_env(network=...)`."
             )
         Path(directory, CONFIG).write_text(json.dumps(config), encoding="utf-8")
         with _explained(path, stored), warnings.catch_warnings():
-            # Keras only warns where it leaves weights as they were initialised.
+            # Keras only warns if it does not restore weights.
             warnings.filterwarnings("error", message="Skipping")
             return keras.saving.load_model(
                 directory, custom_objects=allowed.custom_objects, safe_mode=True
@@ -72,7 +71,7 @@ def load_agent(filepath, custom_objects=None):
 
 @contextlib.contextmanager
 def _explained(path, stored=None):
-    """Whatever goes wrong within becomes one `ValueError` with the first reason."""
+    """Turns any exception within into a `ValueError` with the first reason."""
     messages = []
     try:
         bound = (

@@ -1,6 +1,6 @@
-"""How many gradient steps a run will make, and what another rollout size changes.
+"""Numbers of gradient steps of a run, and settings for another rollout size.
 
-The agents' class methods `planned_updates` and `adapt_settings` are these functions;
+The agents' class methods `planned_updates` and `adapt_settings` use these functions;
 linear schedules of the zoo end after the planned number.
 """
 
@@ -12,8 +12,8 @@ def on_policy_updates(settings, steps):
     `rows = rollout_length * num_envs`.
 
     Args:
-        settings: Dictionary with `rollout_length` and `num_envs`, and `num_epochs`
-            (1 without) and `batch_size` (the whole rollout without or with None).
+        settings: Dictionary with `rollout_length` and `num_envs`; may have `num_epochs`
+            (default 1) and `batch_size` (default and None: the whole rollout).
         steps: Integer, env steps of the run.
 
     Returns:
@@ -31,8 +31,8 @@ def on_policy_updates(settings, steps):
 def off_policy_updates(settings, steps):
     """Gradient steps of agents that learn from a replay buffer.
 
-    `gradient_steps` after every `train_frequency` steps of each environment, those
-    before `learning_starts` included: there are at most so many.
+    `gradient_steps` for every `train_frequency` steps of each environment. An upper
+    bound: none are made before `learning_starts`.
 
     Args:
         settings: Dictionary with `train_frequency`, `num_envs` and `gradient_steps`.
@@ -58,7 +58,7 @@ def keep_minibatches(settings, tuned, overrides):
         settings: Dictionary of keywords of `for_env` with `rollout_length` and
             `num_envs`.
         tuned: Dictionary, the zoo's settings for the environment.
-        overrides: Dictionary, what the caller chose; its `batch_size` is kept.
+        overrides: Dictionary, the caller's settings; their `batch_size` is kept.
 
     Returns:
         `settings`, or a copy with another `batch_size`.

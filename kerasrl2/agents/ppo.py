@@ -29,34 +29,35 @@ class PPO(ActorCritic):
     Args:
         network: Keras model from `[B, ...]` observations to `[parameters, value]`.
         head: Policy head of `kerasrl2.distributions`.
-        observation_spec: `ObservationSpec`, or None to read it off the network.
-        learning_rate: Float or Keras schedule over gradient steps; not used if an
+        observation_spec: `ObservationSpec`, or None to infer it from the network.
+        learning_rate: Float or Keras schedule over gradient steps; ignored if an
             `optimizer` is given.
         optimizer: Keras optimizer; None makes Adam with epsilon 1e-5.
         gamma: Float in [0, 1], discount per env step.
         lambda_: Float in [0, 1], decay of generalized advantages.
         n_step: Integer or None, n-step advantages instead of generalized ones.
         clip_range: Float in (0, 1) or Keras schedule over gradient steps, epsilon.
-        value_clip: Float or None, how far the value may move from the old one.
+        value_clip: Float or None, largest change of the value from the old one.
         value_coefficient: Float, weight of the value loss, `c_v`.
         entropy_coefficient: Float, weight of the entropy, `c_h`.
         target_kl: Float or None: once the approximate KL divergence (nats) of a
-            minibatch passes 1.5 times this, the remaining epochs are skipped.
-        normalize_advantages: Boolean, in each minibatch.
-        max_gradient_norm: Float or None, global norm gradients are clipped to.
+            minibatch exceeds 1.5 times this, the remaining minibatches are skipped.
+        normalize_advantages: Boolean, whether to normalise them in each minibatch.
+        max_gradient_norm: Float or None, global norm to clip gradients to.
         num_epochs: Integer, passes over each rollout.
-        batch_size: Integer, rows of a minibatch; must divide the rollout. None takes
+        batch_size: Integer, steps per minibatch; must divide the rollout. None takes
             the whole rollout.
         rollout_length: Integer, steps `T` of each environment per rollout.
-        num_envs: Integer, copies `fit` makes of an environment given by id or callable.
+        num_envs: Integer, copies of an environment given to `fit` as id or callable.
         observation_normalizer: `layers.RunningNormalization` or None.
         reward_scaling: `layers.RewardScaling` or None.
-        seed: Integer or None, of all random numbers.
+        seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` and `kl` (nats, the latter
-    Schulman's low-variance estimate), `clip_fraction`, `gradient_norm` (unclipped).
+    Schulman's low-variance estimate), `clip_fraction`, `gradient_norm` (before
+    clipping).
 
     Example:
     >>> agent = PPO.for_env("CartPole-v1", rollout_length=32, batch_size=64, seed=0)

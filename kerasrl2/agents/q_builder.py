@@ -22,7 +22,7 @@ EXPLORATIONS = ("auto", "epsilon_greedy", "boltzmann", "greedy")
 
 
 class QLearningBuilder:
-    """`for_env` of the agents that learn action values."""
+    """Mixin with `for_env` of agents that learn action values."""
 
     @classmethod
     def for_env(
@@ -58,56 +58,56 @@ class QLearningBuilder:
 
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
-            network: Keras model, or None to build `layers.q_network` from the
-                following.
+            network: Keras model, or None to build `layers.q_network` from the next
+                arguments.
             hidden: Sequence of integers, units of the dense layers.
             activation: String, their Keras activation.
             encoder: `"auto"`, `"mlp"`, `"grid_cnn"` or `"nature_cnn"`.
-            dueling: Boolean, a value and an advantage stream.
-            noisy: Boolean, `NoisyDense` in the last two layers; then nothing else
-                explores unless `exploration` is given.
-            distribution: `"scalar"` (numbers, no distribution), `"categorical"` (C51),
+            dueling: Boolean, separate value and advantage streams.
+            noisy: Boolean, `NoisyDense` in the last two layers; without another
+                `exploration` the agent then acts greedily.
+            distribution: `"scalar"` (expected values only), `"categorical"` (C51),
                 `"quantile"` (QR-DQN) or `"implicit_quantile"` (IQN).
-            num_atoms: Integer or None, atoms or quantiles: 51, 200 or 32.
-            value_range: Two floats, first and last atom with `"categorical"`.
-            loss: `"huber"` or `"squared"`, with `"scalar"`.
-            buffer: Replay buffer, or None to build one from the following.
-            buffer_size: Integer, transitions.
+            num_atoms: Integer, atoms or quantiles; None: 51, 200 or 32.
+            value_range: Two floats, first and last atom of `"categorical"`.
+            loss: `"huber"` or `"squared"`, for `"scalar"`.
+            buffer: Replay buffer, or None to build one from the next arguments.
+            buffer_size: Integer, capacity in transitions.
             prioritized: Boolean, prioritized replay.
-            alpha: Float, exponent of its priorities.
-            beta: Float, first exponent of its importance weights, which rises to 1.
+            alpha: Float, exponent of the priorities.
+            beta: Float, initial exponent of the importance weights, which rises to 1.
             n_step: Integer, rewards summed in a target.
             gamma: Float in [0, 1] or None, discount per env step; None takes that of
                 `buffer`, and 0.99 without one.
             exploration: Object of `kerasrl2.exploration`, or `"epsilon_greedy"`,
-                `"boltzmann"`, `"greedy"`; `"auto"` is the last with `noisy`, else the
-                first.
+                `"boltzmann"`, `"greedy"`; `"auto"`: greedy if `noisy`, else
+                epsilon-greedy.
             initial_epsilon: Float, epsilon at the start.
             final_epsilon: Float, epsilon from `epsilon_steps` on.
             epsilon_steps: Integer, env steps over which it falls linearly.
             boltzmann_temperature: Float, in units of return.
             normalize_observations: Boolean, by running mean and variance.
-            seed: Integer or None, of weights, actions, draws and environments.
+            seed: Integer or None, of weights, actions, sampling and environments.
             **hyperparameters: Keywords of the constructor.
 
         Returns:
             An agent.
         """
-        taken = {"env", "head", "observation_spec", "q_network", "action_values"}
-        known = set(keywords_of(cls)) - taken
+        internal = {"env", "head", "observation_spec", "q_network", "action_values"}
+        known = set(keywords_of(cls)) - internal
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
-        made = env if isinstance(env, envs.Environment) else envs.make(env)
-        spec = ObservationSpec.of_space(made.observation_space)
-        head = head_for(made.action_space)
+        example = env if isinstance(env, envs.Environment) else envs.make(env)
+        spec = ObservationSpec.of_space(example.observation_space)
+        head = head_for(example.action_space)
         if head.kind != "categorical":
             raise ValueError(
                 f"Expected an environment with Discrete actions: {cls.__name__} values "
-                f"each of them. Received: {made.id!r} with {made.action_space}"
+                f"each of them. Received: {example.id!r} with {example.action_space}"
             )
-        if made is not env and isinstance(env, str):
-            made.close()
+        if example is not env and isinstance(env, str):
+            example.close()
         values = _action_values(distribution, num_atoms, value_range, loss)
         if network is None:
             network = q_network(
@@ -125,7 +125,7 @@ class QLearningBuilder:
             if seed is not None:
                 seed_weights(network, seed)
         if buffer is None:
-            frames = getattr(made, "frame_stack", 1)
+            frames = getattr(example, "frame_stack", 1)
             storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
             storage["gamma"] = 0.99 if gamma is None else gamma
             if prioritized:
@@ -174,7 +174,7 @@ def _exploration(name, initial, final, steps, temperature):
         return Greedy()
     if name == "boltzmann":
         return Boltzmann(temperature)
-    for knob, value in [("initial_epsilon", initial), ("final_epsilon", final)]:
-        check_range(knob, value, 0.0, 1.0)
+    for keyword, value in [("initial_epsilon", initial), ("final_epsilon", final)]:
+        check_range(keyword, value, 0.0, 1.0)
     schedule = keras.optimizers.schedules.PolynomialDecay(initial, steps, final)
     return EpsilonGreedy(schedule)

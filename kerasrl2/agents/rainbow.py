@@ -1,4 +1,4 @@
-"""Rainbow: a deep Q-network with all its parts."""
+"""Rainbow: a deep Q-network with all extensions."""
 
 import keras
 
@@ -9,12 +9,12 @@ from kerasrl2.agents.registry import register
 @register("rainbow", title="Rainbow")
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class Rainbow(DQN):
-    """A `DQN` with all its parts, under the name they have together.
+    """A `DQN` with the six extensions that are together known as Rainbow.
 
     Hessel et al. (2018), https://arxiv.org/abs/1710.02298: double Q-learning,
-    prioritized replay, dueling and noisy networks, 3-step returns, C51. `for_env` makes
-    them; the constructor takes what `DQN` takes, with the same defaults. Returns (with
-    discount) outside `value_range` cannot be told apart: choose it for the environment.
+    prioritized replay, dueling and noisy networks, 3-step returns, C51. `for_env`
+    combines them; the constructor has the arguments and defaults of `DQN`. Choose
+    `value_range` for the environment: discounted returns outside it are clipped.
 
     Example:
     >>> agent = Rainbow.for_env("CartPole-v1", value_range=(0.0, 100.0), seed=0)
@@ -36,16 +36,16 @@ class Rainbow(DQN):
         n_step=3,
         **hyperparameters,
     ):
-        """Makes an agent with all parts; any of them can be left out.
+        """Makes an agent with all extensions; each of them can be turned off.
 
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
             double: Boolean, double Q-learning.
-            dueling: Boolean, a value and an advantage stream.
-            noisy: Boolean, `NoisyDense` in the last two layers, which explore.
+            dueling: Boolean, separate value and advantage streams.
+            noisy: Boolean, `NoisyDense` in the last two layers, for exploration.
             distribution: As in `DQN.for_env`.
             prioritized: Boolean, prioritized replay.
-            alpha: Float, exponent of its priorities.
+            alpha: Float, exponent of the priorities.
             n_step: Integer, rewards summed in a target.
             **hyperparameters: The other keywords of `DQN.for_env`.
 

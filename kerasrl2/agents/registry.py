@@ -1,4 +1,4 @@
-"""The one registry of algorithms: what all that goes by an algorithm's name reads."""
+"""The registry of algorithms: finds their classes and settings by name."""
 
 import dataclasses
 import importlib
@@ -17,17 +17,17 @@ _NEEDED = ("for_env", "planned_updates", "adapt_settings")
 
 @dataclasses.dataclass(frozen=True)
 class Registration:
-    """What is known of an algorithm; see `register`.
+    """An entry of the registry; see `register`.
 
     Attributes:
         name: String, as in `kerasrl2 train NAME`.
         agent_class: Subclass of `Agent`.
-        title: String, in full, for people.
-        actions: Tuple, of `"discrete"` and `"continuous"`.
-        quick: Dictionary, keywords of `for_env` that make an agent which learns within
-            milliseconds, for tests.
+        title: String, the full name.
+        actions: Tuple of `"discrete"`, `"continuous"` or both.
+        quick: Dictionary of keywords of `for_env` for tests: a small agent whose
+            updates take milliseconds.
         settings: Tuned settings: None, a dictionary of environment ids to dictionaries
-            of keywords of `for_env`, or the absolute `Path` of a YAML file of the same.
+            of keywords of `for_env`, or the absolute `Path` of a YAML file with these.
         custom_objects: Dictionary of names to classes and functions.
     """
 
@@ -43,32 +43,32 @@ class Registration:
 def register(
     name, title=None, actions=None, quick=None, settings=None, custom_objects=()
 ):
-    """Makes a class an algorithm: a decorator.
+    """Decorator that registers an agent class as an algorithm.
 
-    The command line, the zoo, loading, and the tests that every algorithm must pass
-    know it from then on. To be found without being imported first, as the command line
-    needs it, a class of another package is also an entry point of its own name in the
-    group `kerasrl2.algorithms`.
+    It is then available to the command line, the zoo, loading, and the tests that every
+    algorithm must pass. A class of another package also needs an entry point of the
+    same name in the group `kerasrl2.algorithms`, so that the command line finds it
+    without importing it first.
 
     Args:
-        name: String of small letters, digits and `_`.
-        title: String, its name in full; None takes the class's name.
+        name: String of lowercase letters, digits and `_`.
+        title: String, the full name; None takes the name of the class.
         actions: Sequence of `"discrete"` and `"continuous"`, the action spaces it can
-            learn in. None takes those of the nearest base class with a registration.
-        quick: Dictionary of keywords of `for_env`: a small agent that learns within
-            milliseconds. None takes those of the nearest base class.
+            learn in. None takes those of the nearest registered base class.
+        quick: Dictionary of keywords of `for_env` for tests: a small agent whose
+            updates take milliseconds. None takes those of the nearest registered base.
         settings: Tuned settings, a dictionary of environment ids to dictionaries of
-            keywords of `for_env` (and `steps`), or the path of a YAML file that holds
-            one, relative to the class's own file. None: there are none.
-        custom_objects: Sequence of the classes and functions of your own that its
-            agents hold, for loading; the class itself is known.
+            keywords of `for_env` (and `steps`), or the path of a YAML file with one,
+            relative to the file of the class. None: there are none.
+        custom_objects: Sequence of your own classes and functions that the agents use,
+            for loading; the class itself need not be listed.
 
     Returns:
-        A function that takes the class and returns it.
+        The decorator.
 
     Raises:
-        ValueError: An argument is of another form, the class is no agent, or another
-            class has the name.
+        ValueError: An argument is invalid, the class is not an agent, or another class
+            has the name.
 
     Example:
     >>> registration("rainbow").title, registration("rainbow").actions
@@ -76,8 +76,8 @@ def register(
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
-            "Expected an algorithm's name of small letters, digits and '_'. Received: "
-            f"{name!r}"
+            "Expected an algorithm's name of lowercase letters, digits and '_'. "
+            f"Received: {name!r}"
         )
 
     def decorate(agent_class):
@@ -87,7 +87,7 @@ def register(
             "actions": _actions(actions, parent),
             "quick": dict(parent.quick if quick is None and parent else quick or {}),
             "settings": _settings(settings, agent_class),
-            "custom_objects": {made.__name__: made for made in custom_objects},
+            "custom_objects": {value.__name__: value for value in custom_objects},
         }
         title_ = title or agent_class.__name__
         _store(Registration(name, agent_class, title_, **fields))
@@ -97,12 +97,12 @@ def register(
 
 
 def algorithms():
-    """Dictionary of the names of all algorithms to their classes, sorted.
+    """Sorted dictionary of the names of all algorithms to their classes.
 
-    Imports those of other packages.
+    Imports the classes, also those of other packages.
 
     Raises:
-        ValueError: A package's algorithm cannot be imported or is no agent.
+        ValueError: An algorithm of a package cannot be imported or is not an agent.
     """
     return {name: algorithm(name) for name in _algorithms.names()}
 
@@ -117,7 +117,7 @@ def algorithm(name):
         Subclass of `Agent`.
 
     Raises:
-        ValueError: There is none of that name, or its package is at fault.
+        ValueError: No algorithm has this name, or its package cannot be used.
     """
     return registration(name).agent_class
 
@@ -125,27 +125,27 @@ def algorithm(name):
 def registration(name):
     """The `Registration` of an algorithm; arguments and errors as of `algorithm`."""
     place = _algorithms.place(name)
-    known = _algorithms.REGISTERED.get(name)
-    if known is not None and not place.owner:
-        return known
-    made = _imported(name, place)
-    known = _algorithms.REGISTERED.get(name)
-    if known is None or known.agent_class is not made:
-        others = [n for n, r in _algorithms.REGISTERED.items() if r.agent_class is made]
+    entry = _algorithms.REGISTERED.get(name)
+    if entry is not None and not place.owner:
+        return entry
+    cls = _imported(name, place)
+    entry = _algorithms.REGISTERED.get(name)
+    if entry is None or entry.agent_class is not cls:
+        others = [n for n, r in _algorithms.REGISTERED.items() if r.agent_class is cls]
         if others:
             raise ValueError(
                 f"Expected one name for {place}. Received: {name!r} as the entry "
                 f"point, {others[0]!r} in `register`."
             )
         try:
-            register(name)(made)
+            register(name)(cls)
         except ValueError as error:
             raise ValueError(f"{error} It is the entry point of {place}.") from None
     return _algorithms.REGISTERED[name]
 
 
 def objects_of(config):
-    """Classes and functions that a saved algorithm of another package may hold.
+    """Classes and functions that a saved agent of another package may use.
 
     Only the class that the file itself names is looked up, and only among algorithms.
 
@@ -153,29 +153,29 @@ def objects_of(config):
         config: Dictionary, the configuration in a saved file.
 
     Returns:
-        Dictionary of names to classes and functions, empty for all else.
+        Dictionary of names to classes and functions, empty for other agents.
     """
     wanted = config.get("module"), config.get("class_name")
     for name, place in _algorithms.places().items():
         if place.owner and (place.module, place.class_name) == wanted:
-            found = registration(name)
-            made = found.agent_class
-            return {**found.custom_objects, made.__name__: made}
+            entry = registration(name)
+            cls = entry.agent_class
+            return {**entry.custom_objects, cls.__name__: cls}
     return {}
 
 
 def _imported(name, place):
-    """The object at a place; what goes wrong is told with its distribution."""
+    """The object at a `Place`; errors name its distribution."""
     try:
-        made = importlib.import_module(place.module)
+        value = importlib.import_module(place.module)
         for part in place.class_name.split("."):
-            made = getattr(made, part)
+            value = getattr(value, part)
     except Exception as error:
         raise ValueError(
             f"Expected the algorithm {name!r} as the class {place}. Importing it "
             f"failed with {type(error).__name__}: {error}"
         ) from error
-    return made
+    return value
 
 
 def _check_class(name, agent_class):
@@ -192,25 +192,25 @@ def _check_class(name, agent_class):
         )
 
 
-def _store(made):
-    """Enters a registration; a class that is defined anew takes its own place."""
-    before = _algorithms.REGISTERED.get(made.name)
-    if before is not None and _address(before) != _address(made):
+def _store(entry):
+    """Adds a registration; a class that is defined again replaces itself."""
+    before = _algorithms.REGISTERED.get(entry.name)
+    if before is not None and _address(before) != _address(entry):
         raise ValueError(
-            f"Expected a name that no other algorithm has. Received: {made.name!r} for "
-            f"{':'.join(_address(made))}, which {':'.join(_address(before))} has."
+            f"Expected a name that no other algorithm has. Received: {entry.name!r} "
+            f"for {':'.join(_address(entry))}, which {':'.join(_address(before))} has."
         )
-    _algorithms.REGISTERED[made.name] = made
+    _algorithms.REGISTERED[entry.name] = entry
 
 
-def _address(made):
-    return made.agent_class.__module__, made.agent_class.__qualname__
+def _address(entry):
+    return entry.agent_class.__module__, entry.agent_class.__qualname__
 
 
 def _nearest(agent_class):
-    """The registration of the nearest base class that has one, or None."""
-    known = {r.agent_class: r for r in _algorithms.REGISTERED.values()}
-    return next((known[c] for c in agent_class.__mro__[1:] if c in known), None)
+    """The registration of the nearest registered base class, or None."""
+    entries = {r.agent_class: r for r in _algorithms.REGISTERED.values()}
+    return next((entries[c] for c in agent_class.__mro__[1:] if c in entries), None)
 
 
 def _actions(actions, parent):

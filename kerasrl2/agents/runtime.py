@@ -1,4 +1,4 @@
-"""Compiled functions and environments an agent keeps, outside of what is saved."""
+"""Compiled functions and environments of an agent, which are not saved."""
 
 from kerasrl2._startup import native_chatter_kept_back
 
@@ -22,24 +22,24 @@ def is_recipe(env):
 
 
 class Runtime:
-    """What an agent holds while it runs: nothing of this is saved.
+    """Compiled functions, loops and evaluators of an agent.
 
-    A plain object, so that Keras tracks no environment and no function in it. Each
-    thread has a loop of its own.
+    A plain object, so that Keras does not track what is in it. Each thread has its own
+    loop.
     """
 
     def __init__(self):
         self._acting = {}
-        self._loops = {}  # by thread: key, environment as it was given, loop
+        self._loops = {}  # by thread: key, objects that the key's ids are of, loop
         self._evaluators = {}
         self._numpy_rng = None
 
     # Acting outside of graphs
 
     def act(self, agent, observation, training, seed, policy_state):
-        """`Agent.act` on NumPy arrays: compiled once; one observation is a batch of 1.
+        """`Agent.act` on NumPy arrays, compiled once.
 
-        One observation at a time is worth XLA: the call takes half the time.
+        A single observation is a batch of 1, compiled by XLA: that halves the time.
         """
         spec = agent.observation_spec
         observation = np.asarray(observation, spec.dtype)
@@ -68,7 +68,7 @@ class Runtime:
         return action, tf.nest.map_structure(lambda tensor: tensor.numpy(), state)
 
     def forget_acting(self):
-        """Drops what was compiled for acting: the agent has changed."""
+        """Drops the functions compiled for acting, after the agent has changed."""
         self._acting = {}
 
     def _compiled(self, agent, inputs, training, single):
@@ -104,7 +104,7 @@ class Runtime:
         return program
 
     def _next_seed(self, agent):
-        """`[2]` int32 NumPy seed of the next eager sampling call."""
+        """`[2]` int32 NumPy seed for the next call outside of graphs."""
         if self._numpy_rng is None:
             self._numpy_rng = np.random.default_rng(agent.seed)
         return self._numpy_rng.integers(0, 2**31, 2, np.int32)
@@ -112,15 +112,14 @@ class Runtime:
     # Loops and evaluators
 
     def loop(self, agent, env, num_envs):
-        """This thread's loop on `env`: the last one, if it is the same work."""
+        """This thread's loop on `env`; the last one, if nothing has changed."""
         known = self._loops.get(threading.get_ident())
         if known is not None and known[0] == _key(agent, env, num_envs)[0]:
             return known[2]
         self.forget_loop()
         loop = agent.loop(agent.environment(env, num_envs))
-        # Taken now: the loop has built what depends on the environment, the buffer.
-        # The environment as it was given and what was told apart by identity stay
-        # alive, for their ids are in the key.
+        # Only now: the loop has built the buffer, which is in the key. So are ids of
+        # objects: `env` and `state` keep these alive.
         key, state = _key(agent, env, num_envs)
         self._loops[threading.get_ident()] = key, (env, state), loop
         return loop
@@ -132,7 +131,7 @@ class Runtime:
             known[2].env.close()
 
     def evaluator(self, agent, env, episodes):
-        """A compiled evaluator of `episodes` episodes on `env`, kept for later."""
+        """A cached `Evaluator` of `episodes` episodes on `env`."""
         check_positive_integer("episodes", episodes)
         key = (env if isinstance(env, str) else id(env), episodes)
         if key not in self._evaluators:
@@ -145,7 +144,7 @@ class Runtime:
 
 
 def _key(agent, env, num_envs):
-    """What a loop is told apart by, and the `State` it was read off."""
+    """A key that changes when another loop is needed, and the agent's `State`."""
     state = state_of(agent=agent, optimizers=agent.optimizers())
     parts = [id(variable) for variable in state.variables.values()]
     name = env if isinstance(env, str) else id(env)

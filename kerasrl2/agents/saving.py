@@ -1,17 +1,17 @@
-"""Files of agents: their configuration, their variables, exported policies."""
+"""Saves agents: configuration, variables and exported policies."""
 
 import keras
 import tensorflow as tf
 
 from kerasrl2._state import state_of
 
-_PREFIX = "own."  # of variables that Keras does not save by itself
+_PREFIX = "own."  # of names of variables that Keras would not save
 
 
 class Saving:
-    """`save`, loading and `export` of agents, on top of what Keras does.
+    """Mixin that extends saving and loading of Keras models, with `export`.
 
-    A mixin. The configuration are the constructor's arguments, read off the attributes.
+    The configuration consists of the attributes named like the constructor's arguments.
     Variables that no Keras object holds, such as `self.scale = tf.Variable(1.0)` or
     those of a `tf.Module`, are saved with the weights.
     """
@@ -54,7 +54,7 @@ class Saving:
         super().load_own_variables(stored)
 
     def _unsaved_variables(self):
-        """Names in a file to the variables that Keras does not save."""
+        """Dictionary of names in a file to variables that Keras would not save."""
         state = state_of(buffer=getattr(self, "buffer", None), agent=self)
         return {
             _PREFIX + name.partition("/")[2].replace("/", "."): variable

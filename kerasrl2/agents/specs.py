@@ -1,4 +1,4 @@
-"""What an agent remembers of the spaces it was made for."""
+"""The observations that an agent was made for, and checks of spaces."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ class ObservationSpec:
 
     @classmethod
     def of_network(cls, network):
-        """The spec of what a built Keras model takes."""
+        """The spec of the first input of a built Keras model."""
         inputs = network.inputs[0]
         return cls(inputs.shape[1:], inputs.dtype)
 
@@ -54,7 +54,7 @@ class ObservationSpec:
 
 
 def check_spaces(env, observation_spec, head):
-    """Raises `ValueError` unless the environment has the spaces the agent knows."""
+    """Raises `ValueError` unless an environment's spaces fit an agent."""
     received = ObservationSpec.of_space(env.observation_space)
     same = received.shape == observation_spec.shape and (
         observation_spec.num_classes in (None, received.num_classes)

@@ -1,4 +1,4 @@
-"""Keras callbacks for reinforcement learning. Keras' own work unchanged beside them."""
+"""Keras callbacks for reinforcement learning. Those of Keras work with them."""
 
 import kerasrl2._startup  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Callbacks that evaluate and that watch returns."""
+"""Callbacks that evaluate the agent or monitor its return."""
 
 import keras
 
@@ -9,17 +9,17 @@ class EvaluateReturn(keras.callbacks.Callback):
     """Plays whole episodes at the end of epochs and logs their mean return.
 
     Adds `<prefix>_return`, `<prefix>_return_std` and `<prefix>_episode_length` to the
-    epoch's logs; in epochs without an evaluation, the latest figures. List it before
+    epoch's logs; in epochs without an evaluation, the latest values. List it before
     callbacks that monitor them (`mode="max"`).
 
     Args:
         env: Environment id, callable, `gymnasium.Env` or `envs.Environment`, not the
             one that is trained on.
         episodes: Integer, episodes per evaluation.
-        every: Integer, evaluate after every so many epochs, from the first on.
+        every: Integer, epochs from one evaluation to the next; the first epoch has one.
         greedy: Boolean, the policy's mode (True) or samples (False).
-        seed: Integer, of the episodes' starts.
-        prefix: String, of the keys.
+        seed: Integer, for the first states of the episodes.
+        prefix: String, of the log names.
 
     Example:
     >>> import kerasrl2 as krl
@@ -50,7 +50,7 @@ class EvaluateReturn(keras.callbacks.Callback):
                 logs[f"{self.prefix}_{name}"] = self._scores[name]
 
     def get_state(self):
-        """What a checkpoint of a run holds of this; see `TrainingCheckpoint`."""
+        """The part of a checkpoint for this callback; see `TrainingCheckpoint`."""
         return {"scores": self._scores}
 
     def set_state(self, state):
@@ -61,8 +61,8 @@ class StopAtReturn(keras.callbacks.Callback):
     """Stops training once a return is reached.
 
     Args:
-        value: Float, the return that is enough.
-        monitor: String, which of the epoch's logs to watch, for instance `"return"` or
+        value: Float, the return to reach.
+        monitor: String, the name of the log to compare, for instance `"return"` or
             `"val_return"`.
     """
 

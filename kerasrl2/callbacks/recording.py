@@ -1,4 +1,4 @@
-"""Moving pictures of episodes."""
+"""Animated images of episodes."""
 
 import contextlib
 import inspect
@@ -16,26 +16,26 @@ FORMATS = ("gif", "webp")
 
 
 class RecordEpisodes(keras.callbacks.Callback):
-    """Plays a greedy episode now and then and keeps it as a moving picture.
+    """Plays a greedy episode at intervals and saves it as an animated image.
 
-    Writes `directory/episode-<env_steps>.gif`, the number being the env steps the
-    agent had learned from. Either `every_epochs` or `every_episodes` is needed.
+    Writes `directory/episode-<env_steps>.gif`, named after the env steps the agent has
+    learned from. Either `every_epochs` or `every_episodes` is needed.
 
     Args:
         env: What to play in, see `record_episode`; not the one that is trained on.
-        directory: String or path; made if it is missing.
-        every_epochs: Integer >= 1 or None, record at the end of the first epoch and of
-            every so many after it.
-        every_episodes: Integer >= 1 or None, record after every so many training
-            episodes, at the end of the block of training in which they ended.
-        fps: Number, pictures a second.
+        directory: String or path; created if it does not exist.
+        every_epochs: Integer >= 1 or None, epochs from one recording to the next; the
+            first is made at the end of the first epoch.
+        every_episodes: Integer >= 1 or None, training episodes from one recording to
+            the next, made at the end of the training batch in which they ended.
+        fps: Number, images per second.
         format: String, `"gif"` or `"webp"`.
-        max_steps: Integer >= 1, longer episodes are cut there.
-        seed: Integer, of the episodes' starts, the same for all.
+        max_steps: Integer >= 1, the length at which an episode is cut.
+        seed: Integer, for the first state, the same in all recordings.
         **kwargs: Passed to the environment's constructor.
 
     Attributes:
-        recordings: List of `(episode_return, path)`, what was recorded so far.
+        recordings: List of `(episode_return, path)`, one for each recording so far.
 
     Example:
     >>> import tempfile
@@ -76,7 +76,7 @@ class RecordEpisodes(keras.callbacks.Callback):
         self.format = format
         self.recordings = []
         self._settings = {"fps": fps, "max_steps": max_steps, "seed": seed, **kwargs}
-        self._episodes = self._seen = 0  # in all, in this epoch
+        self._episodes = self._seen = 0  # in total, in this epoch
 
     def get_state(self):
         return {"episodes": self._episodes, "seen": self._seen}
@@ -107,25 +107,26 @@ class RecordEpisodes(keras.callbacks.Callback):
 
 
 def record_episode(agent, env, path, fps=30, max_steps=5_000, seed=0, **kwargs):
-    """Plays one greedy episode and writes it as a moving picture.
+    """Plays one greedy episode and saves it as an animated image.
 
-    The environment is one of Gymnasium's that draws pictures
-    (`render_mode="rgb_array"`). In an Atari game the agent sees what it was trained on,
-    and the picture is the coloured screen; 15 pictures a second are its own pace.
+    The environment must be a Gymnasium environment that renders images
+    (`render_mode="rgb_array"`). In an Atari game the agent observes what it was trained
+    on and the coloured screen is recorded; `fps=15` is the game's own speed.
 
     Args:
         agent: `Agent`, or anything with its `act`.
-        env: Environment id; a callable that returns a `gymnasium.Env` and, if it can,
-            takes `render_mode`; or one `gymnasium.Env` made with it.
+        env: Environment id; a callable that returns a `gymnasium.Env`, with the keyword
+            `render_mode` or already in this mode; or one `gymnasium.Env` made with it.
         path: String or path, ends in `.gif` or `.webp`.
-        fps: Number, pictures a second. GIFs know hundredths of a second: 33, 50, 100.
-        max_steps: Integer >= 1, a longer episode is cut there; 5 000 steps of CartPole
-            hold a gigabyte while they are written.
-        seed: Integer, of the episode's start.
+        fps: Number, images per second. GIF rounds the time of an image to 0.01 s:
+            choose 33, 50 or 100.
+        max_steps: Integer >= 1, the length at which the episode is cut. Writing 5 000
+            steps of CartPole takes a gigabyte of memory.
+        seed: Integer, for the first state.
         **kwargs: Passed to the environment's constructor.
 
     Returns:
-        `(episode_return, path)`: the undiscounted return, and where the picture is.
+        `(episode_return, path)`: the undiscounted return and the file's path.
 
     Example:
     >>> import os, tempfile
@@ -166,7 +167,7 @@ def record_episode(agent, env, path, fps=30, max_steps=5_000, seed=0, **kwargs):
 
 
 class _Episode:
-    """An episode that is played one step for each picture taken from `pictures`."""
+    """An episode, played one step for each image that is taken from `pictures`."""
 
     def __init__(self, agent, env, max_steps, seed):
         self.agent, self.env = agent, env
@@ -176,7 +177,7 @@ class _Episode:
         self._action = codec(env.action_space, "action")
 
     def pictures(self):
-        """Yields the first picture and one after each step."""
+        """Yields an image of the first state and one after each step."""
         observation, _ = self.env.reset(seed=self.seed)
         yield self._picture()
         for _ in range(self.max_steps):
@@ -210,7 +211,7 @@ def _check_settings(env, format, fps, max_steps):
     if isinstance(env, Environment):
         raise ValueError(
             "Expected an id, a callable or a `gymnasium.Env` to record. Received: the "
-            f"`envs.Environment` {env.id!r}, which draws no pictures. Give its id, and "
+            f"`envs.Environment` {env.id!r}, which renders no images. Give its id, and "
             "its settings as keywords."
         )
     check_choice("format", format, FORMATS)

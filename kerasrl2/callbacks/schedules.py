@@ -1,4 +1,4 @@
-"""Values that change over the gradient steps of `fit`."""
+"""Hyper-parameters that change over the gradient steps of `fit`."""
 
 import operator
 
@@ -11,15 +11,15 @@ class ScheduleValue(keras.callbacks.Callback):
     """Sets a value of the model from a schedule over gradient steps.
 
     Before each batch the value is `schedule(optimizer.iterations)`; with
-    `steps_per_execution=K` it holds for `K` steps. A variable is assigned, so compiled
-    steps see the new value. Anything else is replaced by a float, which only code
-    outside of compiled functions sees: they keep what they were traced with. The value
-    is added to the epoch's logs under its name.
+    `steps_per_execution=K` it holds for `K` steps. Variables and an agent's numeric
+    hyper-parameters are assigned, and compiled functions use the new value. Any other
+    attribute is replaced by a float, but compiled functions keep the value they were
+    traced with. The value is added to the epoch's logs under its name.
 
     Args:
         name: String, an attribute of the model, or a path to one such as
             `"optimizer.learning_rate"`.
-        schedule: Callable, gradient steps to a number, for instance of
+        schedule: Callable from gradient steps to a number, for instance one of
             `keras.optimizers.schedules`.
 
     Example:

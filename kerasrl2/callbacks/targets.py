@@ -1,4 +1,4 @@
-"""Target networks of Keras models of one's own."""
+"""Target networks of custom Keras models."""
 
 import keras
 
@@ -7,17 +7,16 @@ from kerasrl2.layers.targets import update_target
 
 
 class TargetNetworkUpdate(keras.callbacks.Callback):
-    """Moves `model.target_network` towards `model.q_network` every so many steps.
+    """Moves `model.target_network` towards `model.q_network` every `interval` steps.
 
-    For Keras models of one's own, such as those with `training.QLearningTrainStep` and
+    For custom Keras models, such as those with `training.QLearningTrainStep` and
     `tau=None`; the library's agents do it themselves. Steps are gradient steps, counted
-    by `optimizer.iterations`, so a second `fit` or a loaded model goes on in phase.
+    by `optimizer.iterations`: a second `fit` or a loaded model continues the count.
 
-    With `steps_per_execution=K`, Keras calls back after every `K` steps: the update
-    then comes with the first call at or after its step, with the weights of that
-    moment. If `n` updates fell due since the last call, they become one of rate
-    `1 - (1 - tau)**n`. Choose an `interval` that is a multiple of `K` to have each one
-    on time.
+    With `steps_per_execution=K`, Keras calls back after every `K` steps only: an update
+    is made at the first call at or after its step, with the weights of that moment. If
+    `n` updates are due at one call, they are made as one of rate `1 - (1 - tau)**n`.
+    With an `interval` that is a multiple of `K` each one is on time.
 
     Args:
         interval: Integer >= 1, gradient steps between updates; the paper's `C`, Mnih et
@@ -54,5 +53,5 @@ class TargetNetworkUpdate(keras.callbacks.Callback):
             update_target(self.model.target_network, self.model.q_network, rate)
 
     def _count(self):
-        """Updates due since the optimizer's first step."""
+        """Number of updates due since the optimizer's first step."""
         return int(self.model.optimizer.iterations) // self.interval

@@ -20,7 +20,7 @@ app = typer.Typer(
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
 SeedOption = Annotated[
-    int | None, typer.Option(min=0, max=2**31 - 1, help="Of all random numbers.")
+    int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of all random numbers.")
 ]
 
 
@@ -48,13 +48,13 @@ def train(
         Path | None, typer.Option(help="Default: the next free one under runs/.")
     ] = None,
     reports: Annotated[
-        int, typer.Option(min=1, help="How often to evaluate and report.")
+        int, typer.Option(min=1, help="Number of evaluations and reports.")
     ] = 10,
     eval_episodes: Annotated[
         int, typer.Option(min=1, help="Episodes of each evaluation.")
     ] = 20,
     stop_at: Annotated[
-        float | None, typer.Option(help="End once an evaluation reaches this return.")
+        float | None, typer.Option(help="Stop once an evaluation reaches this return.")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Default: by the network's size.")
@@ -66,7 +66,7 @@ def train(
         bool, typer.Option(help="Keep the replay buffer in checkpoints.")
     ] = True,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --run-dir, if any.")
+        bool, typer.Option("--resume", help="Continue the run in --run-dir, if any.")
     ] = False,
 ):
     """Trains an agent; leaves it, its metrics and a learning curve in a directory."""
@@ -96,14 +96,15 @@ def train(
 def resume(
     run: RunArgument,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="In all; default: those of the run.")
+        int | None,
+        typer.Option(min=1, help="Env steps in total; default: those of the run."),
     ] = None,
 ):
-    """Goes on with a run from its newest undamaged checkpoint."""
+    """Continues a run from its newest undamaged checkpoint."""
     with plain_failures():
-        from kerasrl2.cli.train import go_on
+        from kerasrl2.cli.train import continue_run
 
-        go_on(run, steps)
+        continue_run(run, steps)
 
 
 @app.command()
@@ -139,12 +140,12 @@ def plot(
 @app.command()
 def check(
     env: Annotated[
-        str, typer.Argument(help="An id, or MODULE:NAME of what makes one.")
+        str, typer.Argument(help="An id, or MODULE:NAME of a callable that makes one.")
     ],
-    steps: Annotated[int, typer.Option(min=1, help="Of random play.")] = 1_000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of random play.")] = 1_000,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
 ):
-    """Looks for faults of an environment and says how to mend each."""
+    """Looks for faults of an environment and says how to fix each."""
     with plain_failures():
         from kerasrl2.cli.check import check as run
 
@@ -168,7 +169,7 @@ def list_(
 @app.callback(invoke_without_command=True)
 def _version(
     version: Annotated[
-        bool, typer.Option("--version", help="Print it and end.")
+        bool, typer.Option("--version", help="Print the version and exit.")
     ] = False,
 ):
     if version:
@@ -177,7 +178,7 @@ def _version(
 
 
 def main():
-    """Entry point of the console script: a wrong argument is one line, not a page."""
+    """Entry point of the console script; prints usage errors as one line."""
     try:
         code = app(standalone_mode=False)
     except Exception as error:

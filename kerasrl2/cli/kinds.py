@@ -1,4 +1,4 @@
-"""Which values of the command line a keyword takes: numbers, words, lists."""
+"""The kinds of values that a keyword takes on the command line."""
 
 import collections.abc
 import inspect
@@ -16,8 +16,8 @@ class Kind(NamedTuple):
     """One kind of values.
 
     Attributes:
-        takes: Function of a value as YAML reads it, to Boolean.
-        word: String, what it is called in a message; empty if it goes without saying.
+        takes: Function from a value, as YAML reads it, to Boolean.
+        word: String, its name in messages; empty if messages leave it out.
     """
 
     takes: Callable
@@ -45,7 +45,7 @@ _PLAIN = {
 
 
 def declared_kinds(annotation):
-    """Kinds that an annotation names, an empty list if it names none of the shell's.
+    """Kinds that an annotation names; empty if it names none of those in this file.
 
     Example:
     >>> [kind.word for kind in declared_kinds(int | typing.Literal["auto"])]
@@ -67,19 +67,19 @@ def declared_kinds(annotation):
 
 
 def kinds_like(default):
-    """Kinds that fit a default, where nothing is declared."""
+    """Kinds that fit a default, for keywords without an annotation."""
     if isinstance(default, bool):
         return [TRUTH]
     if default == "auto":
-        return [NUMBER, WORD, _silent(TRUTH)]
+        return [NUMBER, WORD, _unnamed(TRUTH)]
     if isinstance(default, str):
-        return [WORD, _silent(TRUTH)]  # YAML reads some words as truth values
+        return [WORD, _unnamed(TRUTH)]  # YAML reads some words as truth values
     if isinstance(default, tuple):
         floats = any(isinstance(number, float) for number in default)
         noun = "numbers" if floats else "integers"
         kind = _list_of([NUMBER if floats else INTEGER])
         return [kind._replace(word=f"a list of {noun} such as {list(default)}")]
-    return [NUMBER, SCHEDULE, _silent(NULL)]
+    return [NUMBER, SCHEDULE, _unnamed(NULL)]
 
 
 def _exactly(expected):
@@ -98,5 +98,5 @@ def _list_of(kinds):
     return Kind(takes, "a list")
 
 
-def _silent(kind):
+def _unnamed(kind):
     return kind._replace(word="")

@@ -23,7 +23,7 @@ def show(what, algorithm):
 
 
 def _origin(algorithm):
-    """What is known of an algorithm without importing it."""
+    """Where an algorithm comes from, without importing it."""
     if algorithm not in _algorithms.built_in():
         places = _algorithms.places()
         if algorithm not in places:

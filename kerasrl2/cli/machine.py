@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def use_compilation_cache():
-    """Keeps XLA's compiled programs on disk; must run before TensorFlow is imported.
+    """Caches XLA's compiled programs on disk; must run before TensorFlow is imported.
 
-    A second run of the same work then starts about two seconds sooner. The directory
+    A second run of the same kind then starts about two seconds sooner. The directory
     depends on the processor and on TensorFlow's version, since it holds machine code.
-    `KERASRL2_CACHE` chooses another place, empty switches the cache off.
+    `KERASRL2_CACHE` names another directory; an empty value turns the cache off.
     """
     root = os.environ.get("KERASRL2_CACHE")
     if root == "":
@@ -23,7 +23,7 @@ def use_compilation_cache():
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
-        return  # no place to write: compile each time
+        return  # not writable: compile each time
     if not os.access(directory, os.W_OK) or directory.stat().st_uid != os.getuid():
         return
     # Loading from the cache writes pages of harmless lines at level ERROR.
@@ -37,23 +37,24 @@ def use_compilation_cache():
 def set_threads(threads):
     """Sets TensorFlow's thread pools; must run before its first operation.
 
-    Operations of plain graphs, those of convolutional networks, also run side by side,
-    and one more of them than there are processors: while a game is played in Python its
-    thread waits. Interleaved on two processors, DQN on Atari takes 25 % more time with
-    one, 8 % more with two than with three; PPO 8 % more with one.
+    Operations of graphs without XLA, those of convolutional networks, also run
+    concurrently. The pool for these has one thread more, since one waits while a game
+    is played in Python. In alternating runs on two processors, DQN on Atari took 25 %
+    more time with one and 8 % more with two threads than with three; PPO 8 % more with
+    one.
     """
     import tensorflow as tf
 
-    beside = threads + 1 if threads > 1 else 1
+    concurrent = threads + 1 if threads > 1 else 1
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(beside)
+    tf.config.threading.set_inter_op_parallelism_threads(concurrent)
 
 
 def threads_for(settings):
     """One thread for small dense networks, all processors for large ones and images.
 
-    Measured once: a second thread gains from products of 128 x 256 and 256 x 256
-    matrices on (rows times units squared: 2**23), but not with 128 units.
+    Measured: a second thread pays from products of 128 x 256 with 256 x 256 matrices on
+    (rows times units squared is 2**23), but not with 128 units.
 
     Args:
         settings: Dictionary of the agent's keywords.
@@ -62,8 +63,8 @@ def threads_for(settings):
     hidden = hidden if isinstance(hidden, list | tuple) else ()
     widest = max((units for units in hidden if isinstance(units, int)), default=0)
     rows = settings.get("batch_size") or 256
-    short = widest < 256 or rows * widest**2 < 2**23  # a product
-    small = short and rows < 1024 and "encoder" not in settings
+    small_product = widest < 256 or rows * widest**2 < 2**23
+    small = small_product and rows < 1024 and "encoder" not in settings
     return 1 if small else os.cpu_count() or 1
 
 

@@ -7,7 +7,7 @@ from kerasrl2.plotting import plot_learning_curves, read_metrics
 
 
 def plot(runs, output):
-    """Draws the runs, those of one algorithm and environment as one curve."""
+    """Draws runs; those with the same algorithm and environment are one curve."""
     groups = {}
     for run in runs:
         config = read_config(run)

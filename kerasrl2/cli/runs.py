@@ -1,4 +1,4 @@
-"""Run directories: where they are, what they hold."""
+"""Run directories: their names and their `config.yaml`."""
 
 from pathlib import Path
 

@@ -38,9 +38,9 @@ def train(
     check_choice("algorithm", algorithm, zoo.algorithms())
     check_choice("backend", backend, ["auto", "tensorflow", "gymnasium"])
     if resume and run_dir is None:
-        raise ValueError("Expected `--run-dir` with `--resume`: the run to go on with.")
+        raise ValueError("Expected `--run-dir` with `--resume`: the run to continue.")
     if resume and (run_dir / "config.yaml").exists():
-        go_on(run_dir, steps, algorithm, env_id)
+        continue_run(run_dir, steps, algorithm, env_id)
         return
     if num_envs is not None:
         overrides = {**overrides, "num_envs": num_envs}
@@ -61,26 +61,26 @@ def train(
     _run(config, lambda: free_run_directory(run_dir, algorithm, env_id), resume=False)
 
 
-def go_on(directory, steps=None, algorithm=None, env_id=None):
-    """Goes on with the run in a directory; see `kerasrl2 resume --help`.
+def continue_run(directory, steps=None, algorithm=None, env_id=None):
+    """Continues the run in a directory; see `kerasrl2 resume --help`.
 
     Args:
         directory: Path.
-        steps: Integer, env steps in all, or None for those of the run.
-        algorithm: String or None: what it must be.
-        env_id: String or None: what it must be.
+        steps: Integer, env steps in total, or None for those of the run.
+        algorithm: String, what the run's must be, or None for any.
+        env_id: String, what the run's must be, or None for any.
     """
     config = read_config(directory)
     for name, expected in (("algorithm", algorithm), ("env", env_id)):
         if expected not in (None, config[name]):
             raise ValueError(
-                f"Expected `{name}` {config[name]} to go on with {directory}. "
+                f"Expected `{name}` {config[name]} to continue {directory}. "
                 f"Received: {expected}"
             )
     if "overrides" not in config:
         raise ValueError(
             f"Expected a run with checkpoints. Received: {directory}, which an earlier "
-            "version made. Train anew."
+            "version made. Start a new run."
         )
     if steps is not None:
         config["steps"] = steps
@@ -88,11 +88,11 @@ def go_on(directory, steps=None, algorithm=None, env_id=None):
 
 
 def _run(config, make_directory, resume):
-    """Runs what a configuration says, in the directory that `make_directory` makes."""
+    """Runs a configuration in the directory that `make_directory` returns."""
     algorithm, env_id = config["algorithm"], config["env"]
     overrides, backend = config["overrides"], config["backend"]
     machine.use_compilation_cache()
-    gc.disable()  # importing and tracing make objects that stay: see `_Phases`
+    gc.disable()  # importing and tracing make lasting objects: see `_phases`
     from kerasrl2 import agents, callbacks, envs
     from kerasrl2.zoo.build import tuned_agent
 
@@ -104,7 +104,7 @@ def _run(config, make_directory, resume):
     agent, env, budget = tuned_agent(
         algorithm, env_id, config["steps"], config["seed"], backend, overrides
     )
-    loop = agent.loop_on(env)  # what cannot run leaves no directory behind
+    loop = agent.loop_on(env)  # before the directory: this may fail
     directory = make_directory()
     config = {**config, "steps": budget, "settings": settings, "version": __version__}
     write_config(directory, **config)
@@ -120,7 +120,7 @@ def _run(config, make_directory, resume):
         f"{budget:,} steps, seed {config['seed']}, to {directory}"
     )
     stop_at = config["stop_at"]
-    stops = [] if stop_at is None else [callbacks.StopAtReturn(stop_at)]
+    stop_callbacks = [] if stop_at is None else [callbacks.StopAtReturn(stop_at)]
     episodes = config["eval_episodes"]
     validation = envs.make(env_id, num_envs=min(episodes, 32), backend=backend)
     interrupted = None
@@ -129,7 +129,12 @@ def _run(config, make_directory, resume):
             env,
             steps=budget,
             epochs=min(config["reports"], -(-budget // loop.steps_per_iteration)),
-            callbacks=[_phases(phases), *_writers(directory), *stops, checkpoint],
+            callbacks=[
+                _phases(phases),
+                *_writers(directory),
+                *stop_callbacks,
+                checkpoint,
+            ],
             validation_env=validation,
             validation_episodes=episodes,
             resume=resume,
@@ -137,7 +142,7 @@ def _run(config, make_directory, resume):
     except (KeyboardInterrupt, SystemExit) as error:
         interrupted = error
         typer.echo(
-            f"Interrupted at {int(agent.env_steps):,} steps. To go on: "
+            f"Interrupted at {int(agent.env_steps):,} steps. To continue: "
             f"kerasrl2 resume {directory}",
             err=True,
         )
@@ -153,16 +158,18 @@ def _run(config, make_directory, resume):
         raise typer.Exit(code)
 
 
-def _drop_later_rows(path, found):
-    """Leaves those rows of the metrics that a checkpoint knows of."""
+def _drop_later_rows(path, checkpoint):
+    """Drops rows of the metrics that were written after a checkpoint, or all."""
     if path.exists():
-        known = len(found.manifest["progress"]["epoch_numbers"]) if found else -1
+        last = -1
+        if checkpoint:
+            last = len(checkpoint.manifest["progress"]["epoch_numbers"])
         rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(rows[: known + 1]), encoding="utf-8")
+        path.write_text("".join(rows[: last + 1]), encoding="utf-8")
 
 
 def _phases(times):
-    """A callback that tells how long import, building and compilation took."""
+    """A callback that prints how long import, building and compilation took."""
     import keras
 
     def begin(logs):

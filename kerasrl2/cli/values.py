@@ -5,7 +5,7 @@ import yaml
 from kerasrl2._checks import check_keywords
 from kerasrl2.cli.kinds import declared_kinds, kinds_like
 
-# Keywords whose values are objects, and what has an option of its own.
+# Keywords whose values are objects, or that have a command-line option.
 _INTERNAL = {
     "env", "network", "head", "observation_spec", "observation_normalizer",
     "reward_scaling", "optimizer", "seed", "q_network", "action_values", "buffer",
@@ -35,18 +35,18 @@ def parse_assignments(assignments):
 
 
 def settable(agent_class):
-    """Defaults of what `--set` may change: plain keywords, by name."""
+    """Dictionary of the names that `--set` takes to their defaults."""
     return {name: k.default for name, k in _settable(agent_class).items()}
 
 
 def check_kinds(overrides, agent_class):
-    """Raises `ValueError` if a setting cannot be set, or has a value of another kind.
+    """Raises `ValueError` on unknown settings and on values of a wrong kind.
 
-    What kinds a keyword takes is its annotation in `for_env` or the constructor, of
-    `bool`, `int`, `float`, `str`, `None`, `Literal[...]` and lists or tuples of these:
+    The kinds are those of the keyword's annotation in `for_env` or the constructor:
+    `bool`, `int`, `float`, `str`, `None`, `Literal[...]` and lists or tuples of these.
     `alpha: float | Literal["auto"] = 0.2` takes a number or the word "auto". Without
-    an annotation it goes by the default: as one of `"auto"` a number or a word, as a
-    number also null, of which the constructor judges. A float may be "linear ...".
+    an annotation the default decides: if it is `"auto"`, a number or a word; if it is a
+    number, also null, which the constructor checks. A float may be "linear ...".
 
     Args:
         overrides: Dictionary, what `parse_assignments` returned.

@@ -1,4 +1,4 @@
-"""Action spaces: what kind one is, and the box that holds continuous actions."""
+"""Kinds of action spaces, and the bounds of continuous actions."""
 
 import math
 
@@ -9,7 +9,7 @@ from kerasrl2.distributions.sampling import normal_of, uniform
 
 
 def is_discrete(space):
-    """Whether a space is Gymnasium's `Discrete`, and no `MultiBinary`."""
+    """Whether a space is Gymnasium's `Discrete` (not `MultiBinary`)."""
     return hasattr(space, "n") and space.shape == ()
 
 
@@ -20,7 +20,7 @@ def is_continuous(space):
 
 
 class Bounds:
-    """The box of the environment's actions, flat here, in `shape` outside."""
+    """Bounds of continuous actions, flat `[D]` here, of `shape` in the environment."""
 
     def __init__(self, low, high, shape):
         low = [-math.inf if x is None else float(x) for x in low]
@@ -52,7 +52,7 @@ class Bounds:
             )
 
     def from_centred(self, action):
-        """`[..., D]`, bounds at -1 and 1, to `[..., *shape]` in the environment's."""
+        """`[..., D]` with bounds -1 and 1 to the environment's `[..., *shape]`."""
         action = tf.convert_to_tensor(action)
         if action.shape[-1] != self.size:
             raise ValueError(
@@ -71,7 +71,7 @@ class Bounds:
     def to_centred(self, action):
         """`[..., *shape]` in the environment's units to `[..., D]` float32.
 
-        The bounds are at -1 and 1, what lies outside them beyond.
+        The bounds become -1 and 1. Actions outside the bounds are not clipped.
         """
         action = tf.convert_to_tensor(action)
         if action.dtype != tf.float64:
@@ -90,10 +90,10 @@ class Bounds:
         return tf.cast((action - centre) / half_width, tf.float32)
 
     def random_centred(self, n, seed):
-        """Random `[n, D]` float32, bounds at -1 and 1.
+        """Random actions, `[n, D]` float32 with bounds -1 and 1.
 
         Uniform in dimensions with two bounds. Elsewhere as `gymnasium.spaces.Box`
-        draws: standard exponential from the one bound on, standard normal without any.
+        draws: exponential of scale 1 from a single bound on, else standard normal.
 
         Args:
             n: Integer.
@@ -119,7 +119,7 @@ class Bounds:
 
 
 def _random_between(low, high, draw):
-    """Draws from (0, 1) as `Bounds.random_centred` wants them for one dimension."""
+    """Turns uniform draws from (0, 1) into `Bounds.random_centred` of a dimension."""
     if math.isfinite(low) and math.isfinite(high):
         return 2.0 * draw - 1.0
     if math.isfinite(low):

@@ -15,12 +15,12 @@ from kerasrl2.distributions.sampling import shape_of, uniform
 class Categorical(PolicyHead):
     """One of `A` discrete actions; the parameters are unnormalised log-probabilities.
 
-    A logit of -inf excludes an action. `log_prob` of an action that is none of
-    `0 .. A - 1` is NaN.
+    A logit of -inf excludes an action. `log_prob` of an action outside `0 .. A - 1` is
+    NaN.
 
     Args:
         num_actions: Integer >= 1, `A`.
-        start: Integer, the environment's name of action 0.
+        start: Integer, the environment's number of action 0.
 
     Example:
     >>> head = Categorical(num_actions=2, start=5)
@@ -45,7 +45,7 @@ class Categorical(PolicyHead):
 
     def sample(self, parameters, seed):
         probabilities = tf.nn.softmax(self._check(parameters))
-        # Inverse distribution function: a quarter of the time Gumbel noise takes.
+        # Inverse distribution function: a quarter of the time of Gumbel noise.
         cumulative = tf.cumsum(probabilities, axis=-1)
         draw = uniform(shape_of(parameters)[:-1], seed, cumulative.dtype)
         passed = cumulative[..., :-1] <= draw[..., None] * cumulative[..., -1:]
@@ -79,7 +79,7 @@ class Categorical(PolicyHead):
         return tf.cast(tf.convert_to_tensor(action), tf.int32) - self.start
 
     def random(self, n, seed):
-        """Uniformly random actions, `[n]` int32: a `sample` of equal logits."""
+        """Uniformly random actions, `[n]` int32: `sample` with equal logits."""
         return self.sample(tf.zeros([n, self.num_actions]), seed)
 
     def fits(self, space):

@@ -15,10 +15,10 @@ from kerasrl2.distributions.sampling import gamma, normal, shape_of
 class DiagonalGaussian(PolicyHead):
     """Independent normals; parameters: all means, then all log standard deviations.
 
-    `to_env` is `centre + half width * action`, clipped to the bounds; where a dimension
-    is unbounded on a side, it is `action`, clipped on the other. `log_prob` scores the
-    action before clipping. Log standard deviations are clipped to [-20, 5] and have no
-    gradient outside. `sample` is reparameterised: gradients flow to the parameters.
+    `to_env` is `centre + half width * action`, clipped to the bounds; in a dimension
+    that lacks a bound it is `action`, clipped to the other one. `log_prob` is that of
+    the action before clipping. Log standard deviations are clipped to [-20, 5] and have
+    no gradient outside. `sample` is reparameterised: gradients flow to the parameters.
 
     Args:
         low: Sequence of `D` floats, the environment's; -inf or None if unbounded.
@@ -77,15 +77,15 @@ class DiagonalGaussian(PolicyHead):
     def from_env(self, action):
         """Standardised actions, not clipped: an action outside the box stays outside.
 
-        At a bound it is that bound, though `to_env` makes the same of all beyond it.
+        `to_env` clips to the bounds; for an action at a bound this is that bound.
         """
         return self.bounds.to_centred(action)
 
     def random(self, n, seed):
         """Random actions, `[n, D]`: uniform in dimensions with two bounds.
 
-        Elsewhere as `gymnasium.spaces.Box` draws: standard exponential from the one
-        bound on, standard normal without any.
+        Elsewhere as `gymnasium.spaces.Box` draws: exponential of scale 1 from a single
+        bound on, else standard normal.
         """
         return self.bounds.random_centred(n, seed)
 
@@ -110,8 +110,8 @@ class SquashedGaussian(DiagonalGaussian):
     `sum log N(u) - 2 (log 2 - u - softplus(-2u))`, finite at saturation. `entropy` is
     that of `tanh(u)` by Gauss-Hermite quadrature with 32 nodes, not by sampling: wrong
     by less than 1e-6 nats per dimension where the standard deviation is at most 1, by
-    2e-3 at 2.7 and by 0.08 at 7.4. `kl` is the one of `u`: no bijection changes a KL
-    divergence. Log standard deviations are clipped to [-20, 2].
+    2e-3 at 2.7 and by 0.08 at 7.4. `kl` is that of `u`: a bijection does not change a
+    KL divergence. Log standard deviations are clipped to [-20, 2].
 
     Args:
         low: Sequence of `D` finite floats, the environment's bounds.
@@ -158,10 +158,10 @@ class SquashedGaussian(DiagonalGaussian):
         return self.bounds.from_centred(tf.tanh(action))
 
     def from_env(self, action):
-        """Actions before tanh; at the bounds and outside +-8.66, what float32 allows.
+        """Actions before tanh; at the bounds and outside +-8.66, the limit of float32.
 
-        A rounding error of 6e-8 in `tanh(u)` is one of 6e-8 in `u` near 0, of 0.1 near
-        8.
+        A rounding error of 6e-8 in `tanh(u)` is an error of 6e-8 in `u` near 0 and of
+        0.1 near 8.
         """
         return _inverse_tanh(self.bounds.to_centred(action))
 
@@ -269,13 +269,13 @@ def _log_tanh_slope(u):
 
 
 def _inverse_tanh(y):
-    """Inverse hyperbolic tangent of float32, clipped to the numbers next to +-1."""
+    """Inverse hyperbolic tangent in float32 of `y`, clipped to just within +-1."""
     y = tf.clip_by_value(y, 2.0**-24 - 1.0, 1.0 - 2.0**-24)
     return 0.5 * (tf.math.log1p(y) - tf.math.log1p(-y))
 
 
 def _inside_unit_interval(x):
-    """Away from 0 and 1, where a density may be 0 or infinite."""
+    """Clips to just within (0, 1): at 0 and 1 a density may be 0 or infinite."""
     return tf.clip_by_value(x, 2.0**-24, 1.0 - 2.0**-24)
 
 

@@ -1,31 +1,31 @@
-"""What all policy heads share."""
+"""The base class of policy heads."""
 
 import tensorflow as tf
 
 
 class PolicyHead:
-    """Base of the heads: turns a network output `[..., P]` into actions.
+    """Base class: turns a network output `[..., P]` into a distribution over actions.
 
-    Actions are in the policy's own coordinates, the ones a buffer stores and a loss
-    scores: the index from 0 (`Categorical`), standardised and not clipped
+    Actions are in the policy's own coordinates, those that buffers store and losses
+    use: the index from 0 (`Categorical`), standardised and not clipped
     (`DiagonalGaussian`), before tanh (`SquashedGaussian`), in (0, 1) (`Beta`).
-    `to_env` changes to the environment's, `from_env` back. `fits` says whether a space
-    has exactly these actions. Information is in nats, summed over the
-    action's dimensions. All methods work in eager, graph and XLA mode; half-precision
-    parameters are computed in float32. Wrong shapes raise `ValueError`.
+    `to_env` converts to those of the environment, `from_env` back. `log_prob`,
+    `entropy` and `kl` are in nats, summed over the action's dimensions. All methods
+    work in eager, graph and XLA mode; half-precision parameters are converted to
+    float32. Wrong shapes raise `ValueError`.
 
     Attributes:
-        kind: String, its name for `head_for`.
+        kind: String, the head's name in `head_for`.
         num_parameters: Integer `P`, the size of the network's last layer.
-        action_shape: Tuple, `()` or `(D,)`, of one action in the policy's coordinates.
-        action_dtype: String, its dtype.
+        action_shape: Tuple, `()` or `(D,)`, shape of an action of the policy.
+        action_dtype: String, dtype of an action of the policy.
     """
 
     kind = num_parameters = action_shape = None
     action_dtype = "float32"
 
     def distribution(self, parameters):
-        """The `tensorflow_probability` distribution, with batch shape `[...]`."""
+        """A `tensorflow_probability` distribution of batch shape `[...]`."""
         raise NotImplementedError
 
     def sample(self, parameters, seed):
@@ -49,40 +49,38 @@ class PolicyHead:
         raise NotImplementedError
 
     def to_env(self, action):
-        """What the environment is given for an action of the policy."""
+        """Converts actions of the policy to actions of the environment."""
         raise NotImplementedError
 
     def from_env(self, action):
-        """The action of the policy for one of the environment: undoes `to_env`.
+        """Converts actions of the environment to actions of the policy.
 
         Args:
             action: `[..., *shape]` of the environment's action space, any dtype.
 
         Returns:
-            `[..., *action_shape]` of `action_dtype`. `to_env` makes `action` of it
-            again, up to rounding, wherever that lies in the space.
+            `[..., *action_shape]` of `action_dtype`. `to_env` converts it back to
+            `action`, up to rounding, if `action` lies in the space.
 
         Raises:
-            ValueError: `action` has another shape than the space.
+            ValueError: `action` does not have the shape of the space.
         """
         raise NotImplementedError
 
     def random(self, n, seed):
-        """Uniformly random actions, before anything is known.
-
-        `to_env` of them is uniform over the space, where that is bounded.
+        """Random actions of the policy; uniform in the space, where that is bounded.
 
         Args:
-            n: Integer, how many.
+            n: Integer, the number of actions.
             seed: `[2]` int, stateless seed.
 
         Returns:
-            `[n, *action_shape]` of `action_dtype`, in the policy's coordinates.
+            `[n, *action_shape]` of `action_dtype`.
         """
         raise NotImplementedError
 
     def fits(self, space):
-        """Whether a Gymnasium space has exactly the actions this head was made for.
+        """Whether a Gymnasium space has exactly the actions of this head.
 
         Args:
             space: Any `gymnasium.Space`.

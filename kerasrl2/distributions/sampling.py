@@ -1,8 +1,8 @@
-"""Random numbers with one result in every run mode.
+"""Random numbers that are the same in every run mode.
 
-Philox gives the same integers in eager, graph and XLA mode. The floats that
-`tf.random.stateless_uniform` and `stateless_normal` make of them differ between XLA and
-the others, so they are made here.
+Philox draws the same integers in eager, graph and XLA mode, but XLA's versions of
+`tf.random.stateless_uniform` and `stateless_normal` convert them to other floats. So
+they are converted here.
 """
 
 import math
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 def shape_of(x):
-    """The static shape where it is known, else a tensor."""
+    """The static shape if it is fully known, else a tensor."""
     return x.shape if x.shape.is_fully_defined() else tf.shape(x)
 
 
@@ -42,7 +42,7 @@ def normal(shape, seed, dtype):
 
 
 def normal_of(draw):
-    """Standard normal numbers of draws from (0, 1), by the inverse distribution."""
+    """Turns uniform draws from (0, 1) into standard normal ones (inverse method)."""
     return math.sqrt(2.0) * tf.math.erfinv(2.0 * draw - 1.0)
 
 
@@ -50,8 +50,8 @@ def gamma(concentration, seed):
     """Gamma draws of scale 1.
 
     Marsaglia and Tsang (2000), https://doi.org/10.1145/358407.358414, without their
-    boost for concentrations below 1. `tf.random.stateless_gamma` does not compile in
-    XLA. Gives no gradient.
+    boost for concentrations below 1. XLA cannot compile `tf.random.stateless_gamma`.
+    Gives no gradient.
 
     Args:
         concentration: `[...]` float >= 1.

@@ -1,4 +1,4 @@
-"""From an action space to a policy head."""
+"""Chooses the policy head for an action space."""
 
 import math
 

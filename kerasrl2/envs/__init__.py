@@ -1,4 +1,4 @@
-"""Environments: worlds in TensorFlow, and a bridge to Gymnasium."""
+"""Environments written in TensorFlow, Atari games, and a bridge to Gymnasium."""
 
 import kerasrl2._startup  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Plays a Gymnasium environment at random and looks at all it returns."""
+"""Plays a Gymnasium environment at random and checks everything it returns."""
 
 import copy
 import time
@@ -15,21 +15,21 @@ from kerasrl2.envs._lockstep import (
 )
 from kerasrl2.envs._spaces import CODECS, MalformedError, codec
 
-HUGE, SLOW = 1e6, 0.010  # of a reward; of a step, in seconds
-REMEMBERED = 4  # observations watched for later changes
+HUGE, SLOW = 1e6, 0.010  # limits of a reward and of a step's seconds
+REMEMBERED = 4  # observations that are watched for later changes
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Failed(Exception):
-    """The environment raised or returned what cannot be used: play ends."""
+    """The environment raised, or returned something unusable: play stops."""
 
 
 class Player:
-    """Plays and reports.
+    """Plays random steps and reports faults.
 
     Args:
         env: `gymnasium.Env`.
-        report: `Report`, which gets what is found.
+        report: `Report` that collects the faults.
     """
 
     def __init__(self, env, report):
@@ -39,7 +39,7 @@ class Player:
         if isinstance(space, tuple(CODECS["observation"])):
             self._codec = codec(space, "observation")
         self._spaces = copy.deepcopy(self._current_spaces())
-        self._watched = []  # (where, array that was returned, what it held then)
+        self._watched = []  # (where, returned array, copy of it)
 
     def play(self, steps, seed):
         """Takes `steps` random steps, or fewer if the environment fails."""
@@ -61,7 +61,7 @@ class Player:
             self._reset(seed, "reset within an episode")
         except Failed:
             return
-        self._judge_lengths(lengths, steps)
+        self._check_lengths(lengths, steps)
         if np.median(seconds) > SLOW:
             self.report.note(
                 f"a step takes {1e3 * np.median(seconds):.0f} ms (median)",
@@ -76,7 +76,7 @@ class Player:
             self._fail(
                 not_a_tuple(result, RESET_RESULT), where, "return both, as a tuple"
             )
-        self._look_at(result[0], where)
+        self._check_observation(result[0], where)
 
     def _step(self, action, where):
         """Whether the episode ended."""
@@ -86,8 +86,8 @@ class Player:
                 not_a_tuple(result, STEP_RESULT), where, "return all five, as a tuple"
             )
         observation, reward, terminated, truncated, info = result
-        self._look_at(observation, where)
-        self._look_at_reward(reward, where)
+        self._check_observation(observation, where)
+        self._check_reward(reward, where)
         if not isinstance(info, dict):
             self.report.warning(
                 f"`info` is of type {type(info).__name__}",
@@ -107,31 +107,30 @@ class Player:
             self._fail(
                 f"`{method}` raised {described(error)}",
                 where,
-                "mend the environment: training stops with an `EnvironmentFailure` "
-                "there",
+                "fix the environment: training stops with an `EnvironmentFailure`",
             )
-        self._look_back(where)
+        self._check_unchanged(where)
         return result
 
     def _fail(self, what, where, remedy):
         self.report.error(what, where, remedy)
         raise Failed
 
-    # What is returned
+    # Checks of returned values
 
-    def _look_at(self, observation, where):
+    def _check_observation(self, observation, where):
         if isinstance(observation, np.ndarray):
             kept = self._watched[-(REMEMBERED - 1) :]
             self._watched = [*kept, (where, observation, observation.copy())]
         if self._codec is None:
-            self._look_at_membership(observation, where)
+            self._check_membership(observation, where)
             return
         array = np.asarray(observation) if _is_regular(observation) else None
         if array is not None and array.dtype.kind == "f":
-            number = ~np.isfinite(array)
-            if number.any():
+            infinite = ~np.isfinite(array)
+            if infinite.any():
                 self.report.error(
-                    f"the observation holds {array[number][0]}",
+                    f"the observation holds {array[infinite][0]}",
                     where,
                     "find the division by zero or overflow; training stops with a "
                     "`NonFiniteError` there",
@@ -147,9 +146,9 @@ class Player:
                 where,
                 "return what `observation_space` says, or declare the space that fits",
             )
-        self._look_at_membership(observation, where)
+        self._check_membership(observation, where)
 
-    def _look_at_membership(self, observation, where):
+    def _check_membership(self, observation, where):
         space = self.env.observation_space
         try:
             inside = space.contains(observation)
@@ -175,7 +174,7 @@ class Player:
             kind="outside",
         )
 
-    def _look_at_reward(self, reward, where):
+    def _check_reward(self, reward, where):
         try:
             number = as_number(reward)
         except Exception as error:
@@ -201,10 +200,10 @@ class Player:
                 kind="huge reward",
             )
 
-    def _look_back(self, where):
-        """Whether arrays returned earlier, or the spaces, have changed."""
-        for earlier, array, held in self._watched:
-            if not np.array_equal(array, held, equal_nan=array.dtype.kind == "f"):
+    def _check_unchanged(self, where):
+        """Reports arrays returned earlier, or spaces, that have changed."""
+        for earlier, array, copied in self._watched:
+            if not np.array_equal(array, copied, equal_nan=array.dtype.kind == "f"):
                 self.report.warning(
                     f"the observation returned at {earlier} changes later",
                     where,
@@ -225,7 +224,7 @@ class Player:
     def _current_spaces(self):
         return [self.env.observation_space, self.env.action_space]
 
-    def _judge_lengths(self, lengths, steps):
+    def _check_lengths(self, lengths, steps):
         if len(lengths) > 1 and set(lengths) == {1}:
             self.report.warning(
                 "all episodes end on their first step",
@@ -243,7 +242,7 @@ class Player:
 
 
 def described_fit(error):
-    """A `MalformedError` by its text, others by type and text."""
+    """The text of a `MalformedError`, type and text of other exceptions."""
     return str(error) if isinstance(error, MalformedError) else described(error)
 
 
@@ -267,7 +266,7 @@ def _short(value):
 
 
 def _has_limit(env):
-    """Whether a wrapper or the registration cuts episodes."""
+    """Whether a wrapper or the registration limits the episode length."""
     while True:
         if isinstance(getattr(env, "_max_episode_steps", None), int):
             return True

@@ -1,4 +1,4 @@
-"""What the checker of environments found."""
+"""The findings of the environment checker."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ class Finding(NamedTuple):
 
     Attributes:
         severity: `"error"`: training stops or learns nonsense; `"warning"`: training
-            runs, though likely not as meant; `"note"`: nothing to worry about.
+            runs, but likely not as intended; `"note"`: for information.
         what: String, what is wrong.
-        where: String, where it was seen first, such as `"step 3, action 1"`; empty if
+        where: String, where it was first seen, such as `"step 3, action 1"`; empty if
             it belongs to no step.
-        remedy: String, what to do about it.
+        remedy: String, how to fix it.
     """
 
     severity: str
@@ -24,13 +24,13 @@ class Finding(NamedTuple):
 
 
 class Report:
-    """Collects findings, each kind once."""
+    """Collects findings, the first of each kind."""
 
     def __init__(self):
         self._findings = {}
 
     def error(self, what, where, remedy, kind=None):
-        """Adds a fault; of those with one `kind` (None: `what`) only the first."""
+        """Adds a fault, unless there is one of this `kind` (None: `what`) already."""
         self._add("error", what, where, remedy, kind)
 
     def warning(self, what, where, remedy, kind=None):
@@ -38,15 +38,15 @@ class Report:
         self._add("warning", what, where, remedy, kind)
 
     def note(self, what, where, remedy, kind=None):
-        """As `error`, for what needs no action."""
+        """As `error`, for information that needs no action."""
         self._add("note", what, where, remedy, kind)
 
     def has_errors(self):
         """Whether there is a fault that stops training."""
-        return any(found.severity == "error" for found in self._findings.values())
+        return any(x.severity == "error" for x in self._findings.values())
 
     def sorted(self):
-        """List of `Finding`, errors first, otherwise as found."""
+        """List of `Finding`, errors first, otherwise in the order they were added."""
         return sorted(
             self._findings.values(), key=lambda x: SEVERITIES.index(x.severity)
         )
@@ -57,7 +57,7 @@ class Report:
 
 
 def described(error):
-    """An exception in one line; also one that cannot be turned into text."""
+    """An exception as one line, even if its `__str__` raises."""
     try:
         text = " ".join(str(error).split())
     except Exception as second:

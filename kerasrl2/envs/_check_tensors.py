@@ -1,4 +1,4 @@
-"""Plays an `Environment` at random, in its own compiled step, and looks at it."""
+"""Plays an `Environment` at random in its compiled step and checks what it returns."""
 
 import time
 
@@ -16,10 +16,10 @@ def play(env, steps, seed, report):
     """Takes `steps` random steps in each copy of an `Environment`.
 
     Args:
-        env: `Environment`; it is left in the middle of its episodes.
+        env: `Environment`; left in the middle of episodes.
         steps: Integer.
         seed: Integer.
-        report: `Report`, which gets what is found.
+        report: `Report` that collects the faults.
     """
     reset, step = (
         tf.function(method, jit_compile=env.in_graph, autograph=False)
@@ -40,9 +40,9 @@ def play(env, steps, seed, report):
                 action = tf.constant(actions[number % len(actions)])
                 state, after = step(state, action, tf.constant([seed, number]))
             seconds.append(time.perf_counter() - start)
-            if number == 1 and not _look_at_kinds(env, after, report):
+            if number == 1 and not _check_kinds(env, after, report):
                 return
-            _look_at(env, after, where, report)
+            _check_values(env, after, where, report)
             length += 1
             ended = after.terminated.numpy() | after.truncated.numpy()
             lengths += length[ended].tolist()
@@ -54,8 +54,8 @@ def play(env, steps, seed, report):
         report.error(
             f"it raised {described(error)}",
             where,
-            "mend the environment; where XLA cannot compile it, use operations with "
-            "static shapes only",
+            "fix the environment; if XLA cannot compile it, use operations with static "
+            "shapes only",
         )
         return
     if not np.array_equal(first, again):
@@ -65,7 +65,7 @@ def play(env, steps, seed, report):
             "draw with the stateless functions, `tf.random.stateless_uniform`, and "
             "the given seed",
         )
-    _judge(env, lengths, steps, np.median(seconds), report)
+    _check_episodes(env, lengths, steps, np.median(seconds), report)
 
 
 def _actions(env, count, seed):
@@ -79,7 +79,7 @@ def _actions(env, count, seed):
 
 
 def _fits(env, name, value, report):
-    """Whether shape and dtype are those of the space."""
+    """Whether shape and dtype are those of the space; reports it if not."""
     layout = codec(env.observation_space, "observation")
     shape = (env.num_envs, *layout.shape)
     if tuple(value.shape) == shape and value.dtype.as_numpy_dtype == layout.dtype:
@@ -93,8 +93,8 @@ def _fits(env, name, value, report):
     return False
 
 
-def _look_at_kinds(env, after, report):
-    """Whether all fields of a `TimeStep` have the right shapes and dtypes."""
+def _check_kinds(env, after, report):
+    """Whether the fields of a `TimeStep` have the right shapes and dtypes."""
     fits = True
     for name in _FIELDS[:2]:
         fits &= _fits(env, f"`{name}`", getattr(after, name), report)
@@ -111,7 +111,7 @@ def _look_at_kinds(env, after, report):
     return fits
 
 
-def _look_at(env, after, where, report):
+def _check_values(env, after, where, report):
     space = env.observation_space
     for name in _FIELDS[:2]:
         value = getattr(after, name).numpy()
@@ -148,7 +148,7 @@ def _look_at(env, after, where, report):
         )
 
 
-def _judge(env, lengths, steps, seconds, report):
+def _check_episodes(env, lengths, steps, seconds, report):
     if len(lengths) > 1 and set(lengths) == {1}:
         report.warning(
             "all episodes end on their first step",

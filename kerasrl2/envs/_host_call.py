@@ -2,12 +2,12 @@
 
 XLA calls a C function through its Foreign Function Interface, whose binary layout is
 public and stable (`xla/ffi/api/c_api.h`, among TensorFlow's headers). One C function,
-made by `ctypes`, serves all: the first operand says which Python function is meant. A
-call takes some 5 us; `tf.numpy_function`, which XLA cannot compile, takes ten times as
-long and needs a graph around it.
+made by `ctypes`, serves all: the first operand is the number of the Python function. A
+call takes about 5 us; `tf.numpy_function`, which XLA cannot compile, takes ten times as
+long.
 
-The structures below are those of one version of the interface. Where TensorFlow has
-another one, or structures of other sizes, no such call is made: `available()` is False.
+The structures below follow one version of the interface. If TensorFlow has another
+version, or structures of other sizes, no call is made: `available()` is False.
 """
 
 from kerasrl2._startup import native_chatter_kept_back
@@ -36,12 +36,12 @@ _threads = set()
 
 
 class HostFunction:
-    """A Python function on NumPy arrays as an operation of programs XLA compiles.
+    """A Python function on NumPy arrays as an operation in programs of XLA.
 
     Args:
         function: Callable of arrays, which it may keep, that returns as many arrays as
-            `outputs` has. It must not raise: XLA then aborts the program, and variables
-            that the program writes are in an undefined state.
+            `outputs` has. It must not raise: XLA would abort the program and leave the
+            variables that it writes in an undefined state.
         inputs: Sequence of `tf.TensorSpec` with static shapes.
         outputs: The same.
     """
@@ -55,7 +55,7 @@ class HostFunction:
         _register()
 
     def __call__(self, *tensors):
-        """The operation, inside a `tf.function` with `jit_compile=True`."""
+        """Adds the operation, inside a `tf.function` with `jit_compile=True`."""
         number = tf.constant(self._number, tf.int64)
         operands = [number, *tensors]
         return tuple(_private.call_stablehlo(operands, self._module, self._specs))
@@ -72,11 +72,11 @@ class HostFunction:
 
 @functools.cache
 def available():
-    """Whether XLA's programs run on the CPU and can call back: one is tried, once."""
+    """Whether XLA's programs run on the CPU and can call Python; tried out once."""
     if tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"):
         return False
     if not _private.tells_xla_context():
-        return False  # environments could not know when to call so
+        return False  # environments could not tell when they are compiled by XLA
     try:
         return _try()
     except (OSError, AttributeError, RuntimeError, ValueError, tf.errors.OpError):
@@ -84,7 +84,7 @@ def available():
 
 
 def _try():
-    """Whether numbers go to a function and come back, in a first program."""
+    """Whether a small program passes numbers to a function and back."""
     spec, seen = tf.TensorSpec([2], tf.int32), []
 
     def function(array):
@@ -96,14 +96,14 @@ def _try():
         program = tf.function(
             lambda array: call(array)[0], [spec], autograph=False, jit_compile=True
         )
-        # Concrete, or it is no program where functions are to run eagerly.
+        # Concrete: `tf.config.run_functions_eagerly` would run it without XLA.
         program = program.get_concrete_function()
         result = program(tf.constant([3, 5])).numpy().tolist()
     return (seen, result) == ([[3, 5]], [5, 3])
 
 
 def _layouts(specs):
-    """`(shape, dtype, C type of the memory)` of arrays."""
+    """List of `(shape, dtype, C type of the memory)` of arrays."""
     return [
         (
             tuple(spec.shape),
@@ -115,13 +115,13 @@ def _layouts(specs):
 
 
 def _array(buffer, layout):
-    """XLA's memory as an array."""
+    """An array on XLA's memory."""
     shape, dtype, memory = layout
     return np.ndarray(shape, dtype, memory.from_address(buffer.contents.data or 0))
 
 
 def _module(inputs, outputs):
-    """StableHLO program of nothing but the call."""
+    """A StableHLO program that only makes the call."""
     number = tf.TensorSpec([], tf.int64)
     operands = [_type(spec) for spec in (number, *inputs)]
     results = [_type(spec) for spec in outputs]
@@ -148,7 +148,7 @@ def _type(spec):
     return f"tensor<{''.join(f'{n}x' for n in spec.shape)}{kind}>"
 
 
-# The interface. `c_void_p` stands for pointers that are not followed here.
+# The interface. `c_void_p` are pointers that are not used here.
 
 
 class _Extension(Structure):
@@ -211,7 +211,7 @@ class _Attributes(Structure):
     ]
 
 
-class _CallFrame(Structure):  # `struct_size` does not count the `future` behind
+class _CallFrame(Structure):  # without the `future` that `struct_size` leaves out
     _fields_ = [
         ("struct_size", c_size_t),
         ("extension", POINTER(_Extension)),
@@ -269,7 +269,7 @@ class _Api(Structure):
 
 
 def _check_size(structure, expected=None):
-    """Raises unless XLA means the same structure as this file."""
+    """Raises unless XLA's structure has the size of the one in this file."""
     expected = expected or ctypes.sizeof(structure)
     if structure.struct_size != expected:
         name = type(structure).__name__[1:]
@@ -289,7 +289,7 @@ class _Mismatch(RuntimeError):
 
 @_Handler
 def _handle(frame):
-    """What XLA calls: first to ask for the version, then in each step of a program."""
+    """Called by XLA: once for the version, then for each call of a program."""
     try:
         frame = frame.contents
         if frame.extension and frame.extension.contents.type == _METADATA:
@@ -297,7 +297,7 @@ def _handle(frame):
         operands, results = frame.operands, frame.results
         if threading.get_ident() not in _threads:
             _check_call(frame)
-            # Else each call makes a Python thread state and drops it: 20 us.
+            # Else each call makes and drops a Python thread state: 20 us.
             ctypes.pythonapi.PyGILState_Ensure()
             _threads.add(threading.get_ident())
         first = operands.buffers[0].contents
@@ -314,11 +314,11 @@ def _handle(frame):
 
 
 def _tell_version(frame):
-    """Answers the question for the version, which comes before any call."""
-    asked = ctypes.cast(frame.extension, POINTER(_MetadataExtension)).contents
-    metadata = asked.metadata.contents
+    """Tells XLA the version of the interface, which it asks for before any call."""
+    query = ctypes.cast(frame.extension, POINTER(_MetadataExtension)).contents
+    metadata = query.metadata.contents
     _check_size(frame)
-    _check_size(asked.base, ctypes.sizeof(asked))
+    _check_size(query.base, ctypes.sizeof(query))
     last = _Metadata.traits  # the last field that XLA counts
     _check_size(metadata, last.offset + last.size)
     metadata.api_version.major, metadata.api_version.minor = _API
@@ -348,7 +348,7 @@ def _error(message):
 
 @functools.cache
 def _register():
-    """Makes the C function known to XLA, once a process."""
+    """Registers the C function with XLA, once per process."""
     _check_api(_api())
     arguments = _RegisterArguments(
         struct_size=ctypes.sizeof(_RegisterArguments),
@@ -357,11 +357,11 @@ def _register():
         execute=_handle,
     )
     if _api().register(ctypes.byref(arguments)):
-        raise RuntimeError("XLA does not take the version of its interface used here.")
+        raise RuntimeError("XLA refuses the version of its interface used here.")
 
 
 def _check_api(api):
-    """Raises unless the interface is of the version and sizes that this file knows."""
+    """Raises unless the interface has the version and sizes of this file."""
     _check_size(api)
     _check_size(api.version)
     if (api.version.major, api.version.minor) != _API:

@@ -1,4 +1,4 @@
-"""Steps Gymnasium environments one after the other, with same-step autoreset."""
+"""Steps Gymnasium environments one after another, with same-step autoreset."""
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from kerasrl2.errors import EnvironmentFailure
 class Lockstep:
     """`N` environments as one, on NumPy arrays.
 
-    The environments keep their own state, so only the latest exists. `reset` returns a
-    token, each `step` asks for it, and the next one for the token plus 1: another value
-    shows that somebody else has reset or stepped the environments in between.
+    The environments hold their own state, so only the latest state exists. `reset`
+    returns a token; each `step` expects the token plus the number of steps since then.
+    Another value means that other code reset or stepped the environments in between.
 
     Args:
         id: String, for messages.
@@ -30,8 +30,8 @@ class Lockstep:
     def reset(self, seed):
         """Seeds and resets all environments.
 
-        Each gets a seed of its own, and so does each action space. Later resets go on
-        with the environment's own random stream.
+        Each environment and each action space gets its own seed. Later resets continue
+        the environment's own random stream.
 
         Args:
             seed: `[2]` int32.
@@ -64,8 +64,8 @@ class Lockstep:
             action: `[N]` integer or `[N, ...]` float.
 
         Returns:
-            `(observations, outcome)`, new arrays that later steps leave alone. Only two
-            because each costs 8 us on its way into a graph. `observations` is
+            `(observations, outcome)`, new arrays that later steps do not change; two
+            only, since each takes 8 us to enter a graph. `observations` is
             `[2, N, ...]`, what to act on next and the true successors; `outcome` is
             `[3, N]` float32: reward, terminated, truncated.
         """
@@ -116,11 +116,11 @@ class Lockstep:
             raise errors[0]
 
     def _begin_reset(self, env, seed, action_seed):
-        """Seeds the actions; a subclass with processes also starts the reset there."""
+        """Seeds the action space; a subclass with processes also starts the reset."""
         env.action_space.seed(action_seed)
 
     def _begin_steps(self, actions):
-        """Does nothing; a subclass with processes starts the steps in all of them."""
+        """Does nothing; a subclass with processes starts all steps."""
 
     def _put_reset(self, observation, index, seed=None):
         result = self.envs[index].reset(seed=seed)
@@ -136,8 +136,8 @@ class Lockstep:
         if not self._valid or (int(token) - self._token) % 2**32:  # tokens overflow
             raise RuntimeError(
                 f"Expected the state that the latest `reset` or `step` of {self.id} "
-                "returned. Received an older one: the environment failed, or somebody "
-                "else has reset or stepped it. Call `reset`, and give training and "
+                "returned. Received an older one: the environment failed, or other "
+                "code has reset or stepped it. Call `reset`, and give training and "
                 "evaluation an environment each."
             )
 
@@ -153,7 +153,7 @@ class Lockstep:
         )
 
     def _what(self, error):
-        """The end of a message, what went wrong; its beginning says where."""
+        """The second half of a message: what went wrong; the first half says where."""
         if isinstance(error, MalformedError):
             return f"returned what it must not: {error}"
         return f"raised {described(error)}"
@@ -164,7 +164,7 @@ RESET_RESULT = ("observation", "info")
 
 
 def not_a_tuple(result, names):
-    """Message for a `result` that is no tuple of as many values as `names`."""
+    """Message for a `result` that is not a tuple of as many values as `names`."""
     received = type(result).__name__
     if isinstance(result, tuple):
         received = f"a tuple of {len(result)}"
@@ -172,7 +172,7 @@ def not_a_tuple(result, names):
 
 
 def as_number(reward):
-    """`reward` as a float; arrays of rank 0 and any kind of number will do."""
+    """`reward` as a float; it may be any real number or an array of rank 0."""
     array = np.asarray(reward)
     if array.shape != () or array.dtype.kind not in "fiub":
         raise MalformedError(f"Expected a number as reward. Received: {reward!r}")

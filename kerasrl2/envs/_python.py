@@ -1,4 +1,4 @@
-"""Worlds that run in Python, inside a TensorFlow graph."""
+"""Environments that run in Python, called from TensorFlow graphs."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,18 +12,19 @@ _TICK = tf.TensorSpec([], tf.int32)
 
 
 class PythonEnvironment(Environment):
-    """`N` copies of a world in Python, stepped within one graph operation.
+    """`N` copies of an environment in Python, stepped by one operation of a graph.
 
-    The world holds its own state. `state` is a number that the world checks: it must
-    come from the latest `reset` or `step`.
+    The copies hold their own state. `state` is a number that they check: it must come
+    from the latest `reset` or `step`.
 
     Args:
         id: String, the name in messages and logs.
         num_envs: Integer >= 1, the number of copies `N`.
         observation_space: `gymnasium.Space` of one copy.
         action_space: `gymnasium.Space` of one copy.
-        world: A `Lockstep` or what has its methods on NumPy arrays: `reset(seed)`,
-            `step(token, action)`, `close()`; `observation` is its codec.
+        world: The copies: a `Lockstep`, or an object with its `reset(seed)`,
+            `step(token, action)` and `close()` on NumPy arrays, and with the codec
+            `observation`.
     """
 
     always_valid = True
@@ -46,7 +47,7 @@ class PythonEnvironment(Environment):
         )
 
     def step(self, state, action, seed):
-        """Takes one step in each copy. `seed` is not used: the world was seeded."""
+        """Takes one step in each copy. `seed` is not used: `reset` seeds the copies."""
         inputs = [state, self._checked_action(action)]
         shape, dtype = self._shape(), self._world.observation.dtype
         outputs = [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])]
@@ -83,7 +84,7 @@ class PythonEnvironment(Environment):
         def guarded(*arrays):
             try:
                 return function(*arrays)
-            except BaseException as error:  # `errors` raises interrupts, too
+            except BaseException as error:  # `errors` also raises interrupts
                 self.failure = error
                 raise
 
@@ -95,8 +96,8 @@ class PythonEnvironment(Environment):
     def _host_step(self, inputs, outputs):
         """`(tick, observations, outcome)` in a program of XLA; `tick` is 1.
 
-        An exception cannot end such a program. After a failure rewards are NaN, at
-        which training loops stop, and `errors` raises the failure.
+        An exception cannot end such a program. Instead rewards are NaN from a failure
+        on, which stops training loops, and `errors` raises the failure.
         """
         one, *failed = (
             np.full(spec.shape, fill, spec.dtype.as_numpy_dtype)
@@ -108,7 +109,7 @@ class PythonEnvironment(Environment):
         def step(token, action):
             try:
                 return one, *self._world.step(token, action)
-            except BaseException as error:  # `errors` raises interrupts, too
+            except BaseException as error:  # `errors` also raises interrupts
                 self.failure = self.failure or error
                 return one, *failed
 

@@ -1,4 +1,4 @@
-"""Random first states with the same bits in eager, graph and XLA mode."""
+"""Random first states that are bit-identical in eager, graph and XLA mode."""
 
 import tensorflow as tf
 
@@ -6,12 +6,12 @@ BITS = 23  # a float32 holds every integer below 2 ** 24 exactly
 
 
 def uniform(seed, shape, low, high):
-    """Uniform float32 numbers from `low` to `high`, alike in every mode of execution.
+    """Uniform float32 numbers from `low` to `high`, the same in every run mode.
 
     `tf.random.stateless_uniform(alg="philox")` draws the same integers in each mode,
-    but XLA turns them into other floats than TensorFlow's kernels do (TF 2.21). Hence
-    the integers are drawn and scaled here, with one rounded product: a sum after it
-    might be fused into it.
+    but XLA converts them to other floats than TensorFlow's kernels do (TF 2.21). Hence
+    integers are drawn and scaled here, by a single product: XLA might fuse a sum after
+    it into it, which rounds differently.
 
     Args:
         seed: `[2]` int32.
@@ -39,5 +39,5 @@ def uniform(seed, shape, low, high):
     unit = width / 2 ** (BITS + 1)
     centre = round((low + high) / 2 / unit)  # at most 2 ** 30
     bits = tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox")
-    steps = tf.bitwise.right_shift(bits, 31 - BITS) + centre  # of `unit`, from 0
+    steps = tf.bitwise.right_shift(bits, 31 - BITS) + centre  # in `unit`s from 0
     return tf.cast(steps, tf.float32) * unit

@@ -1,4 +1,4 @@
-"""How values of a `gymnasium.Space` are laid out in batched arrays, by space type."""
+"""Codecs between values of a `gymnasium.Space` and batched arrays."""
 
 import operator
 
@@ -31,7 +31,7 @@ class BoxCodec:
         batch[index] = value
 
     def take(self, batch):
-        """Values to hand to the environments: a copy they may keep and change."""
+        """Actions for the environments: a copy that they may keep and change."""
         return np.array(batch, self._native)
 
     def _check(self, value):
@@ -47,7 +47,7 @@ class BoxCodec:
 
 
 class DiscreteCodec:
-    """Integers from `start` to `start + n - 1`, as they are, in int32."""
+    """Integers from `start` to `start + n - 1`, unchanged, in int32."""
 
     shape = ()
     dtype = np.dtype(np.int32)
@@ -64,7 +64,7 @@ class DiscreteCodec:
         batch[index] = self._checked(value)
 
     def take(self, batch):
-        """Values to hand to the environments: int64, like the space's own samples."""
+        """Actions for the environments: int64, like the space's own samples."""
         values = batch.tolist()
         if not self._low <= min(values) <= max(values) <= self._high:
             for value in values:
@@ -154,10 +154,10 @@ def codec(space, role):
 
 def check_equal_spaces(envs):
     """Raises `ValueError` unless all environments have the spaces of the first."""
-    for made in envs:
+    for env in envs:
         for space in ("observation_space", "action_space"):
-            if getattr(made, space) != getattr(envs[0], space):
+            if getattr(env, space) != getattr(envs[0], space):
                 raise ValueError(
                     f"Expected environments with one `{space}`. Received: "
-                    f"{getattr(envs[0], space)} and {getattr(made, space)}"
+                    f"{getattr(envs[0], space)} and {getattr(env, space)}"
                 )

@@ -1,4 +1,4 @@
-"""Gymnasium environments in processes of their own: they may hang or die."""
+"""Gymnasium environments in separate processes, which may hang or die."""
 
 import contextlib
 import functools
@@ -22,18 +22,18 @@ _PATIENCE = 5.0  # seconds for `close`
 
 
 class LostError(RuntimeError):
-    """A process that did not answer in time, or ended."""
+    """A process ended or did not answer in time."""
 
 
 class RemoteError(Exception):
-    """The traceback of an exception in another process, as its `__cause__`."""
+    """Holds the traceback of an exception in another process, as its `__cause__`."""
 
 
 class RemoteEnv:
-    """One `gymnasium.Env` in a process of its own.
+    """One `gymnasium.Env` in a separate process.
 
-    What takes time is asked for in one call and fetched in another, so that several
-    environments work side by side.
+    Slow commands are sent by one call and their results fetched by another, so that
+    several environments run in parallel.
 
     Args:
         factory: Callable without arguments that returns a new `gymnasium.Env`.
@@ -42,22 +42,22 @@ class RemoteEnv:
 
     def __init__(self, factory, time_limit):
         self.time_limit, self._asked, self._deadline = time_limit, 0, None
-        self._restarted = None  # what the `reset` after the last `step` returned
+        self._restarted = None  # result of the `reset` after the last `step`
         self._connection, other = multiprocessing.Pipe()
         with other:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", _PROGRAM, str(other.fileno()), str(os.getpid())],
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for this process alone
+                start_new_session=True,  # Ctrl-C goes to the parent process only
             )
         self.kill = weakref.finalize(self, _kill, self.process, self._connection)
         self._send(sys.path)
         self._send(CloudpickleWrapper(factory))
         self._asked = 1
 
-    def meet(self):
-        """Waits, without a limit, until the environment is made; fetches its spaces."""
+    def wait_until_made(self):
+        """Waits, without a limit, until the environment exists; fetches its spaces."""
         self.observation_space, self.action_space, self.name = self._answer()
 
     def ask(self, command, *arguments):
@@ -69,19 +69,19 @@ class RemoteEnv:
         self._asked, self._restarted = self._asked + 1, None
 
     def step(self, action):
-        """What `step` returned in the process; to call after `ask("step", action)`."""
+        """Result of `step` in the process; call `ask("step", action)` before."""
         result, self._restarted = self._answer()
         return result
 
     def reset(self, *, seed=None):
-        """What `reset` returned, asked for or after the last step of an episode."""
+        """Result of `reset`: asked for, or made after the last step of an episode."""
         if self._restarted is None:
             return self._answer()
         (good, value), self._restarted = self._restarted, None
         return value if good else _raise(*value)
 
     def close(self):
-        """Closes the environment and ends its process, whatever it does."""
+        """Closes the environment and ends its process in any case."""
         try:
             if self.process.poll() is None and self.kill.alive:
                 self.time_limit = min(self.time_limit or _PATIENCE, _PATIENCE)
@@ -102,7 +102,7 @@ class RemoteEnv:
             raise
 
     def _answer(self):
-        """The latest answer. Older ones, not fetched after a failure, are dropped."""
+        """The latest answer. Older ones, left over from a failure, are dropped."""
         while self._asked:
             good, value = self._receive()
             self._asked -= 1
@@ -126,16 +126,15 @@ class RemoteEnv:
             raise
         raise LostError(
             f"Expected an answer within time_limit={self.time_limit} seconds. "
-            "Received: none. All processes were ended. Mend what hangs, or give a "
+            "Received: none. All processes were ended. Fix what hangs, or give a "
             "larger `time_limit`."
         )
 
 
 class ProcessLockstep(Lockstep):
-    """`Lockstep` of environments that live in processes of their own, side by side.
+    """`Lockstep` of environments in separate processes, stepped in parallel.
 
-    A process that hangs or ends takes the others with it: all are ended, and only
-    `close` may follow.
+    If a process hangs or ends, all of them are ended, and only `close` may follow.
 
     Args:
         env: String or callable, as for `GymnasiumEnvironment`.
@@ -153,12 +152,12 @@ class ProcessLockstep(Lockstep):
         remote, factory = [], _factory(env, kwargs)
         try:
             remote += [RemoteEnv(factory, time_limit) for _ in range(num_envs)]
-            for one in remote:
-                one.meet()
+            for env_process in remote:
+                env_process.wait_until_made()
             check_equal_spaces(remote)
         except BaseException:
-            for one in remote:
-                one.kill()
+            for env_process in remote:
+                env_process.kill()
             raise
         super().__init__(env if isinstance(env, str) else remote[0].name, remote)
 
@@ -180,7 +179,7 @@ class ProcessLockstep(Lockstep):
 
 
 def _factory(env, kwargs):
-    """Callable that makes an environment, also where `env` is not registered."""
+    """Callable that makes an environment, also in a process that has no such id."""
     if not isinstance(env, str):
         return functools.partial(env, **kwargs)
     kwargs = {"disable_env_checker": True, **kwargs}

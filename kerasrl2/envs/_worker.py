@@ -1,8 +1,8 @@
 """Program of a process that runs one Gymnasium environment; imports no TensorFlow.
 
-Started as a file by `_subprocess`, with the number of an inherited socket and that of
-the parent process. First it gets the parent's module path and a callable that makes
-the environment, then commands. Each gets one answer: `(True, value)` or
+`_subprocess` starts this file with the numbers of an inherited socket and of the parent
+process. It receives the parent's module path and a callable that makes the environment,
+then commands. It answers the callable and each command once: `(True, value)` or
 `(False, (exception, traceback as text))`.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 
 def serve(connection):
-    """Carries out commands until it is told to close or the parent is gone."""
+    """Executes commands until it is told to close or the parent has ended."""
     try:
         sys.path[:] = connection.recv()
         env = _make(connection)
@@ -78,14 +78,14 @@ def _step(env, action):
 
 
 def _ends(*flags):
-    """Whether a flag is true. The parent refuses what is no Boolean."""
+    """Whether a flag is true. The parent reports flags that are not Booleans."""
     arrays = [np.asarray(flag) for flag in flags]
     fit = all(array.shape == () and array.dtype.kind == "b" for array in arrays)
     return fit and any(arrays)
 
 
 def _without_info(result):
-    """`result` with an empty `info`: nobody reads it, and it might not pickle."""
+    """`result` with an empty `info`, which is not used and might not pickle."""
     if isinstance(result, tuple) and len(result) in (2, 5):
         return (*result[:-1], {})
     return result
@@ -99,10 +99,10 @@ COMMANDS = {"reset": _reset, "step": _step, "close": _close}
 
 
 def _portable(error):
-    """An exception that can be pickled, and its traceback as text."""
+    """The exception, or one with its text that can be pickled, and its traceback."""
     text = "".join(traceback.format_exception(error))
     try:
-        if not isinstance(error, Exception):  # such as `SystemExit`: not the parent's
+        if not isinstance(error, Exception):  # `SystemExit` must not end the parent
             raise TypeError
         ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:

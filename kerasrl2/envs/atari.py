@@ -1,4 +1,4 @@
-"""Atari games of the Arcade Learning Environment, as agents see them."""
+"""Atari games of the Arcade Learning Environment with the usual preprocessing."""
 
 import contextlib
 import importlib
@@ -17,40 +17,39 @@ from kerasrl2.errors import EnvironmentFailure
 
 SIZE = 84
 MAX_EPISODE_STEPS = 27_000
-_FOREVER = 2**30  # frames; this library counts steps itself
+_FOREVER = 2**30  # frames; `Games` limits the steps itself
 
 
 class AtariEnvironment(PythonEnvironment):
     """`N` copies of an Atari game, played in C++ threads by `ale_py`.
 
     Observations are `[N, 84, 84, frame_stack]` uint8: the latest frames in grey, oldest
-    first. A new episode starts with its first frame repeated. Each frame is the maximum
-    over the last two screens of a step, for games that draw objects on alternate ones.
-    Rewards are the game's own points, not clipped.
+    first. A new episode starts with copies of its first frame. Each frame is the
+    maximum over the last two screens of a step, as games draw some objects on every
+    other screen only. Rewards are the game's points, not clipped.
 
     The defaults are those of Machado et al. (2018), https://arxiv.org/abs/1709.06009,
-    with the game's own actions instead of all 18: sticky actions make games random.
+    where sticky actions make games random, but with the game's own actions, not all 18.
     Those of Mnih et al. (2015), https://doi.org/10.1038/nature14236, are
     `sticky_actions=0.0, noop_max=30`, and for training `terminal_on_life_loss=True`.
 
     Args:
         id: String, `"ALE/..."`.
         num_envs: Integer >= 1, the number of copies `N`.
-        frame_skip: Integer >= 1, frames of the game (60 a second) that one step lasts.
+        frame_skip: Integer >= 1, frames of the game (60 per second) per step.
         frame_stack: Integer >= 1, frames in an observation.
         sticky_actions: Float in [0, 1], the probability, at each frame, that the game
-            repeats the last action whatever the agent wants.
-        noop_max: Integer >= 0; a game starts with up to so many idle frames, their
-            number drawn uniformly. With no sticky actions and no idle frames all games
-            are alike.
-        fire_on_reset: Boolean, press FIRE at the start of a game that knows it. After a
-            lost life the agent has to press it.
+            repeats the previous action instead of the agent's.
+        noop_max: Integer >= 0, largest number of idle frames at the start of a game,
+            drawn uniformly. Without sticky actions and idle frames all games are equal.
+        fire_on_reset: Boolean, press FIRE at the start, in games with this action.
+            After a lost life the agent has to press it.
         terminal_on_life_loss: Boolean, report a lost life as `terminated`. The game
-            goes on, with the current frame repeated. "Episodes", their returns and
-            lengths are then lives: evaluate without it.
-        full_action_space: Boolean, all 18 actions of the console or those of the game.
+            continues, with copies of the current frame. "Episodes", their returns and
+            lengths are then single lives: evaluate without it.
+        full_action_space: Boolean, all 18 actions of the console instead of the game's.
         max_episode_steps: Integer >= 1 or None, the steps after which a game is
-            truncated. 27 000 steps are half an hour.
+            truncated. 27 000 steps of 4 frames are half an hour.
 
     Attributes:
         frame_stack: Integer, frames along the last axis of observations. A replay
@@ -116,9 +115,9 @@ class AtariEnvironment(PythonEnvironment):
 class Games(Lockstep):
     """Steps `ale_py.vector_env.AtariVectorEnv` and stacks its frames, on NumPy arrays.
 
-    The vector environment is asked for single frames, without a time limit, and to
-    reset a game only when told to. So all ends are handled here, alike: its own time
-    limit shows an old screen, and its own life loss starts a new game.
+    The vector environment returns single frames, has no time limit and resets a game
+    only on request: all ends are handled here. (At its own time limit it returns an old
+    screen, and at its own life loss it starts a new game.)
 
     Args:
         id: String, for messages.
@@ -140,7 +139,7 @@ class Games(Lockstep):
         self._in_call = False
 
     def reset(self, seed):
-        """Seeds and resets all games, each with a seed of its own.
+        """Seeds and resets all games, each with its own seed.
 
         Args:
             seed: `[2]` int32.
@@ -162,7 +161,7 @@ class Games(Lockstep):
         return np.int32(self._token), self._stack_into(observation)
 
     def step(self, token, action):
-        """Steps all games; those that end are started again at once.
+        """Steps all games; those that end are reset at once.
 
         Args:
             token: `[]` int32, from the latest `reset`, plus 1 for each step since.
@@ -179,7 +178,7 @@ class Games(Lockstep):
         self._elapsed = self._elapsed + 1
         truncated = self._elapsed >= self._limit
         over, lives = terminated | truncated, info["lives"]
-        if self._life_loss:  # some games go on for a while without a life
+        if self._life_loss:  # `lives > 0`: some games continue a while at 0 lives
             terminated = terminated | ((lives > 0) & (lives < self._lives))
         self._frames[:-1] = self._frames[1:]
         self._frames[-1] = frames[:, 0]
@@ -224,14 +223,14 @@ class Games(Lockstep):
 
 
 class _Spaces(NamedTuple):
-    """Stands for a `gymnasium.Env` in `Lockstep.__init__`, which reads its spaces."""
+    """Passed as an environment to `Lockstep.__init__`, which reads its spaces only."""
 
     observation_space: Any
     action_space: Any
 
 
 def settings_of_games(id, settings):
-    """All keywords of `AtariEnvironment` but `num_envs`, with those given, checked."""
+    """Checked keywords of `AtariEnvironment`, with defaults, without `num_envs`."""
     parameters = [*inspect.signature(AtariEnvironment).parameters.values()][2:]
     defaults = {parameter.name: parameter.default for parameter in parameters}
     check_keywords(id, settings, defaults)
@@ -239,9 +238,9 @@ def settings_of_games(id, settings):
 
 
 def single_game(id, render_mode=None, **settings):
-    """One game as a `gymnasium.Env` that observes what `AtariEnvironment` does.
+    """One game as a `gymnasium.Env` with the observations of `AtariEnvironment`.
 
-    Made of Gymnasium's own wrappers: slower, but it can be rendered, in colour.
+    Built from Gymnasium's own wrappers: slower, but it can be rendered, in colour.
 
     Args:
         id: String, `"ALE/..."`.
@@ -265,7 +264,7 @@ def single_game(id, render_mode=None, **settings):
         frameskip=1,
         repeat_action_probability=settings["sticky_actions"],
         full_action_space=settings["full_action_space"],
-        obs_type="grayscale",  # the fastest; what the wrapper makes is what counts
+        obs_type="grayscale",  # the fastest; the wrapper makes the observations
         max_num_frames_per_episode=None,
         render_mode=render_mode,
         disable_env_checker=True,
@@ -296,7 +295,7 @@ class _FireOnReset(gymnasium.Wrapper):
 class _OneThread(gymnasium.Wrapper):
     """Lets OpenCV use one thread.
 
-    It shrinks a screen in 0.05 ms; to wake a second thread takes a busy machine 50 ms.
+    It resizes a screen in 0.05 ms; on a busy machine, waking a second thread takes 50.
     """
 
     def reset(self, *, seed=None, options=None):

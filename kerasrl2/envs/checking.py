@@ -1,4 +1,4 @@
-"""Looks for faults of environments before an agent is trained on them."""
+"""Checks environments for faults before an agent is trained on them."""
 
 import warnings
 
@@ -18,8 +18,8 @@ from kerasrl2.envs.registry import ids, make, make_single
 __all__ = ["Finding", "check"]
 
 _GYMNASIUM = "Gymnasium's checker: "
-# Parts of what Gymnasium's checker refuses though training works, and its advice.
-_NO_OBSTACLE = {
+# Parts of errors of Gymnasium's checker with which training works, and advice.
+_HARMLESS = {
     "share an object": "training copies what it gets; return `copy()`s for others",
     "determinis": "let all chance come from `self.np_random`",
     "not equivalent": "let all chance come from `self.np_random`",
@@ -34,16 +34,16 @@ _ADVICE = "see https://gymnasium.farama.org/introduction/create_custom_env/"
 def check(env, steps=1_000, seed=0):
     """Faults of an environment, found by Gymnasium's checker and by random play.
 
-    Looks for: exceptions; observations outside of their space, of another shape or
-    dtype, NaN or infinite; rewards that are no numbers, not finite or huge; end flags
-    that are no Booleans; spaces that change or that no agent can use; returned arrays
-    that change later; episodes that end at once or never; chance that no seed governs;
-    slow steps. An environment that hangs hangs the check as well: Ctrl-C shows where,
-    and `make(..., subprocess=True, time_limit=30.0)` guards training against it.
+    Looks for: exceptions; observations that are outside their space, of another shape
+    or dtype, NaN or infinite; rewards that are not numbers, not finite or huge; end
+    flags that are not Booleans; spaces that change or that no agent can use; returned
+    arrays that change later; episodes that end at once or never; randomness that does
+    not follow the seed; slow steps. If the environment hangs, so does the check: Ctrl-C
+    shows where, and `make(..., subprocess=True, time_limit=30.0)` guards training.
 
     Args:
         env: As for `make`: an id, a callable that returns a new `gymnasium.Env`, one
-            `gymnasium.Env`, or an `Environment`. One `gymnasium.Env` is left in the
+            `gymnasium.Env`, or an `Environment`. A given `gymnasium.Env` is left in the
             middle of an episode; others are made here and closed.
         steps: Integer >= 1, steps of random play.
         seed: Integer, of environment and actions.
@@ -81,7 +81,7 @@ def check(env, steps=1_000, seed=0):
             _check_tensors.play(make(env), steps, seed, report)
         else:
             _check_gymnasium(env, steps, seed, report)
-    for warning in caught:  # Gymnasium's wrappers warn through this as well
+    for warning in caught:  # also those of Gymnasium's wrappers
         text = str(warning.message)
         if "WARN: " in text:
             _take_warning(text.split("WARN: ")[1].removesuffix("\x1b[0m"), report)
@@ -97,7 +97,7 @@ def _check_gymnasium(env, steps, seed, report):
         known = ValueError, ImportError, gymnasium.error.Error
         if not callable(env) and isinstance(error, known):
             raise  # no such environment
-        report.error(f"making it raised {described(error)}", "", "mend its constructor")
+        report.error(f"making it raised {described(error)}", "", "fix its constructor")
         return
     try:
         if not given and first is second:
@@ -148,7 +148,7 @@ def _check_spaces(first, second, report):
 
 
 def _wrapper(name, space):
-    """What to do about a space of an unsupported type."""
+    """The remedy for a space of an unsupported type."""
     if name == "observation_space":
         return "wrap it: `gymnasium.wrappers.FlattenObservation(env)` gives a `Box`"
     if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
@@ -160,7 +160,7 @@ def _wrapper(name, space):
 
 
 def _compare_runs(first, second, seed, report):
-    """Whether one seed gives one run, in the same copy and in another."""
+    """Reports if two runs with the same seed and actions differ."""
     actions = [_sample(first.action_space, seed + i) for i in range(10)]
     runs = [_run(env, seed, actions) for env in (first, second)]
     starts = [run[0] for run in runs]
@@ -204,7 +204,7 @@ def _run_gymnasiums_checker(env, report):
         check_env(env, skip_render_check=True, skip_close_check=True)
     except (AssertionError, gymnasium.error.Error) as error:
         text = " ".join(str(error).split())
-        for part, advice in _NO_OBSTACLE.items():
+        for part, advice in _HARMLESS.items():
             if part in text:
                 report.warning(_GYMNASIUM + text, "", advice)
                 return
@@ -215,12 +215,12 @@ def _run_gymnasiums_checker(env, report):
 
 
 def _take_warning(text, report):
-    """What Gymnasium warns of as a finding, but for what has no effect on training."""
+    """Reports a warning of Gymnasium, unless it has no effect on training."""
     text = " ".join(text.split())
     if "different from the unwrapped version" in text:
         return
     if "observation space" in text and "infinity" in text:
-        return  # observations are scaled by what is seen, not by the bounds
+        return  # agents scale by observed statistics, not by the bounds
     advice = _ADVICE
     if "symmetric and normalized" in text:
         advice = "agents rescale to the bounds: nothing to do"

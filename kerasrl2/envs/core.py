@@ -1,4 +1,4 @@
-"""The environment contract, and the base of environments written in TensorFlow."""
+"""The environment contract and the base class of environments in TensorFlow."""
 
 import contextlib
 from typing import Any, NamedTuple
@@ -12,12 +12,12 @@ from kerasrl2.types import TimeStep
 
 
 class Environment(tf.Module):
-    """`N` independent copies of one world, stepped in lockstep from inside a graph.
+    """`N` independent copies of one environment, stepped in lockstep from a graph.
 
-    `reset` and `step` are functions of their arguments: what changes travels in
-    `state`, a nest of tensors with static shapes that a compiled loop carries along and
-    a checkpoint stores. Episodes that end are started again within the same step
-    ("same-step autoreset"), so every row of a `TimeStep` is a transition.
+    `reset` and `step` are pure functions: all that changes is in `state`, a nest of
+    tensors with static shapes that compiled loops carry and checkpoints store. Episodes
+    that end are reset within the same step ("same-step autoreset"), so every row of a
+    `TimeStep` is a transition.
 
     Args:
         id: String, the name in messages and logs.
@@ -26,14 +26,13 @@ class Environment(tf.Module):
         action_space: `gymnasium.Space` of one copy.
 
     Attributes:
-        in_graph: Boolean, True if `reset` and `step` are TensorFlow operations
-            throughout.
-        compilable: Boolean, True if XLA can compile `reset` and `step`: TensorFlow
-            operations everywhere, Python where XLA's programs run on the CPU.
-        always_valid: Boolean, True if every row of every `TimeStep` is a transition, so
-            that loops need not keep `valid`.
-        failure: None, or the exception that user code raised in a graph. TensorFlow
-            reports such an exception as `tf.errors.UnknownError`, without its cause.
+        in_graph: Boolean, True if `reset` and `step` consist of TensorFlow operations.
+        compilable: Boolean, True if XLA can compile `reset` and `step`: always if
+            `in_graph`, and for Python code where XLA's programs run on the CPU.
+        always_valid: Boolean, True if all rows of all `TimeStep`s are transitions, so
+            that loops need not store `valid`.
+        failure: None, or the exception that user code raised in a graph, which
+            TensorFlow reports as `tf.errors.UnknownError`, without its cause.
     """
 
     in_graph = compilable = False
@@ -50,12 +49,12 @@ class Environment(tf.Module):
         """Starts an episode in each copy.
 
         Args:
-            seed: `[2]` int32, as for `tf.random.stateless_uniform`. Equal seeds start
+            seed: `[2]` int32, as for `tf.random.stateless_uniform`. Equal seeds give
                 equal runs.
 
         Returns:
-            `(state, observation)`: a nest of tensors to hand to `step`, and
-            `[N, ...]`, what to act on first.
+            `(state, observation)`: a nest of tensors to pass to `step`, and the first
+            observations `[N, ...]`.
         """
         raise NotImplementedError
 
@@ -63,7 +62,7 @@ class Environment(tf.Module):
         """Takes one step in each copy.
 
         Args:
-            state: What the latest `reset` or `step` returned.
+            state: The state that the latest `reset` or `step` returned.
             action: `[N]` integer for a `Discrete` action space, `[N, ...]` float for a
                 `Box`. Each row is an element of `action_space`.
             seed: `[2]` int32, a new one for each step.
@@ -74,15 +73,15 @@ class Environment(tf.Module):
         raise NotImplementedError
 
     def close(self):
-        """Frees what the copies hold. May be called twice."""
+        """Frees the resources of the copies. May be called twice."""
 
     @contextlib.contextmanager
     def errors(self):
-        """Raises the original of an exception that user code raised inside a graph.
+        """Raises the original exception that user code raised inside a graph.
 
-        Put `with env.errors():` around the call of a compiled function that steps
-        `env`: `tf.errors.UnknownError` then becomes `EnvironmentFailure`, chained to
-        what the user's code raised, and an interrupt stays a `KeyboardInterrupt`.
+        Call compiled functions that step `env` within `with env.errors():`. Instead of
+        `tf.errors.UnknownError` it raises `EnvironmentFailure`, with the exception of
+        the user's code as its cause; an interrupt remains a `KeyboardInterrupt`.
         """
         self.failure = None
         try:
@@ -93,11 +92,11 @@ class Environment(tf.Module):
                 raise
             raise failure from failure.__cause__
         failure, self.failure = self.failure, None
-        if failure is not None:  # from a program of XLA, which no exception ends
+        if failure is not None:  # XLA programs do not end with an exception
             raise failure from failure.__cause__
 
     def _checked_action(self, action):
-        """`action` as a tensor, its static shape and its dtype checked."""
+        """`action` as a tensor, with its static shape and dtype checked."""
         action = tf.convert_to_tensor(action)
         shape = (self.num_envs, *self.action_space.shape)
         integer = np.issubdtype(self.action_space.dtype, np.integer)
@@ -117,7 +116,7 @@ class EpisodeState(NamedTuple):
     """State of a `TensorFlowEnvironment`.
 
     Attributes:
-        physics: Nest of `[N, ...]` tensors, the world's own state.
+        physics: Nest of `[N, ...]` tensors, the state of the simulation.
         elapsed: `[N]` int32, steps taken in the current episode.
     """
 
@@ -126,12 +125,12 @@ class EpisodeState(NamedTuple):
 
 
 class TensorFlowEnvironment(Environment):
-    """Base of environments written in TensorFlow, `N` copies in one set of operations.
+    """Base class of environments in TensorFlow, `N` copies in one set of operations.
 
-    A subclass says how one world works: `initial`, `transition` and `observe`; and
-    `apply_chance`, if there is chance beyond the first states. This class counts
-    steps, cuts episodes at the time limit and starts new ones. At the limit `truncated`
-    is True whether or not the step also terminated, as with Gymnasium's `TimeLimit`.
+    A subclass defines `initial`, `transition` and `observe`, and `apply_chance` if
+    more than the first states is random. This class counts steps, truncates episodes at
+    the time limit and starts new ones. At the limit `truncated` is True whether or not
+    the step also terminated, as with Gymnasium's `TimeLimit`.
 
     Args:
         id: String, the name in messages and logs.
@@ -190,16 +189,16 @@ class TensorFlowEnvironment(Environment):
         raise NotImplementedError
 
     def apply_chance(self, physics, action, seed):
-        """What chance makes of a state and an action before `transition` takes over.
+        """Randomises a state and an action before `transition`.
 
-        All chance within an episode belongs here, so that `transition` stays a function
-        of its arguments: actions that stick or are noisy come back changed, other draws
-        become a part of the returned physics. By default nothing changes.
+        All randomness within an episode belongs here, so that `transition` stays
+        deterministic: sticky or noisy actions are returned changed, other random draws
+        as a part of the returned physics. By default nothing changes.
 
         Args:
             physics: Nest of `[N, ...]` tensors.
             action: `[N]` integer or `[N, ...]` float, the agent's.
-            seed: `[2]` int32, new at each step and not the one `initial` gets.
+            seed: `[2]` int32, new at each step and different from that of `initial`.
 
         Returns:
             `(physics, action)`.
@@ -207,7 +206,7 @@ class TensorFlowEnvironment(Environment):
         return physics, action
 
     def transition(self, physics, action):
-        """One step of the world, which knows neither time limit nor reset.
+        """One step of the simulation, without time limit and reset.
 
         Args:
             physics: Nest of `[N, ...]` tensors.
@@ -219,7 +218,7 @@ class TensorFlowEnvironment(Environment):
         raise NotImplementedError
 
     def observe(self, physics):
-        """`[N, ...]`, what the agent sees of `physics`."""
+        """The observations of `physics`, `[N, ...]`."""
         raise NotImplementedError
 
     def reset(self, seed):

@@ -1,4 +1,4 @@
-"""Worlds whose values are known in closed form, to check algorithms with."""
+"""Environments with values known in closed form, for testing algorithms."""
 
 import tensorflow as tf
 from gymnasium import spaces
@@ -9,7 +9,7 @@ NUM_STATES = 5
 
 
 class Chain(TensorFlowEnvironment):
-    """`Chain-5`: walk right along five states; entering the last pays 1 and terminates.
+    """`Chain-5`: walk along five states; entering the last pays 1 and terminates.
 
     With `gamma = 0.9` the optimal action values of states 0 to 3 are 0.729, 0.81, 0.9,
     1.0 for right and 0.6561, 0.6561, 0.729, 0.81 for left (at state 0, left stays).
@@ -60,10 +60,10 @@ class Chain(TensorFlowEnvironment):
 
 
 class Endless(TensorFlowEnvironment):
-    """`Endless-1`: reward 1 for ever, cut after 10 steps, never terminated.
+    """`Endless-1`: reward 1 at each step, truncated after 10 steps, never terminated.
 
-    With `gamma = 0.9` the value is 10. An algorithm that takes the cut for an end finds
-    less; fitting one-step targets, it finds 5.263.
+    With `gamma = 0.9` the value is 10. An algorithm that treats truncation as
+    termination finds less; with one-step targets it finds 5.263.
 
     Observation: `[N, 1]` float32, always 1. Action: `[N]` in {0, 1}, or `[N, 1]` float
     in [-1, 1]; it has no effect.

@@ -1,4 +1,4 @@
-"""Gymnasium environments inside a TensorFlow graph."""
+"""Gymnasium environments, called from TensorFlow graphs."""
 
 import gymnasium
 import tensorflow as tf  # noqa: F401  (the example below)
@@ -19,20 +19,19 @@ class GymnasiumEnvironment(PythonEnvironment):
 
     The environments hold their own state. `state` is a number that `step` checks: it
     must come from the latest `reset` or `step`. Exceptions in the environments' code
-    arrive as `EnvironmentFailure`, from a graph with the help of `errors`. They cannot
-    end a program of XLA: there rewards are NaN from a failure on, until `errors` raises
-    it.
+    become `EnvironmentFailure`, in a graph with the help of `errors`. They cannot end a
+    program of XLA: there rewards are NaN from a failure on, until `errors` raises it.
 
     Args:
         env: String, an id that `gymnasium.make` knows; or a callable that returns a new
             `gymnasium.Env` each time; or one `gymnasium.Env`.
         num_envs: Integer >= 1, the number of environments `N`; 1 for a `gymnasium.Env`.
-        subprocess: Boolean, whether each lives in a process of its own, stepped side by
-            side; not for one `gymnasium.Env`. What it needs travels there: the module
-            of `env` must be importable, or `env` be defined in the main script.
+        subprocess: Boolean, whether each runs in a separate process, all in parallel;
+            not for one `gymnasium.Env`. A callable is sent there by cloudpickle: its
+            module must be importable there, unless it is the main script.
         time_limit: Float > 0, seconds that a step or a reset of all `N` may take, or
-            None; needs `subprocess`. An environment that takes longer, or whose process
-            ends, is an `EnvironmentFailure`, and all its processes are ended.
+            None; needs `subprocess`. If they take longer, or a process ends,
+            `EnvironmentFailure` is raised and all processes are ended.
         **kwargs: Passed to `gymnasium.make` or to the callable.
 
     Example:
@@ -53,8 +52,8 @@ class GymnasiumEnvironment(PythonEnvironment):
             world = Lockstep(_name(env, envs[0]), envs)
         else:
             raise ValueError(
-                "Expected `subprocess=True` with a time limit: what hangs can only be "
-                f"ended from outside. Received: time_limit={time_limit}"
+                "Expected `subprocess=True` with a time limit: only another process "
+                f"can be ended. Received: time_limit={time_limit}"
             )
         first = world.envs[0]
         super().__init__(
@@ -63,9 +62,9 @@ class GymnasiumEnvironment(PythonEnvironment):
 
     @property
     def envs(self):
-        """Tuple of the `gymnasium.Env`s, to look at or to render.
+        """Tuple of the `gymnasium.Env`s, for inspection or rendering.
 
-        With `subprocess`, of stand-ins for those in the processes: no rendering.
+        With `subprocess`, of proxies for those in the processes, which cannot render.
         """
         return self._world.envs
 
@@ -95,12 +94,12 @@ def _build(env, num_envs, kwargs):
         envs = [gymnasium.make(env, **kwargs) for _ in range(num_envs)]
     else:
         envs = [env(**kwargs) for _ in range(num_envs)]
-    for made in envs:
-        if not isinstance(made, gymnasium.Env):
+    for copy in envs:
+        if not isinstance(copy, gymnasium.Env):
             raise ValueError(
-                f"Expected {env} to return a `gymnasium.Env`. Received: {made!r}"
+                f"Expected {env} to return a `gymnasium.Env`. Received: {copy!r}"
             )
-    if len({id(made) for made in envs}) != num_envs:
+    if len(set(map(id, envs))) != num_envs:
         raise ValueError(
             f"Expected {env} to return a new environment at each call. "
             "Received: the same one twice"

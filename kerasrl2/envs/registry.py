@@ -1,4 +1,4 @@
-"""Environments by name."""
+"""Makes environments by their ids."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ _FACTORIES = {
     "Pendulum-v1": Pendulum,
 }
 
-# What to install, by a part of the id or of its entry point.
+# Extras to install, by a part of the id or of its entry point.
 _INSTALL = {
     "ALE/": "kerasrl2[atari]",
     "NoFrameskip": "kerasrl2[atari]",
@@ -53,7 +53,7 @@ _UNKNOWN = gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv
 
 
 def ids():
-    """Names of the environments registered here, those in TensorFlow, sorted.
+    """Sorted ids of the environments in TensorFlow, those registered here.
 
     >>> ids()[:3]
     ['Acrobot-v1', 'CartPole-v0', 'CartPole-v1']
@@ -80,11 +80,11 @@ def make(env, num_envs=None, backend="auto", **kwargs):
     Args:
         env: String, an id of this library or of Gymnasium (`"module:id"` imports the
             module first); or a callable that returns a new `gymnasium.Env` each time;
-            or one `gymnasium.Env`; or an `Environment`, which is returned as it is.
-        num_envs: Integer >= 1, the number of copies; None means 1, or as many as a
-            given `Environment` has.
+            or one `gymnasium.Env`; or an `Environment`, which is returned unchanged.
+        num_envs: Integer >= 1, the number of copies; None means that of a given
+            `Environment`, else 1.
         backend: String, `"tensorflow"`, `"gymnasium"`, or `"auto"`: the TensorFlow
-            version where there is one, `AtariEnvironment` for `"ALE/..."`.
+            version if there is one, `AtariEnvironment` for `"ALE/..."`.
         **kwargs: Passed to the environment's constructor, such as `max_episode_steps`;
             for Gymnasium also `subprocess` and `time_limit`, see
             `GymnasiumEnvironment`.
@@ -101,7 +101,7 @@ def make(env, num_envs=None, backend="auto", **kwargs):
     """
     check_choice("backend", backend, ("auto", "tensorflow", "gymnasium"))
     if isinstance(env, Environment):
-        return _as_it_is(env, num_envs, backend, kwargs)
+        return _check_given(env, num_envs, backend, kwargs)
     if isinstance(env, gymnasium.vector.VectorEnv) or not (
         isinstance(env, str | gymnasium.Env) or callable(env)
     ):
@@ -124,7 +124,7 @@ def make(env, num_envs=None, backend="auto", **kwargs):
     return _from_gymnasium(env, num_envs, backend, kwargs)
 
 
-def _as_it_is(env, num_envs, backend, kwargs):
+def _check_given(env, num_envs, backend, kwargs):
     wrong_backend = backend != "auto" and env.in_graph != (backend == "tensorflow")
     if num_envs not in (None, env.num_envs) or wrong_backend or kwargs:
         raise ValueError(
@@ -155,13 +155,13 @@ def _from_factory(id, num_envs, kwargs):
 
 
 def make_single(env, **kwargs):
-    """One `gymnasium.Env`, for instance to draw it with `render_mode="rgb_array"`.
+    """One `gymnasium.Env`, for instance to render it (`render_mode="rgb_array"`).
 
-    Its observations are those that agents trained on `make(env)` know.
+    Its observations are those of `make(env)`.
 
     Args:
         env: String, an id of Gymnasium; a callable that returns a `gymnasium.Env`; or
-            one `gymnasium.Env`, which is returned as it is.
+            one `gymnasium.Env`, which is returned unchanged.
         **kwargs: Passed to the environment's constructor.
 
     Returns:
@@ -183,13 +183,13 @@ def make_single(env, **kwargs):
             "Expected an id or a callable that returns a new environment, to pass "
             f"keywords. Received: the environment {env} with {sorted(kwargs)}"
         )
-    made = env if given or not callable(env) else env(**kwargs)
-    if not isinstance(made, gymnasium.Env):
+    single = env if given or not callable(env) else env(**kwargs)
+    if not isinstance(single, gymnasium.Env):
         raise ValueError(
             "Expected an id, a callable that returns a `gymnasium.Env`, or a "
-            f"`gymnasium.Env`. Received: {made!r}"
+            f"`gymnasium.Env`. Received: {single!r}"
         )
-    return made
+    return single
 
 
 def _is_game(id):
@@ -209,7 +209,7 @@ def _from_gymnasium(id, num_envs, backend, kwargs):
 
 @contextlib.contextmanager
 def _explained(id, backend):
-    """Turns errors of making `id` into advice: what to install, what else exists."""
+    """Adds advice to errors of making `id`: packages to install, similar ids."""
     if id not in gymnasium.registry and _extra(id) == "kerasrl2[atari]":
         try:
             importlib.import_module("ale_py")  # registers the Atari games
@@ -239,7 +239,7 @@ def _unknown(id, backend, reason):
 
 
 def _extra(id):
-    """What to install for an id, or None."""
+    """The extra to install for an id, or None."""
     entry_point = getattr(gymnasium.registry.get(id), "entry_point", None)
     place = f"{id} {entry_point}" if isinstance(entry_point, str) else id
     return next((extra for part, extra in _INSTALL.items() if part in place), None)

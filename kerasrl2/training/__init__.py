@@ -1,4 +1,4 @@
-"""Playing, compiled loops, evaluation, progress. They receive agents, import none."""
+"""Rollouts, compiled loops, evaluation and checkpoints; imports no agents."""
 
 import kerasrl2._startup  # noqa: F401
 

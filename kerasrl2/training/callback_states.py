@@ -1,11 +1,11 @@
-"""What callbacks must remember for a run to go on as if it had not stopped."""
+"""States of callbacks in checkpoints, so that resumed runs continue exactly."""
 
 import warnings
 
 import keras
 
 _BEST = "best", "wait"
-_KERAS = {  # callbacks of Keras that remember, and the names of what: numbers or None
+_KERAS = {  # callbacks of Keras with a state, and its attributes: numbers or None
     keras.callbacks.EarlyStopping: (*_BEST, "best_epoch", "stopped_epoch"),
     keras.callbacks.ModelCheckpoint: ("best",),
     keras.callbacks.ReduceLROnPlateau: (*_BEST, "cooldown_counter"),
@@ -13,38 +13,38 @@ _KERAS = {  # callbacks of Keras that remember, and the names of what: numbers o
 
 
 def states_of(callbacks):
-    """List of `[class name, state]` that JSON can hold, of callbacks that have one.
+    """JSON-serializable list of `[class name, state]` of callbacks with a state.
 
-    That is what their `get_state()` returns. Keras' own have no such method: of them
-    it is the best value so far and how long ago that was.
+    The state is the result of `get_state()`. Keras' own callbacks have no such method:
+    theirs is the best value so far and the number of epochs since then.
     """
     return [
         [type(callback).__name__, _state_of(callback)]
         for callback in callbacks
-        if _remembers(callback)
+        if _has_state(callback)
     ]
 
 
 def restore_states(callbacks, states):
-    """Gives callbacks what `states_of` found, those of one class in turn.
+    """Sets the states that `states_of` returned; those of one class in order.
 
-    Callbacks that were not there before keep the state they have.
+    Callbacks without an entry keep their state.
     """
     states = list(states)
-    for callback in filter(_remembers, callbacks):
+    for callback in filter(_has_state, callbacks):
         name = type(callback).__name__
-        found = next((state for state in states if state[0] == name), None)
-        if found is not None:
-            states.remove(found)
-            _set_state(callback, found[1])
+        entry = next((state for state in states if state[0] == name), None)
+        if entry is not None:
+            states.remove(entry)
+            _set_state(callback, entry[1])
 
 
-def _remembers(callback):
+def _has_state(callback):
     return hasattr(callback, "get_state") or bool(_names(callback))
 
 
 def _names(callback):
-    """Attributes that a callback of Keras remembers by."""
+    """Names of the attributes with the state of a callback of Keras."""
     return next((n for kind, n in _KERAS.items() if isinstance(callback, kind)), ())
 
 
@@ -63,7 +63,7 @@ def _set_state(callback, state):
     if getattr(callback, "restore_best_weights", False):
         warnings.warn(
             "The best weights that `EarlyStopping(restore_best_weights=True)` kept in "
-            "memory are not in checkpoints: it restores those that are still to come. "
+            "memory are not in checkpoints: it restores those of later epochs only. "
             "`ModelCheckpoint(save_best_only=True)` keeps them on disk.",
             stacklevel=2,
         )

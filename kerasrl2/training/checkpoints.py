@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written aside, renamed, verified before they are read."""
+"""Checkpoints on disk: renamed when they are complete, verified before reading."""
 
 import contextlib
 import hashlib
@@ -22,11 +22,11 @@ _LIMIT = 64 * 2**20  # bytes of a manifest
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint that was found undamaged.
+    """A checkpoint that was verified to be undamaged.
 
     Attributes:
         path: `Path` of its directory.
-        manifest: Dictionary, what `CheckpointStore.write` was given.
+        manifest: Dictionary that was passed to `CheckpointStore.write`.
         variables: Dictionary of names to `[shape, dtype]`.
     """
 
@@ -36,21 +36,21 @@ class Checkpoint(NamedTuple):
 
 
 class CheckpointStore:
-    """The newest checkpoints of a run in one directory.
+    """A directory with the newest checkpoints of a run.
 
     A checkpoint is a directory `checkpoint-<env steps>` with the files of a
-    `tf.train.Checkpoint` and `manifest.json`: their digests, names, shapes and dtypes
-    of all variables, and what else the run knows. It is written under another name and
-    renamed when it is complete and on disk, so a process killed at any moment leaves
-    whole checkpoints behind. None of the files can run code.
+    `tf.train.Checkpoint` and `manifest.json`, which holds their digests, the names,
+    shapes and dtypes of all variables, and the run's other data. It is written under
+    another name and renamed when it is complete and on disk: a process that is killed
+    at any moment leaves only complete checkpoints. None of the files can run code.
 
     Args:
-        directory: String or path; made if it is missing.
-        keep: Integer >= 1, how many to keep; older ones are deleted.
+        directory: String or path; created if it does not exist.
+        keep: Integer >= 1, number of checkpoints to keep; older ones are deleted.
 
     Attributes:
-        reports: List of dictionaries, one a checkpoint written: `path`, `bytes`,
-            `blocked` (seconds training waited for it) and `seconds` (until it was on
+        reports: List of dictionaries, one per checkpoint written: `path`, `bytes`,
+            `blocked` (seconds that training waited) and `seconds` (until it was on
             disk).
     """
 
@@ -62,20 +62,20 @@ class CheckpointStore:
         self._saver = None
 
     def write(self, env_steps, variables, manifest):
-        """Starts to write a checkpoint; returns once the variables may change again.
+        """Starts writing a checkpoint; returns when the variables may change again.
 
         Args:
             env_steps: Integer, names the checkpoint.
             variables: Dictionary of names to `tf.Variable`.
-            manifest: Dictionary that JSON can hold, arrays and NumPy numbers included.
+            manifest: JSON-serializable dictionary; may hold NumPy arrays and numbers.
 
         Raises:
-            TypeError: JSON cannot hold the manifest.
-            CheckpointError: This one could not be begun, or the one before could not
-                be finished. What was on disk before is intact.
+            TypeError: The manifest is not JSON-serializable.
+            CheckpointError: Writing it, or finishing the one before, failed. Earlier
+                checkpoints are intact.
         """
         started = time.perf_counter()
-        text = json.dumps(  # now: training goes on and changes what is in it
+        text = json.dumps(  # at once: training will change its contents
             {
                 "format": _FORMAT,
                 **manifest,
@@ -89,25 +89,25 @@ class CheckpointStore:
         )
         self.wait()
         final = self.directory / f"{_PREFIX}{env_steps:012d}"
-        aside = self.directory / f"{_WRITING}{final.name}"
+        temporary = self.directory / f"{_WRITING}{final.name}"
         with self._explained(final):
             self.directory.mkdir(parents=True, exist_ok=True)
-            for left in self.directory.glob(f"{_WRITING}*"):  # by a killed process
-                shutil.rmtree(left)
-            aside.mkdir()
+            for path in self.directory.glob(f"{_WRITING}*"):  # of a killed process
+                shutil.rmtree(path)
+            temporary.mkdir()
             _check_room(self.directory, variables)
             saver = self._saver_of(list(variables.values()))
-            # TensorFlow copies what changes before it is written.
+            # Asynchronous: TensorFlow copies the variables before it returns.
             options = tf.train.CheckpointOptions(enable_async=True)
-            saver.write(str(aside / _TABLE), options=options)
+            saver.write(str(temporary / _TABLE), options=options)
         report = {"path": final, "blocked": time.perf_counter() - started}
 
         def finish():
             try:
                 with self._explained(final):
                     saver.sync()
-                    report["bytes"] = _seal(aside, text)
-                    _put(aside, final)
+                    report["bytes"] = _seal(temporary, text)
+                    _rename(temporary, final)
                     self._prune()
             except CheckpointError as error:
                 self._error = error
@@ -118,7 +118,7 @@ class CheckpointStore:
         self._thread.start()
 
     def wait(self):
-        """Waits until what was begun is on disk; raises what went wrong with it."""
+        """Waits until the last checkpoint is on disk; raises its error, if any."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -131,17 +131,17 @@ class CheckpointStore:
         return sorted(self.directory.glob(f"{_PREFIX}*"), reverse=True)
 
     def find(self):
-        """The newest undamaged `Checkpoint`, or None if there is none at all.
+        """The newest undamaged `Checkpoint`, or None if there are no checkpoints.
 
-        Warns of each damaged one that is newer.
+        Warns of each newer one that is damaged.
 
         Raises:
-            CheckpointError: There are checkpoints, and all are damaged.
+            CheckpointError: All checkpoints are damaged.
         """
         damaged = []
         for path in self.paths():
             try:
-                found = _verified(path)
+                checkpoint = _verified(path)
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 damaged.append(f"{path} ({error})")
                 continue
@@ -150,29 +150,29 @@ class CheckpointStore:
                     f"Damaged checkpoint: {text}. The one before is used: {path}.",
                     stacklevel=3,
                 )
-            return found
+            return checkpoint
         if damaged:
             raise CheckpointError(
                 "Expected at least one undamaged checkpoint. Received: "
-                f"{'; '.join(damaged)}. Start anew in another directory."
+                f"{'; '.join(damaged)}. Start a new run in another directory."
             )
         return None
 
     def restore(self, checkpoint, variables, optional=()):
-        """Reads a checkpoint into variables, all of them or none.
+        """Reads a checkpoint into variables, either all of them or none.
 
         Args:
             checkpoint: `Checkpoint`.
             variables: Dictionary of names to `tf.Variable`, as for `write`.
-            optional: Rooms (first parts of names) the checkpoint may do without.
+            optional: First parts of names (`"buffer"` of `"buffer/..."`), of which the
+                checkpoint may have no variables.
 
         Raises:
             CheckpointError: Names, shapes or dtypes are not those of the checkpoint, or
                 it cannot be read.
         """
         stored = checkpoint.variables
-        rooms = {name.partition("/")[0] for name in stored}
-        missing = set(optional) - rooms
+        missing = set(optional) - {name.partition("/")[0] for name in stored}
         variables = {
             name: variable
             for name, variable in variables.items()
@@ -180,7 +180,7 @@ class CheckpointStore:
         }
         _check_same(checkpoint.path, stored, variables)
         reader = tf.train.Checkpoint(variables=[variables[name] for name in stored])
-        reader.save_counter  # noqa: B018  (makes it: what TensorFlow wrote has one)
+        reader.save_counter  # noqa: B018  (creates it: files of TensorFlow have one)
         try:
             reader.read(str(checkpoint.path / _TABLE)).assert_consumed()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
@@ -189,7 +189,7 @@ class CheckpointStore:
             ) from error
 
     def _saver_of(self, variables):
-        """A `tf.train.Checkpoint`; each has a thread, so the same ones share one."""
+        """A `tf.train.Checkpoint`, reused for equal variables: each starts a thread."""
         ids = [id(variable) for variable in variables]
         if self._saver is None or self._saver[0] != ids:
             self._saver = ids, tf.train.Checkpoint(variables=variables)
@@ -204,8 +204,8 @@ class CheckpointStore:
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            for left in self.directory.glob(f"{_WRITING}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for temporary in self.directory.glob(f"{_WRITING}*"):
+                shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(
                 f"Expected to write {path}. Received: {type(error).__name__}: {error}. "
                 "Earlier checkpoints and the agent in memory are intact. Make room, or "
@@ -214,7 +214,7 @@ class CheckpointStore:
 
 
 def _check_room(directory, variables):
-    """Raises `OSError` before TensorFlow begins what the disk cannot hold."""
+    """Raises `OSError` if the variables do not fit on the disk."""
     needed = sum(v.dtype.size * v.shape.num_elements() for v in variables.values())
     free = shutil.disk_usage(directory).free
     if needed > free:
@@ -222,17 +222,16 @@ def _check_room(directory, variables):
 
 
 def _plain(value):
-    """A NumPy number or array as JSON holds it."""
+    """A NumPy number or array as Python numbers and lists."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(
-        "Expected what JSON can hold in logs and in the states of callbacks. "
-        f"Received: {value!r}"
+        f"Expected JSON-serializable logs and states of callbacks. Received: {value!r}"
     )
 
 
 def _seal(directory, text):
-    """Adds digests and the manifest, sees all of it to the disk; returns bytes."""
+    """Adds the manifest with digests and syncs all files to disk; returns bytes."""
     files = {}
     for path in sorted(directory.iterdir()):
         with path.open("rb") as file:
@@ -247,15 +246,15 @@ def _seal(directory, text):
     return sum(size for size, _ in files.values()) + len(text)
 
 
-def _put(aside, final):
-    """Gives a checkpoint its name; one of the same name goes."""
+def _rename(temporary, final):
+    """Gives a checkpoint its final name, in place of one with the same name."""
     if final.exists():
         old = final.with_name(f"{_WRITING}old-{final.name}")
         final.rename(old)
-        aside.rename(final)
+        temporary.rename(final)
         shutil.rmtree(old)
     else:
-        aside.rename(final)
+        temporary.rename(final)
     _sync(final.parent)
 
 
@@ -268,7 +267,7 @@ def _sync(path):
 
 
 def _verified(path):
-    """A `Checkpoint` whose files are the ones that were written."""
+    """The `Checkpoint` at a path, its files verified by size and digest."""
     manifest = path / _MANIFEST
     if manifest.stat().st_size > _LIMIT:
         raise ValueError(f"{_MANIFEST} is larger than {_LIMIT:,} bytes")

@@ -1,4 +1,4 @@
-"""Playing: the one function that makes rollouts, for every loop and for evaluation."""
+"""Collects rollouts, for all training loops and for evaluation."""
 
 from typing import Any, NamedTuple
 
@@ -7,16 +7,16 @@ import tensorflow as tf
 from kerasrl2._checks import check_choice
 from kerasrl2.types import Rollout
 
-_SEEDS = 3  # of a step: of choosing, of the environment, of the network's own noise
+_SEEDS = 3  # per step: choosing actions, the environment, the network's noise
 
 
 class ActorState(NamedTuple):
-    """Where a group of environments and the policy that plays them stand.
+    """States of `N` environments and of the policy that plays in them.
 
     Attributes:
         env_state: Nest of tensors, the environments' own state.
         observation: `[N, ...]` or a nest, what to act on next.
-        policy_state: Nest of `[N, ...]`, what the policy remembers; `()` for nothing.
+        policy_state: Nest of `[N, ...]`, the policy's state; `()` if it has none.
     """
 
     env_state: Any
@@ -40,36 +40,37 @@ def collect(
     agent, env, state, length, seed, *, env_steps=0, greedy=False, keep="steps",
     until=None,
 ):  # fmt: skip
-    """Lets a policy play `length` steps in each of `N` environments.
+    """Plays `length` steps in each of `N` environments.
 
-    Where an episode ends, and in rows that are not transitions, the policy's state
-    becomes the initial one. For use inside a graph.
+    The policy's state is reset where an episode ends, and in rows that are not
+    transitions. For use inside a graph.
 
     Args:
-        agent: `Agent`: `initial_state`, `forward`, `choose`, `greedy`, `head`.
+        agent: `Agent`; `initial_state`, `forward`, `choose`, `greedy` and `head` are
+            used.
         env: `Environment` of `N` copies.
         state: `ActorState`.
         length: Integer, `T`.
         seed: `[2]` int32, stateless seed.
-        env_steps: Scalar or `[T]` int64, env steps so far at each step, what schedules
-            of exploration are over.
-        greedy: Boolean, the policy's mode instead of exploring.
-        keep: `"signals"` (rewards, flags), `"steps"` (all but what networks said) or
-            `"outputs"` (with `parameters` and `value`).
-        until: Callable of `[N]` int32, episodes that ended in each environment since
-            the rollout began, to a scalar bool; or None. Once it is true no further
-            step is made: the rows left are not valid.
+        env_steps: Scalar or `[T]` int64, env steps so far at each step, the argument of
+            exploration schedules.
+        greedy: Boolean, act greedily (True) or explore (False).
+        keep: `"signals"` (rewards and flags only), `"steps"` (all but the networks'
+            outputs) or `"outputs"` (also `parameters` and `value`).
+        until: None, or a callable from `[N]` int32, the episodes that ended in each
+            environment in this rollout, to a scalar bool. Once it is True, play stops
+            and the remaining rows are not valid.
 
     Returns:
-        `(ActorState, Rollout)`: after the last step, and all steps.
+        `(ActorState, Rollout)`: the state after the last step, and all steps.
     """
     check_choice("keep", keep, ("signals", "steps", "outputs"))
     seeds = tf.random.stateless_uniform(
         [length, _SEEDS, 2], seed, None, None, tf.int32, alg="philox"
     )
     env_steps = tf.broadcast_to(tf.cast(env_steps, tf.int64), [length])
-    # An array costs 10 us a step in a graph: the four signals share one. Rows of most
-    # environments are all transitions.
+    # An array costs 10 us per step in a graph: the signals share one, without `valid`
+    # where all rows are transitions.
     flags = 3 if env.always_valid and until is None else 4
 
     def step(t, state):
@@ -118,7 +119,7 @@ def collect(
 
 
 def _step(agent, env, state, seeds, env_steps, greedy):
-    """Acts and steps once; returns outputs, action, the new state and `TimeStep`."""
+    """Acts once; returns outputs, action, new environment state and `TimeStep`."""
     outputs = agent.forward(
         state.observation, state.policy_state, seed=None if greedy else seeds[2]
     )
@@ -131,13 +132,13 @@ def _step(agent, env, state, seeds, env_steps, greedy):
 
 
 def where_reset(mask, first, state):
-    """`state`, a nest of `[N, ...]`, but `first` in rows where `mask` `[N]` is True."""
+    """`first` in rows where `mask` `[N]` is True, else `state`; nests of `[N, ...]`."""
 
-    def chosen(start, now):
-        rows = tf.reshape(mask, [-1] + [1] * (len(now.shape) - 1))
-        return tf.where(rows, tf.cast(start, now.dtype), now)
+    def select(initial, current):
+        rows = tf.reshape(mask, [-1] + [1] * (len(current.shape) - 1))
+        return tf.where(rows, tf.cast(initial, current.dtype), current)
 
-    return tf.nest.map_structure(chosen, first, state)
+    return tf.nest.map_structure(select, first, state)
 
 
 def _loop(step, specs, state, length, num_envs, until):
@@ -153,26 +154,26 @@ def _loop(step, specs, state, length, num_envs, until):
         arrays = [a.write(t, leaf) for a, leaf in zip(arrays, row, strict=True)]
         return t + 1, state, ended, arrays
 
-    def goes_on(t, state, ended, arrays):
+    def continues(t, state, ended, arrays):
         return (t < length) & (True if until is None else ~until(ended))
 
     ended = tf.zeros([num_envs if until is not None else 0], tf.int32)
     _, state, _, arrays = tf.while_loop(
-        goes_on, body, (0, state, ended, arrays), parallel_iterations=1
+        continues, body, (0, state, ended, arrays), parallel_iterations=1
     )
     return state, tf.nest.pack_sequence_as(specs, [array.stack() for array in arrays])
 
 
 def _row_specs(agent, num_envs, observation, flags, keep):
-    """Shapes and dtypes of what `collect` keeps of a step, structured as its rows."""
+    """Shapes and dtypes of the row that `collect` keeps of each step."""
     specs = (tf.TensorSpec([flags, num_envs], tf.float32),)
     if keep != "signals":
-        seen = tf.nest.map_structure(
+        observations = tf.nest.map_structure(
             lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), observation
         )
         head = agent.head
         action = tf.TensorSpec([num_envs, *head.action_shape], head.action_dtype)
-        specs += (seen, seen, action)
+        specs += (observations, observations, action)
     if keep == "outputs":
         specs += (tf.TensorSpec([num_envs, agent.head.num_parameters], tf.float32),)
         specs += (tf.TensorSpec([num_envs], tf.float32),)

@@ -1,11 +1,11 @@
-"""What loops ask of agents, as protocols that are checked when a loop is made."""
+"""The members that loops need of agents: protocols, checked when a loop is made."""
 
 import inspect
 from typing import Any, Protocol
 
 
 class Player(Protocol):
-    """An agent that acts: all that `collect` and evaluation need.
+    """An agent that acts, as `collect` and evaluation need it.
 
     Attributes:
         head: Policy head of `kerasrl2.distributions`.
@@ -14,7 +14,7 @@ class Player(Protocol):
     head: Any
 
     def initial_state(self, num_envs):
-        """What the policy remembers at the start of episodes, a nest of `[N, ...]`."""
+        """The policy's state at the start of episodes, a nest of `[N, ...]`."""
 
     def forward(self, observation, policy_state, training, seed):
         """`PolicyOutputs` of a batch of observations."""
@@ -23,17 +23,17 @@ class Player(Protocol):
         """Actions of the training loop, in the policy's own coordinates."""
 
     def greedy(self, outputs):
-        """The best actions known, in the policy's own coordinates."""
+        """Greedy actions, in the policy's own coordinates."""
 
 
 class Learner(Player, Protocol):
-    """An agent that learns, whatever from.
+    """An agent that learns, from any kind of data.
 
     Attributes:
-        network: Keras model; with convolutions a plain graph is faster than XLA.
-        guard: `Guard`, which its gradient steps report to.
+        network: Keras model; loops use XLA by default unless it has convolutions.
+        guard: `Guard`, to which gradient steps report.
         env_steps: Integer variable, env steps played so far.
-        report_names: Names of the metrics a report has.
+        report_names: Names of the metrics in a report.
     """
 
     network: Any
@@ -42,26 +42,27 @@ class Learner(Player, Protocol):
     report_names: Any
 
     def optimizers(self):
-        """Dictionary of names to pairs of an optimizer and the variables it moves."""
+        """Dictionary of names to pairs of an optimizer and the variables it updates."""
 
     def update(self, batch, seed):
         """One update from a batch: `(metrics, td_error or None)`."""
 
     def update_statistics(self, observation, valid):
-        """Counts observations `[T, N, ...]` into running statistics."""
+        """Updates running statistics with observations `[T, N, ...]`."""
 
     def initial_learner_state(self, num_envs):
-        """What learning remembers of episodes under way, a nest of `[N, ...]`."""
+        """The state of learning at the start of episodes, a nest of `[N, ...]`."""
 
 
 class OnPolicyLearner(Learner, Protocol):
-    """An agent that learns from each rollout once, right after it was played.
+    """An agent that learns from each rollout right after it was played.
 
     Attributes:
-        rollout_length: Integer, vector steps of a rollout, at most.
-        keeps_outputs: Boolean, or None where the loop may choose: whether a rollout has
-            the parameters and values of the passes that chose its actions.
-        whole_episodes: Boolean, whether a rollout is the first episode of each copy.
+        rollout_length: Integer, largest number of vector steps of a rollout.
+        keeps_outputs: Boolean, whether a rollout keeps the parameters and values of the
+            forward passes that chose its actions; None: the loop chooses.
+        whole_episodes: Boolean, whether a rollout is one complete episode of each
+            environment.
     """
 
     rollout_length: Any
@@ -69,10 +70,10 @@ class OnPolicyLearner(Learner, Protocol):
     whole_episodes: Any
 
     def prepare(self, rollout, learner_state):
-        """`(batch, learner_state)`: what `learn` gets, from a `Rollout`."""
+        """`(batch, learner_state)`: the batch for `learn` from a `Rollout`."""
 
     def learn(self, batch, seed):
-        """`(sums, updates)`: of the metrics over gradient steps, and how many."""
+        """`(sums, updates)`: metrics summed over updates, and the number of updates."""
 
 
 class OffPolicyLearner(Learner, Protocol):
@@ -82,7 +83,7 @@ class OffPolicyLearner(Learner, Protocol):
         buffer: Replay buffer.
         batch_size: Integer, transitions of an update.
         train_frequency: Integer, vector steps between updates.
-        gradient_steps: Integer, updates made then.
+        gradient_steps: Integer, updates made at a time.
         learning_starts: Integer, transitions in the buffer before the first update.
     """
 
@@ -93,14 +94,14 @@ class OffPolicyLearner(Learner, Protocol):
     learning_starts: Any
 
     def stored(self, rollout):
-        """The `Rollout` as the buffer is to keep it."""
+        """The `Rollout` as the buffer stores it."""
 
     def sampling(self):
         """Keywords of the buffer's `sample`."""
 
 
 def check_contract(agent, protocol):
-    """Raises `ValueError` unless an agent has what a protocol asks for.
+    """Raises `ValueError` unless an agent has all members of a protocol.
 
     Args:
         agent: `Agent`.
@@ -118,12 +119,12 @@ def check_contract(agent, protocol):
 def _check_method(agent, protocol, name, method):
     expected = [p for p in inspect.signature(method).parameters if p != "self"]
     call = f"{name}({', '.join(expected)})"
-    found = getattr(agent, name, None)
-    if not callable(found):
+    own_method = getattr(agent, name, None)
+    if not callable(own_method):
         raise _missing(agent, protocol, call)
     try:
-        received = inspect.signature(found)
-    except (TypeError, ValueError):  # made by native code
+        received = inspect.signature(own_method)
+    except (TypeError, ValueError):  # native code
         return
     try:
         received.bind(*expected)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 class RunningEpisodes(NamedTuple):
-    """Episodes that have not ended yet.
+    """Episodes in progress.
 
     Attributes:
         returns: `[N]` float32, undiscounted return so far.
@@ -18,37 +18,38 @@ class RunningEpisodes(NamedTuple):
 
 
 def no_episodes(num_envs):
-    """`RunningEpisodes` at the very start."""
+    """`RunningEpisodes` before the first step."""
     return RunningEpisodes(tf.zeros([num_envs]), tf.zeros([num_envs], tf.int32))
 
 
 def zero_totals():
-    """Totals of nothing.
+    """Totals of no episodes.
 
-    Totals are `[3]` float64: finished episodes, the sum of their undiscounted returns,
-    and the sum of their lengths in env steps. Each counts exactly once, when it ends.
+    Totals are `[3]` float64: the number of finished episodes, the sum of their
+    undiscounted returns, and the sum of their lengths in env steps. An episode is
+    counted once, when it ends.
     """
     return tf.zeros([3], tf.float64)
 
 
 def count_step(running, reward, ended, valid):
-    """Follows every episode through one step.
+    """Updates episode statistics with one step.
 
     Args:
         running: `RunningEpisodes` before the step.
         reward: `[N]` float32.
         ended: `[N]` bool, terminated or truncated.
-        valid: `[N]` bool; rows that are not are skipped.
+        valid: `[N]` bool; other rows are skipped.
 
     Returns:
-        `(RunningEpisodes, totals)`: after the step, and of what ended with it.
+        `(RunningEpisodes, totals)`: after the step, and of episodes ended by it.
     """
     returns = running.returns + tf.where(valid, reward, 0.0)
     lengths = running.lengths + tf.cast(valid, tf.int32)
     ended &= valid
-    done = tf.cast(ended, tf.float64)
+    finished = tf.cast(ended, tf.float64)
     values = [tf.ones_like(returns), returns, tf.cast(lengths, tf.float32)]
-    totals = tf.reduce_sum(done * tf.cast(tf.stack(values), tf.float64), axis=1)
+    totals = tf.reduce_sum(finished * tf.cast(tf.stack(values), tf.float64), axis=1)
     running = RunningEpisodes(
         tf.where(ended, 0.0, returns), tf.where(ended, 0, lengths)
     )
@@ -56,16 +57,15 @@ def count_step(running, reward, ended, valid):
 
 
 def count_episodes(rollout, running):
-    """Follows every episode through a rollout.
+    """Updates episode statistics with a rollout.
 
     Args:
-        rollout: `Rollout`, of which `reward`, `terminated`, `truncated` and `valid`
-            are read, all `[T, N]`; rows that are not valid are skipped.
-        running: `RunningEpisodes` when the rollout began.
+        rollout: `Rollout`; its `reward`, `terminated`, `truncated` and `valid` are
+            used, all `[T, N]`. Rows that are not valid are skipped.
+        running: `RunningEpisodes` before the rollout.
 
     Returns:
-        `(RunningEpisodes, totals)`: when the rollout ended, and of the episodes
-        that ended in it.
+        `(RunningEpisodes, totals)`: after the rollout, and of episodes ended in it.
     """
     ended = rollout.terminated | rollout.truncated
     num_steps = ended.shape[0]

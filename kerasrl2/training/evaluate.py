@@ -1,4 +1,4 @@
-"""Evaluation over exactly as many episodes as asked, without favouring short ones."""
+"""Evaluation over an exact number of episodes, without favouring short ones."""
 
 from typing import Any, NamedTuple
 
@@ -15,14 +15,14 @@ _BLOCK_STEPS = 256
 
 
 class Played(NamedTuple):
-    """How far an evaluation is.
+    """Progress of an evaluation.
 
     Attributes:
         actor: `ActorState`.
-        running: `RunningEpisodes`, episodes under way.
-        counted: `[N]` int32, episodes each copy has ended, up to its share.
-        returns: `[N, K]` float32, undiscounted, of those.
-        lengths: `[N, K]` int32, env steps.
+        running: `RunningEpisodes`.
+        counted: `[N]` int32, episodes that each copy has finished, up to its quota.
+        returns: `[N, K]` float32, their undiscounted returns.
+        lengths: `[N, K]` int32, their lengths in env steps.
     """
 
     actor: ActorState
@@ -35,14 +35,13 @@ class Played(NamedTuple):
 class Evaluator(tf.Module):
     """Plays whole episodes in `N` copies of an environment.
 
-    Copy `i` plays a number of episodes fixed beforehand, the first ones it starts; so
-    an episode counts whether it is short or long. A plain graph: evaluation is too
-    short for XLA's compilation to pay.
+    Each copy has a quota, fixed beforehand, and the first episodes that it starts
+    count, whether they are short or long. Compiled without XLA, whose compilation would
+    take longer than most evaluations.
 
     Args:
-        env: `Environment` of its own; sharing the training environment would cut its
-            episodes short.
-        episodes: Integer, how many episodes in all.
+        env: `Environment`, not the one of training, whose episodes it would cut short.
+        episodes: Integer, total number of episodes.
     """
 
     def __init__(self, env, episodes):
@@ -54,16 +53,16 @@ class Evaluator(tf.Module):
         self._programs = {}
 
     def run(self, agent, greedy=True, seed=0, max_episode_steps=None):
-        """Plays; returns the dictionary `Agent.evaluate` describes."""
+        """Plays; returns the dictionary that `Agent.evaluate` documents."""
         check_contract(agent, Player)
-        num_envs, most = self.env.num_envs, max(self._quota)
+        num_envs, quota = self.env.num_envs, max(self._quota)
         with self.env.errors():
             played = Played(
                 begin_episodes(agent, self.env, tf.constant([seed % 2**31, 1])),
                 no_episodes(num_envs),
                 tf.zeros([num_envs], tf.int32),
-                tf.zeros([num_envs, most]),
-                tf.zeros([num_envs, most], tf.int32),
+                tf.zeros([num_envs, quota]),
+                tf.zeros([num_envs, quota], tf.int32),
             )
             step = 0
             program = self._program(agent, greedy, played)
@@ -72,7 +71,7 @@ class Evaluator(tf.Module):
                 played = program(seeds, played)
                 step += _BLOCK_STEPS
                 self._check_length(played, max_episode_steps)
-        wanted = tf.sequence_mask(self._quota, most)
+        wanted = tf.sequence_mask(self._quota, quota)
         returns = tf.cast(tf.boolean_mask(played.returns, wanted), tf.float64)
         lengths = tf.cast(tf.boolean_mask(played.lengths, wanted), tf.float64)
         return {
@@ -85,9 +84,9 @@ class Evaluator(tf.Module):
         }
 
     def _check_length(self, played, limit):
-        plays = played.counted < self._quota
-        under_way = tf.reduce_max(tf.where(plays, played.running.lengths, 0))
-        longest = int(tf.maximum(under_way, tf.reduce_max(played.lengths)))
+        active = played.counted < self._quota
+        running = tf.reduce_max(tf.where(active, played.running.lengths, 0))
+        longest = int(tf.maximum(running, tf.reduce_max(played.lengths)))
         if limit is not None and longest > limit:
             raise ValueError(
                 f"Expected episodes of at most {limit} steps (`max_episode_steps`). "
@@ -95,7 +94,7 @@ class Evaluator(tf.Module):
             )
 
     def _program(self, agent, greedy, played):
-        # By what agents are made of: one whose structure has changed needs another.
+        # Keyed by structure and variables: an agent may have changed.
         env = self.env
         state = state_of(agent=agent, env=env if env.in_graph else None)
         parts = [id(variable) for variable in state.variables.values()]
@@ -112,7 +111,7 @@ class Evaluator(tf.Module):
         return self._programs[key][0]
 
     def _play(self, agent, greedy, seed, played):
-        """Plays until all quotas are met, at most a block of vector steps."""
+        """Plays until all quotas are met, for at most a block of vector steps."""
         actor, rollout = collect(
             agent,
             self.env,

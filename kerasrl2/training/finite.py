@@ -1,4 +1,4 @@
-"""Finds NaN and infinity inside compiled loops and names them outside."""
+"""Finds NaN and infinity inside compiled loops and reports them outside."""
 
 import tensorflow as tf
 
@@ -14,28 +14,28 @@ _NAMES = {
 
 
 class Guard(tf.Module):
-    """Remembers the first NaN or infinity of a block of training.
+    """Keeps the first report of a NaN or infinity in a block of training.
 
-    Whoever finds one reports it here, inside compiled functions. Once there is a
-    report no gradient step is taken and nothing more is stored or counted; the loop
-    ends its block and `raise_if_found` says what happened.
+    Compiled functions report here what they find. After a report no gradient step is
+    taken and nothing is stored or counted; the loop ends its block, and
+    `raise_if_found` raises the error.
     """
 
     def __init__(self):
         super().__init__(name="guard")
-        # Kind of problem, iteration, step or optimizer, environment.
+        # Kind of problem; iteration; step or optimizer; environment.
         self._problem = tf.Variable(_no_problem(), trainable=False, name="problem")
 
     def clear(self):
-        """Forgets what was reported."""
+        """Clears the report."""
         self._problem.assign(_no_problem())
 
     def is_healthy(self):
-        """Scalar bool, whether nothing was reported."""
+        """Scalar bool, whether there is no report."""
         return tf.equal(self._problem.read_value()[0], _NONE)
 
     def report(self, problem):
-        """Keeps a report, `[4]` int64, unless it says nothing or there is one."""
+        """Keeps a report, `[4]` int64, unless it is empty or there already is one."""
         first = self._problem.read_value()
         self._problem.assign(tf.where(tf.equal(first[0], _NONE), problem, first))
 
@@ -44,8 +44,8 @@ class Guard(tf.Module):
 
         Args:
             loss: Scalar float.
-            norm: Scalar float, of the gradients.
-            optimizer: Integer, which of the agent's optimizers.
+            norm: Scalar float, global norm of the gradients.
+            optimizer: Integer, index among the agent's optimizers.
         """
         kind = tf.where(tf.math.is_finite(norm), _NONE, _GRADIENT)
         kind = tf.where(tf.math.is_finite(loss), kind, _LOSS)
@@ -54,20 +54,20 @@ class Guard(tf.Module):
     def report_metrics(self, metrics):
         """Reports a `loss` or `gradient_norm` among metrics that is not finite.
 
-        Gradient steps of the agents report themselves; this is for an `update` of a
-        user's own.
+        `Agent.take_step` already reports its own; this is for an `update` of a user
+        that does not call it.
         """
         finite = tf.constant(0.0)
         loss, norm = metrics.get("loss", finite), metrics.get("gradient_norm", finite)
         self.report_step(loss, norm, 0)
 
     def raise_if_found(self, env, iteration, steps, optimizers):
-        """Raises `NonFiniteError` if there is a report; forgets it.
+        """Raises `NonFiniteError` if there is a report, and clears it.
 
         Args:
             env: `Environment` that was played.
-            iteration: Integer, iterations the loop has made.
-            steps: Integer, vector steps an iteration takes.
+            iteration: Integer, iterations of the loop so far.
+            steps: Integer, vector steps per iteration.
             optimizers: List of the names of the agent's optimizers.
         """
         kind, found, step, index = (int(value) for value in self._problem.numpy())
@@ -78,16 +78,16 @@ class Guard(tf.Module):
 
 
 def find_in_rollout(rollout, iteration):
-    """Looks for the first non-finite observation or reward of a `Rollout`.
+    """Finds the first non-finite observation or reward of a `Rollout`.
 
     Args:
         rollout: `Rollout` of `T` steps of `N` environments; rows that are not valid are
             ignored.
-        iteration: Scalar integer, which rollout of the run this is.
+        iteration: Scalar integer, number of the rollout in the run.
 
     Returns:
-        `(problem, finite)`: `[4]` int64 for `Guard.report`, and `[T, N]` bool, False in
-        rows with such numbers.
+        `(problem, finite)`: `[4]` int64 for `Guard.report`, and `[T, N]` bool, False
+        for rows that are not finite.
     """
     num_envs = rollout.reward.shape[1]
     reward = tf.math.is_finite(rollout.reward)
@@ -111,7 +111,7 @@ def _no_problem():
 
 
 def _finite_observations(rollout):
-    """`[T, N]` bool, whether all a step saw and led to is finite; None for integers."""
+    """`[T, N]` bool, steps with finite observations before and after; None if ints."""
     rows = [
         tf.nest.flatten(nest)
         for nest in (
@@ -138,7 +138,7 @@ def _finite_rows(observation):
 
 
 def _failure(kind, found, step, index, env, iteration, steps, optimizers):
-    """The `NonFiniteError` that tells what was found."""
+    """The `NonFiniteError` for a report."""
     if kind in (_OBSERVATION, _REWARD):
         steps = found * steps + step + 1
         return NonFiniteError(

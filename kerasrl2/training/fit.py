@@ -14,19 +14,19 @@ BLOCK_SECONDS = 0.5
 
 
 class Progress:
-    """Where a call of `fit` stands, in env steps.
+    """Progress of a call of `fit`, in env steps.
 
     Attributes:
         steps: Integer, env steps of the whole call.
-        epochs: Integer.
-        initial_epoch: Integer, the number the first epoch is given.
-        start: Integer, what the agent had played before.
-        played: Integer, what it has played now.
-        epoch: Integer, the epoch under way, from 0.
-        epoch_start: Integer, what had been played when it began.
-        seconds: Float, what its steps took.
-        settings: Dictionary, the agent's plain settings when the run began.
-        callbacks: `keras.callbacks.CallbackList`, whose history and states go with it.
+        epochs: Integer, number of epochs.
+        initial_epoch: Integer, the number of the first epoch.
+        start: Integer, env steps played before the call.
+        played: Integer, env steps played so far.
+        epoch: Integer, index of the current epoch, from 0.
+        epoch_start: Integer, `played` at the start of the current epoch.
+        seconds: Float, time spent on the steps of the current epoch.
+        settings: Dictionary, the agent's plain settings at the start of the run.
+        callbacks: `keras.callbacks.CallbackList`, with the history.
     """
 
     def __init__(self, steps, epochs, initial_epoch, start, settings):
@@ -39,22 +39,22 @@ class Progress:
 
     @property
     def end(self):
-        """Integer, env steps the agent has played when the epoch under way ends."""
+        """Integer, env steps played at the end of the current epoch."""
         return self.start + (self.epoch + 1) * self.steps // self.epochs
 
     @property
     def is_done(self):
-        """Whether all steps have been made."""
+        """Whether all steps have been played."""
         return self.played >= self.start + self.steps
 
     def next_epoch(self):
-        """Goes on to the first epoch that has not ended; one may end in another."""
+        """Moves on to the first epoch that has not ended; some may be passed over."""
         while self.epoch < self.epochs and self.end <= self.played:
             self.epoch += 1
         self.epoch_start, self.seconds = self.played, 0.0
 
     def state(self):
-        """What JSON can hold."""
+        """The progress as a JSON-serializable dictionary."""
         history = self.history()
         return {
             "start": self.start,
@@ -67,14 +67,14 @@ class Progress:
         }
 
     def set_state(self, state):
-        """Takes over what `state` returned."""
+        """Restores a result of `state`."""
         self.start, self.played = state["start"], state["played"]
         self.next_epoch()
         self.epoch_start = state["epoch_start"]
         self.seconds, self._restored = state["seconds"], state
 
     def restore_callbacks(self):
-        """Gives callbacks what is theirs, after `on_train_begin`."""
+        """Restores history and callbacks; to call after `on_train_begin`."""
         if not self._restored:
             return
         history = self.history()
@@ -101,45 +101,45 @@ def fit_loop(
     verbose,
     initial_epoch=0,
     checkpoint=None,
-    found=None,
+    restored=None,
 ):
-    """What `Agent.fit` does once its arguments are made into objects.
+    """Implements `Agent.fit`, on objects made from its arguments.
 
-    The loop runs in blocks of about half a second, never beyond an epoch's end, so that
-    callbacks, the progress bar and Ctrl-C stay responsive. To callbacks a block is what
-    a batch is to supervised training: it is told the means of its epoch so far.
+    The loop runs in blocks of about half a second that end with the epoch at the
+    latest, so that callbacks, the progress bar and Ctrl-C stay responsive. A block is a
+    batch to callbacks, whose logs are means over the epoch so far.
 
     Args:
         agent: `Agent`.
         loop: Its `CompiledLoop`.
         steps: Integer, env steps, rounded up to whole iterations.
-        epochs: Integer, how many reports.
+        epochs: Integer, number of reports.
         callbacks: List of Keras callbacks, or None.
         validation: `Evaluator` or None.
         verbose: As in `Agent.fit`.
-        initial_epoch: Integer, the number the first epoch is given.
+        initial_epoch: Integer, the number of the first epoch.
         checkpoint: `TrainingCheckpoint` or None.
-        found: `Checkpoint` to go on from, or None.
+        restored: `Checkpoint` to resume from, or None.
 
     Returns:
         `keras.callbacks.History`.
     """
     steps, size = int(steps), loop.steps_per_iteration
-    most = -(-steps // size)  # iterations, unless they are cut short
-    if epochs > most and not getattr(agent, "whole_episodes", False):
+    iterations = -(-steps // size)  # more if some end early
+    if epochs > iterations and not getattr(agent, "whole_episodes", False):
         raise ValueError(
             f"Expected `epochs` of at least one iteration of the loop each: at most "
-            f"{most} for steps={steps} at {size} env steps an iteration. Received: "
-            f"epochs={epochs}"
+            f"{iterations} for steps={steps} at {size} env steps an iteration. "
+            f"Received: epochs={epochs}"
         )
     start, settings = int(agent.env_steps), plain_settings(agent)
     progress = Progress(steps, epochs, initial_epoch, start, settings)
-    if found is not None:
-        checkpoint.restore(found, loop, progress)
-        announce(verbose, found.path, loop.env, progress.played)
+    if restored is not None:
+        checkpoint.restore(restored, loop, progress)
+        announce(verbose, restored.path, loop.env, progress.played)
     else:
         loop.new_report()
-        loop.carry.env_steps.assign(start)  # weights may have been loaded since
+        loop.carry.env_steps.assign(start)  # weights may have been loaded meanwhile
     left = progress.start + steps - progress.played
     callback_list = keras.callbacks.CallbackList(
         [*(callbacks or []), *progress_callback(verbose)],
@@ -162,7 +162,7 @@ def fit_loop(
     finally:
         for callback in callback_list.callbacks:
             if isinstance(callback, ProgressBar):
-                callback.close()  # gives the terminal back, also after Ctrl-C
+                callback.close()  # restores the terminal, also after Ctrl-C
         if checkpoint is not None:
             checkpoint.store.wait()
     callback_list.on_train_end()
@@ -175,15 +175,15 @@ def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
         end, number, blocks = progress.end, progress.initial_epoch + progress.epoch, 0
         callbacks.on_epoch_begin(number)
         while progress.played < end and not agent.stop_training:
-            most = -(-(end - progress.played) // loop.steps_per_iteration)
+            remaining = -(-(end - progress.played) // loop.steps_per_iteration)
             size = 1 if speed is None else max(1, int(speed * BLOCK_SECONDS))
-            size = size if loop.plays_less else min(size, most)
+            size = size if loop.plays_less else min(size, remaining)
             callbacks.on_train_batch_begin(blocks)
             started, before = time.perf_counter(), int(loop.carry.iteration)
             report = loop.run(size, until=end)
             seconds = time.perf_counter() - started
             speed = (int(loop.carry.iteration) - before) / seconds
-            # Not the agent's count: another thread may teach it as well.
+            # Not the agent's count, which other threads may change.
             progress.played = int(loop.carry.env_steps)
             progress.seconds += seconds
             logs = _logs(report, agent, progress.played)
@@ -205,7 +205,7 @@ def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
 
 
 def _pause(loop, progress, checkpoint, interrupts, epoch_ended):
-    """Writes a checkpoint if one is due; lets an interrupt through after one."""
+    """Writes a checkpoint if one is due, then raises a deferred interrupt."""
     interrupted = interrupts.received is not None
     if checkpoint is not None:
         checkpoint.save_if_due(loop, progress, epoch_ended, interrupted)
@@ -214,7 +214,7 @@ def _pause(loop, progress, checkpoint, interrupts, epoch_ended):
 
 
 def _logs(report, agent, env_steps, steps_per_second=None):
-    """What callbacks are told: of a block, or with the speed of a whole epoch."""
+    """Logs of a block, or (with `steps_per_second`) of an epoch."""
     metrics, updates, totals = report
     logs = mean_return_and_length(totals)
     if steps_per_second is None:

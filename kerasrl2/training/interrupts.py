@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between two blocks of training instead of within one."""
+"""Defers Ctrl-C and SIGTERM to the end of a block of training."""
 
 import contextlib
 import signal
@@ -7,11 +7,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Holds signals back until the training loop asks for them.
+    """Defers signals until the training loop raises them.
 
-    A signal that arrives while a block runs would leave its results half taken over. A
-    second one is not held back. Does nothing outside the main thread, where Python
-    allows no handlers.
+    An interrupt within a block would leave its results incomplete. A second signal is
+    not deferred. Does nothing outside the main thread, where Python allows no handlers.
     """
 
     def __init__(self):
@@ -21,21 +20,21 @@ class Interrupts:
     def __enter__(self):
         with contextlib.suppress(ValueError):  # not the main thread
             for number in SIGNALS:
-                self._before[number] = signal.signal(number, self._hold_back)
+                self._before[number] = signal.signal(number, self._defer)
         return self
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
-            # None stands for a handler that was not installed from Python.
+            # None: the handler was not installed from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
-    def _hold_back(self, number, frame):
+    def _defer(self, number, frame):
         if self.received is not None:
             _raise(number)
         self.received = number
 
     def raise_received(self):
-        """Raises what was held back: `KeyboardInterrupt`, for SIGTERM `SystemExit`."""
+        """Raises the deferred signal: `KeyboardInterrupt`, for SIGTERM `SystemExit`."""
         _raise(self.received)
 
 

@@ -1,4 +1,4 @@
-"""What the compiled loops share: blocks of iterations as one compiled function."""
+"""Base class of compiled loops: runs blocks of iterations as one function."""
 
 from kerasrl2._startup import native_chatter_kept_back
 
@@ -17,18 +17,19 @@ _COUNTERS = "iteration", "env_steps", "sums", "updates", "totals"
 
 
 class Carry(NamedTuple):
-    """What goes from iteration to iteration: few tensors, each costs time.
+    """State passed from iteration to iteration; few tensors, since each costs time.
 
     Attributes:
-        iteration: Scalar int64, iterations made so far.
-        env_steps: Scalar int64, env steps the agent has played so far, those of earlier
-            loops included; rows that are no transitions do not count.
-        actor: `ActorState`, of the environments and of the policy.
-        episodes: `RunningEpisodes`, episodes under way.
-        learner_state: Nest of tensors, what the agent's `prepare` remembers.
-        sums: `[M]` float64, of the metrics over gradient steps, as `metric_names`.
-        updates: Scalar float64, gradient steps.
-        totals: `[3]` float64, of finished episodes, as `episodes.zero_totals`.
+        iteration: Scalar int64, iterations so far.
+        env_steps: Scalar int64, env steps that the agent has played so far, including
+            those of earlier loops, without rows that are not transitions.
+        actor: `ActorState` of the environments and the policy.
+        episodes: `RunningEpisodes`.
+        learner_state: Nest of tensors, the state of the agent's `prepare`.
+        sums: `[M]` float64, metrics summed over updates, in the order of
+            `metric_names`.
+        updates: Scalar float64, number of updates.
+        totals: `[3]` float64, of finished episodes; see `episodes.zero_totals`.
     """
 
     iteration: Any
@@ -42,10 +43,10 @@ class Carry(NamedTuple):
 
 
 class CompiledLoop(tf.Module):
-    """Runs an agent and its environments, many iterations a call.
+    """Runs an agent and its environments, many iterations per call.
 
-    A subclass gives `_iterate`. XLA compiles whole blocks of iterations; where it
-    cannot or should not, a block is a graph.
+    A subclass defines `_iterate`. XLA compiles whole blocks of iterations; where it
+    cannot or should not, a block is a plain graph.
 
     Args:
         agent: `Agent`.
@@ -53,19 +54,19 @@ class CompiledLoop(tf.Module):
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
             graphs are faster on CPU), True or False.
-        steps: Integer, vector steps an iteration takes at most.
+        steps: Integer, largest number of vector steps per iteration.
 
     Attributes:
-        carry: `Carry` of variables. Sums and totals are of one report (`new_report`)
-            and go on over blocks, so how long these are makes no difference.
-        guard: `Guard`, which hears of NaN and infinity.
-        metric_names: Tuple of strings, of what a report has means of.
-        steps_per_iteration: Integer, env steps of all copies together, at most.
-        uses_xla: Boolean, whether XLA compiles what learns.
+        carry: `Carry` of variables. Sums and totals start with a report (`new_report`)
+            and continue over blocks, whose length therefore makes no difference.
+        guard: `Guard`, to which NaN and infinity are reported.
+        metric_names: Tuple of strings, the metrics whose means a report holds.
+        steps_per_iteration: Integer, largest number of env steps of all copies.
+        uses_xla: Boolean, whether XLA compiles learning.
         compiles_environment: Boolean, whether XLA compiles the environment's steps too.
         plays_less: Boolean, whether an iteration may play fewer steps than that.
-        num_traces: Integer, how often a block has been traced: once, or never where the
-            program of an agent of equal structure was there.
+        num_traces: Integer, how often a block was traced: once, or never if there was a
+            program of an agent of equal structure.
     """
 
     protocol = Learner
@@ -91,28 +92,28 @@ class CompiledLoop(tf.Module):
         self.plan_variables = []
 
     def start(self):
-        """Resets the environment and keeps the first `Carry` in variables."""
+        """Resets the environment and stores the first `Carry` in variables."""
         carry = self._first_carry(-1)
         self.carry = tf.nest.map_structure(
             lambda tensor: tf.Variable(tensor, trainable=False), carry
         )
 
     def restart_episodes(self):
-        """Begins new episodes, others than at the start; what is counted goes on."""
+        """Begins new episodes, with seeds other than at the start; keeps counters."""
         carry = self._first_carry(-1 - int(self.carry.iteration))
         counted = {name: getattr(self.carry, name).value() for name in _COUNTERS}
         _assign(self.carry, carry._replace(**counted))
 
     def new_report(self):
-        """Forgets sums and totals."""
+        """Sets sums and totals to zero."""
         for variable in (self.carry.sums, self.carry.updates, self.carry.totals):
             variable.assign(tf.zeros_like(variable))
 
     def report(self):
         """`(metrics, updates, totals)` since the last `new_report`.
 
-        Means over gradient steps, how many there were, and totals of the episodes that
-        ended, as `episodes.zero_totals`.
+        Metrics are means over updates; `updates` is their number; `totals` are those of
+        finished episodes, see `episodes.zero_totals`.
         """
         updates = float(self.carry.updates)
         means = (self.carry.sums / max(updates, 1.0)).numpy().tolist()
@@ -122,8 +123,8 @@ class CompiledLoop(tf.Module):
     def variables_by_name(self):
         """Dictionary of names to all variables of a run, for checkpoints.
 
-        Those of the replay buffer begin with `buffer/`. Episodes in Python cannot be
-        stored: of them only what is counted is in it.
+        Names of the replay buffer's begin with `buffer/`. Episodes of environments in
+        Python cannot be stored: only the counters of `carry` are included.
         """
         variables = self.state().variables
         if not self.env.in_graph:
@@ -136,7 +137,7 @@ class CompiledLoop(tf.Module):
         return variables
 
     def state(self):
-        """`State` of all that the compiled function uses."""
+        """`State` of everything that the compiled function uses."""
         agent, env = self.agent, self.env
         return state_of(
             buffer=getattr(agent, "buffer", None),
@@ -150,21 +151,21 @@ class CompiledLoop(tf.Module):
         )
 
     def _key(self):
-        """What a program depends on beside `state`; None if it cannot be shared."""
+        """What else a program depends on; None if it cannot be shared."""
         if not self.env.in_graph:  # the program calls these very environments
             return None
         return type(self), self.uses_xla, self.compiles_environment
 
     def plan(self, env_steps):
-        """Prepares schedules for the env steps that a call of `fit` will make."""
+        """Prepares schedules for the env steps of a call of `fit`."""
 
     def run(self, num_iterations, until=None):
         """Makes `num_iterations` iterations; returns `report`.
 
         Args:
             num_iterations: Integer.
-            until: Integer or None. No further iteration begins once the agent has
-                played that many env steps.
+            until: Integer or None. No iteration begins once the agent has played this
+                number of env steps.
 
         Raises:
             EnvironmentFailure: The environment raised.
@@ -173,7 +174,7 @@ class CompiledLoop(tf.Module):
         self.compile()
         self.guard.clear()
         limit = tf.constant(tf.int64.max if until is None else until, tf.int64)
-        # Eager functions are for users who debug: then nothing is compiled.
+        # `tf.config.run_functions_eagerly` is for debugging: nothing is compiled.
         eager = tf.config.functions_run_eagerly()
         block = self._block if eager else self._program
         with self.env.errors():
@@ -186,7 +187,7 @@ class CompiledLoop(tf.Module):
         return self.report()
 
     def compile(self):
-        """Traces and compiles by a block of no iterations; does nothing if done.
+        """Traces and compiles by running a block of no iterations, once.
 
         Raises:
             ValueError: The compiled function uses a variable that no checkpoint holds.
@@ -204,7 +205,7 @@ class CompiledLoop(tf.Module):
         return tf.nest.map_structure(lambda variable: variable.value(), self.carry)
 
     def _first_carry(self, number):
-        """Resets the environment with seed `[seed, number]`; nothing is counted yet."""
+        """Resets the environment with seed `[seed, number]`; all counters are 0."""
         agent, env = self.agent, self.env
         with env.errors():
             actor = begin_episodes(agent, env, tf.stack([self._seed, number]))
@@ -220,14 +221,14 @@ class CompiledLoop(tf.Module):
         )
 
     def _seeds(self, iteration):
-        """`[2, 2]` int32 of an iteration: of playing and of learning."""
+        """`[2, 2]` int32, the seeds of an iteration for playing and for learning."""
         seed = tf.stack([self._seed, tf.cast(iteration, tf.int32)])
         return tf.random.stateless_uniform(
             [2, 2], seed, None, None, tf.int32, alg="philox"
         )
 
     def _iterate(self, carry):
-        """One iteration: a `Carry` to the next one."""
+        """Makes one iteration; takes a `Carry` and returns the next one."""
         raise NotImplementedError
 
     def _run_block(self, num_iterations, until, carry):

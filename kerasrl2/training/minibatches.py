@@ -1,4 +1,4 @@
-"""Passes over shuffled minibatches inside a compiled loop."""
+"""Epochs of shuffled minibatches inside a compiled loop."""
 
 import tensorflow as tf
 
@@ -6,21 +6,21 @@ from kerasrl2.permutations import random_permutation
 
 
 def run_epochs(agent, batch, num_epochs, batch_size, seed):
-    """Lets an agent learn from a batch, several times over, in random order.
+    """Updates an agent with minibatches of a batch, in several passes.
 
-    Ends early once `agent.guard` has heard of a NaN, or where `agent.should_stop`.
+    Ends early if `agent.guard` has a report or `agent.should_stop` returns True.
 
     Args:
         agent: On-policy `Agent`.
         batch: Nest of tensors `[rows, ...]`.
-        num_epochs: Integer, passes.
-        batch_size: Integer that divides `rows`, rows of a minibatch. Every row is in
-            one minibatch of each pass.
+        num_epochs: Integer, number of passes, each in a new random order.
+        batch_size: Integer, rows per minibatch; must divide `rows`. Every row is in one
+            minibatch of each pass.
         seed: `[2]` int32.
 
     Returns:
-        `(sums, updates)`: dictionary of the sums of the metrics over gradient steps,
-        and how many there were.
+        `(sums, updates)`: dictionary of metrics summed over updates, and the number of
+        updates.
     """
     rows = tf.nest.flatten(batch)[0].shape[0]
     seeds = tf.random.stateless_uniform(
@@ -71,7 +71,7 @@ def named_sums(metrics, agent):
     """Metrics of one update as float32 scalars.
 
     Raises:
-        ValueError: They are not those that `metric_names` lists, each a scalar.
+        ValueError: They are not the scalars that `metric_names` lists.
     """
     if set(metrics) != set(agent.metric_names):
         raise ValueError(

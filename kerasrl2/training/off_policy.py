@@ -1,4 +1,4 @@
-"""The off-policy loop: play, learn from replay, store, as one compiled function."""
+"""The off-policy loop: plays, learns from replay and stores in one function."""
 
 import kerasrl2._startup  # noqa: F401
 
@@ -17,15 +17,15 @@ class OffPolicyLoop(CompiledLoop):
     """Runs an agent with a replay buffer and its environments in one function.
 
     An iteration plays `F = train_frequency` steps in each of `N` environments, makes
-    `gradient_steps` updates, each from a fresh batch of what the buffer held before,
-    and then stores the steps: what XLA reads before it writes, it need not copy, and
-    where a graph computes gradients of images it does so while the games are played.
-    Updates begin once the buffer has received `learning_starts` transitions, so `S` env
-    steps with an empty buffer make exactly
+    `gradient_steps` updates, each with a new batch from the buffer as it was before
+    these steps, and then stores the steps. In this order XLA need not copy the buffer,
+    and a plain graph can compute gradients while the games are played. Updates begin
+    once the buffer has received `learning_starts` transitions: `S` env steps from an
+    empty buffer on make exactly
     `gradient_steps * max(0, S // (F N) - ceil(learning_starts / (F N)))` of them.
 
     Args:
-        agent: `Agent` with what `contract.OffPolicyLearner` lists.
+        agent: `Agent` with the members of `contract.OffPolicyLearner`.
         env: `Environment` of `N` copies.
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
@@ -53,9 +53,9 @@ class OffPolicyLoop(CompiledLoop):
         )
 
     def plan(self, env_steps):
-        """Tells a buffer over how many draws its schedules go: those of the first fit.
+        """Sets the length of a buffer's schedules: the updates of the first `fit`.
 
-        At its end beta is 1, and stays so if there is a second one.
+        At its end beta is 1, and it stays 1 in a second `fit`.
         """
         if not self.plan_variables or bool(self.plan_variables[0]):
             return
@@ -67,7 +67,7 @@ class OffPolicyLoop(CompiledLoop):
         agent.buffer.set_training_length(planned)
 
     def _compile_parts(self, allowed):
-        """Decides which parts XLA compiles where it does not compile everything.
+        """Chooses the parts that XLA compiles if it does not compile the whole loop.
 
         Buffers always gain: op by op they take a millisecond.
         """
@@ -114,11 +114,11 @@ class OffPolicyLoop(CompiledLoop):
         )
 
     def _compute_first(self, ready, seed):
-        """Gradients of the only update, where they can be had before it is made.
+        """`(index, gradients)` of the only update, computed while the games are played.
 
-        Neither the draw nor the gradients need what is played meanwhile, so a graph
-        computes them beside it. None where the update is not of two halves, and where
-        XLA compiles everything, one operation after the other.
+        They do not depend on these steps, so that a plain graph computes both
+        concurrently. None if an update is not split into gradients and step, or if XLA
+        compiles the whole loop, which runs sequentially.
         """
         agent = self.agent
         halves = getattr(agent, "updates_in_halves", False)
@@ -129,7 +129,7 @@ class OffPolicyLoop(CompiledLoop):
         return index, gradients
 
     def _learn(self, ready, seed, computed):
-        """`gradient_steps` updates, once there is enough to learn from."""
+        """Makes `gradient_steps` updates if the buffer is `ready`."""
         agent, guard = self.agent, self.guard
         steps = tf.where(ready, agent.gradient_steps, 0)
 

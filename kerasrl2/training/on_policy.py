@@ -1,4 +1,4 @@
-"""The on-policy loop: play a rollout, learn from it, as one compiled function."""
+"""The on-policy loop: plays a rollout and learns from it in one function."""
 
 import kerasrl2._startup  # noqa: F401
 
@@ -16,26 +16,25 @@ from kerasrl2.training.loop import CompiledLoop
 class OnPolicyLoop(CompiledLoop):
     """Runs an agent that learns from each rollout once, and its environments.
 
-    An iteration plays `T` steps of `N` environments; the agent prepares a batch of them
-    and learns from it. XLA compiles whole blocks of iterations, or, if it cannot
-    compile the environment, what learns.
+    An iteration plays `T` steps in `N` environments; the agent prepares a batch of them
+    and learns from it. XLA compiles whole blocks of iterations, or only learning if it
+    cannot compile the environment.
 
-    An agent with `whole_episodes` begins an episode in each environment instead and
-    plays until all have ended; what an environment does after its first episode is not
-    valid. After `T` steps an episode is truncated.
+    With an agent with `whole_episodes` an iteration begins an episode in each
+    environment and plays until all have ended; steps after the first episode of an
+    environment are not valid. After `T` steps an episode is truncated.
 
     Args:
-        agent: `Agent` with what `contract.OnPolicyLearner` lists.
+        agent: `Agent` with the members of `contract.OnPolicyLearner`.
         env: `Environment` of `N` copies.
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
             graphs are faster on CPU), True or False.
 
     Attributes:
-        keeps_outputs: Boolean, whether a rollout has what the networks said while it
-            was played. Where the agent leaves it to the loop: without XLA, where the
-            networks are large; in a program of XLA small ones are faster all steps at
-            once.
+        keeps_outputs: Boolean, whether a rollout keeps the networks' outputs. If the
+            agent leaves it to the loop: only without XLA. With XLA it is faster to
+            compute those of small networks again, in one large batch.
     """
 
     protocol = OnPolicyLearner
@@ -54,7 +53,7 @@ class OnPolicyLoop(CompiledLoop):
         self.start()
 
     def _iterate(self, carry):
-        if self.agent.whole_episodes:  # those that did not end were given up
+        if self.agent.whole_episodes:  # unfinished ones were truncated
             carry = carry._replace(
                 episodes=no_episodes(self.env.num_envs),
                 learner_state=self.agent.initial_learner_state(self.env.num_envs),
@@ -97,7 +96,7 @@ class OnPolicyLoop(CompiledLoop):
         return actor, _first_episodes(rollout) if agent.whole_episodes else rollout
 
     def _learn_from(self, rollout, episodes, learner_state, iteration, seed):
-        """Learns from a `Rollout`, unless it holds a NaN."""
+        """Learns from a `Rollout`, unless the guard has a report."""
         agent, guard = self.agent, self.guard
         problem, _ = find_in_rollout(rollout, iteration)
         guard.report(problem)
@@ -120,7 +119,7 @@ class OnPolicyLoop(CompiledLoop):
 def _first_episodes(rollout):
     """A `Rollout` in which only the first episode of each environment is valid.
 
-    One that has not ended with the last step is cut there: it is truncated.
+    An episode that has not ended at the last step is truncated there.
     """
     ended = (rollout.terminated | rollout.truncated) & rollout.valid
     before = tf.cumsum(tf.cast(ended, tf.int32), axis=0, exclusive=True)

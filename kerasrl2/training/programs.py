@@ -1,4 +1,4 @@
-"""Compiled programs, shared by agents of equal structure in a process."""
+"""Compiled programs that agents of equal structure share within a process."""
 
 import threading
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kerasrl2._private import call_concrete, takes_captured
 
-_KEPT, _BYTES = 16, 64 * 2**20  # programs kept for agents to come, memory they may hold
+_KEPT, _BYTES = 16, 64 * 2**20  # cached programs; bytes each may hold
 _programs = {}
 _lock = threading.Lock()
 
@@ -14,14 +14,14 @@ _lock = threading.Lock()
 class Program:
     """A compiled function on the variables of one owner.
 
-    Agents with equal structures need equal programs: the second one runs that of the
-    first on its own variables and compiles nothing.
+    Agents of equal structure need equal programs: a second agent runs the program of
+    the first on its own variables, without compiling.
 
     Args:
-        function: `tf.function` that is traced if no program fits.
-        example: Tuple of nests of tensors, arguments of the shapes it will have.
+        function: `tf.function`, traced if there is no equal program.
+        example: Tuple of nests of tensors, arguments with the shapes of later ones.
         state: `State` of everything the function uses.
-        key: Hashable, what else the program depends on; None if it cannot be shared.
+        key: Hashable, all else that the program depends on; None: it is not shared.
 
     Raises:
         ValueError: The function uses a variable that is not in `state`, so that no
@@ -34,7 +34,7 @@ class Program:
         key = key, str(specs), state.structure
         found = _programs.get(key) if shared else None
         if found is None or not takes_captured(found.concrete):
-            # Concrete, or TensorFlow warns of retracing once there were a few.
+            # Concrete: TensorFlow would warn of repeated retracing.
             found = _Traced(function.get_concrete_function(*example), state)
             if shared and found.can_be_shared():
                 _keep(key, found)
@@ -48,13 +48,13 @@ class Program:
 
 
 class _Traced:
-    """A concrete function and which variables it uses."""
+    """A concrete function and the names of the variables that it uses."""
 
     def __init__(self, concrete, state):
         self.concrete = concrete
         self._identities = state.identities
         names = {id(v.handle): name for name, v in state.variables.items()}
-        self._uses = []  # names of variables; other tensors as they are
+        self._uses = []  # names of variables; other tensors themselves
         unknown = []
         for tensor in concrete.captured_inputs:
             name = names.get(id(tensor))
@@ -74,7 +74,7 @@ class _Traced:
         return not self._unknown and self._bytes <= _BYTES
 
     def captured(self, variables):
-        """What the function uses, with others in place of the variables it knew."""
+        """The captured tensors, with other variables in place of those it captured."""
         return [
             variables[one].handle if isinstance(one, str) else one for one in self._uses
         ]

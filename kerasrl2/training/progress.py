@@ -1,4 +1,4 @@
-"""Progress of `fit`: a live bar on a terminal, one plain line an epoch elsewhere."""
+"""Progress of `fit`: a live bar on a terminal, else one plain line per epoch."""
 
 import math
 import sys
@@ -7,7 +7,7 @@ import keras
 
 
 def progress_callback(verbose):
-    """A list of the callback `verbose` asks for: none, `ProgressBar` or `EpochLines`.
+    """The callback for `verbose`: none, `ProgressBar` or `EpochLines`.
 
     Args:
         verbose: 0, 1, 2 or `"auto"` (1 if the output is a terminal, else 2).
@@ -23,7 +23,7 @@ def progress_callback(verbose):
 
 
 def describe(logs):
-    """The few figures of an epoch's logs that tell how it went, as one string."""
+    """The most important figures of an epoch's logs, as one string."""
     parts = []
     for name, digits in (
         ("return", 1),
@@ -43,7 +43,7 @@ def describe(logs):
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Prints one line an epoch, for logs and pipes."""
+    """Prints one line per epoch, for logs and pipes."""
 
     def on_epoch_end(self, epoch, logs=None):
         steps = f"{int(logs['env_steps']):,} steps"
@@ -90,14 +90,14 @@ class ProgressBar(keras.callbacks.Callback):
         self.close()
 
     def close(self):
-        """Gives the terminal back; also called when training is interrupted."""
+        """Restores the terminal; also called when training is interrupted."""
         if getattr(self, "_progress", None) is not None:
             self._progress.stop()
             self._progress = None
 
 
 def announce(verbose, path, env, env_steps):
-    """Tells that a run goes on from a checkpoint."""
+    """Prints that a run continues from a checkpoint."""
     if verbose:
         episodes = "" if env.in_graph else f"; {env.id} begins new episodes"
         print(f"resumed at {env_steps:,} steps from {path}{episodes}", flush=True)

@@ -1,4 +1,4 @@
-"""Policies that remember, over whole sequences."""
+"""Recurrent policies over whole sequences."""
 
 import tensorflow as tf
 
@@ -7,16 +7,16 @@ from kerasrl2.types import PolicyOutputs
 
 
 def unroll(agent, observation, policy_state, resets, training=False, following=None):
-    """What an agent's networks say of sequences, as if they were played.
+    """The networks' outputs for sequences of observations, as during a rollout.
 
     Gradients flow through the policy's state to the first step of a sequence.
 
     Args:
-        agent: `Agent`: `forward`, `initial_state`, `head`.
+        agent: `Agent`: `forward`, `initial_state` and `head` are used.
         observation: `[T, n, ...]` or a nest, sequences of `n` environments.
         policy_state: Nest of `[n, ...]`, before the first step.
-        resets: `[T, n]` bool, whether the state becomes the initial one after a step.
-        training: Boolean, as Keras means it.
+        resets: `[T, n]` bool, whether the state is reset after the step.
+        training: Boolean, Keras' `training` argument.
         following: `[T, n, ...]` or a nest, true successors, or None.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Checkpoints of whole runs, and going on from them."""
+"""Checkpoints of whole runs, and resuming from them."""
 
 import importlib.metadata
 import json
@@ -20,27 +20,28 @@ _PACKAGES = "kerasrl2", "tensorflow", "keras", "gymnasium", "numpy"
 class TrainingCheckpoint(keras.callbacks.Callback):
     """Keeps checkpoints from which `fit(..., resume=True)` continues exactly.
 
-    A checkpoint holds everything a run is made of: weights, target networks, all
+    A checkpoint holds the complete state of a run: weights, target networks, all
     optimizer state, the replay buffer with its priorities and schedules, running
     statistics, random seeds and counters, environments written in TensorFlow with their
     unfinished episodes, and the history. A run that was killed and resumed ends with
     the same bits as one that was not.
 
     - Environments in Python (Gymnasium) cannot be stored: they begin new episodes.
-    - Keras' `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` know the best
-      value so far. Callbacks of yours begin anew, unless they have `get_state()`, which
-      returns what JSON can hold, and `set_state(state)`, called after `on_train_begin`.
-    - With Ctrl-C or SIGTERM one more checkpoint is written first.
+    - Keras' `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` keep the best
+      value so far. Your own callbacks start anew, unless they have `get_state()`, which
+      returns a JSON-serializable state, and `set_state(state)`, which is called after
+      `on_train_begin`.
+    - After Ctrl-C or SIGTERM one more checkpoint is written before training ends.
 
     Args:
         directory: String or path, of one run.
         every: Integer or None, env steps between checkpoints; None writes one at the
-            end of each epoch. They are written at the next end of a block, about twice
-            a second at most.
-        keep: Integer >= 1, how many of the newest to keep.
-        buffer: Boolean, also the replay buffer. Without it checkpoints are small, but a
-            resumed run is another one: it fills the buffer anew with its own policy
-            before it learns on.
+            end of each epoch. They are written at the end of a block, about twice per
+            second at most.
+        keep: Integer >= 1, number of the newest checkpoints to keep.
+        buffer: Boolean, whether to store the replay buffer. Without it checkpoints are
+            small, but a resumed run is a different one: it first fills the buffer anew
+            with its current policy.
 
     Attributes:
         store: The `CheckpointStore`; its `reports` give bytes and seconds.
@@ -66,27 +67,27 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             check_positive_integer("every", every)
         self.every, self.buffer = every, buffer
         self.store = CheckpointStore(directory, keep)
-        self._written = 0  # env steps at the latest one
+        self._written = 0  # env steps of the latest one
 
     def find(self, resume):
-        """The `Checkpoint` to resume from or None; there must be none otherwise."""
+        """The `Checkpoint` to resume from, or None; raises if it would be ignored."""
         if resume:
             return self.store.find()
         if self.store.paths():
             raise ValueError(
                 f"Expected `checkpoint_dir` without checkpoints, or `resume=True` to "
-                f"go on from them. Received: {self.store.directory} with "
+                f"continue from them. Received: {self.store.directory} with "
                 f"{len(self.store.paths())} checkpoints."
             )
         return None
 
     def save_if_due(self, loop, progress, epoch_ended, interrupted):
-        """Writes a checkpoint if it is the time, or the run ends here."""
+        """Writes a checkpoint if one is due or the run ends here."""
         due = epoch_ended
         if self.every is not None:
             due = int(loop.agent.env_steps) - self._written >= self.every
-        ends = progress.is_done or loop.agent.stop_training
-        if due or ends or interrupted:
+        ended = progress.is_done or loop.agent.stop_training
+        if due or ended or interrupted:
             self._save(loop, progress)
 
     def _save(self, loop, progress):
@@ -106,7 +107,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self._written = env_steps
 
     def restore(self, checkpoint, loop, progress):
-        """Puts a run where a checkpoint stands."""
+        """Restores the state of a run from a checkpoint."""
         manifest = checkpoint.manifest
         for name, present in [
             ("algorithm", type(loop.agent).__name__),
@@ -141,7 +142,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         _warn_of_circumstances(checkpoint)
 
     def _variables(self, loop, buffer=False):
-        """All variables of a run by name, the replay buffer's only if they are kept."""
+        """Variables of a run by name; those of the buffer if they are stored."""
         variables = loop.variables_by_name()
         if self.buffer or buffer:
             return variables
@@ -150,7 +151,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
 
 def checkpoint_of(callbacks, directory, every, resume):
-    """The `TrainingCheckpoint` of a call of `fit` and what it resumes from.
+    """The `TrainingCheckpoint` of a call of `fit` and the checkpoint to resume from.
 
     Args:
         callbacks: List of callbacks or None; may hold the `TrainingCheckpoint`.
@@ -179,7 +180,7 @@ def checkpoint_of(callbacks, directory, every, resume):
 
 
 def plain_settings(agent):
-    """The agent's plain settings, as JSON gives them back."""
+    """The agent's numbers, strings and Booleans, as read back from JSON."""
     plain = {
         name: value
         for name, value in agent.get_config().items()
@@ -193,15 +194,15 @@ def _versions():
 
 
 def _threads():
-    """Processor threads that share an operation: sums are made in another order."""
+    """Threads that share an operation; their number changes the order of sums."""
     chosen = tf.config.threading.get_intra_op_parallelism_threads()
-    if chosen == 0 and hasattr(os, "sched_getaffinity"):  # TensorFlow chooses so
+    if chosen == 0 and hasattr(os, "sched_getaffinity"):  # TensorFlow's choice
         return len(os.sched_getaffinity(0))
     return chosen or os.cpu_count()
 
 
 def _warn_of_circumstances(checkpoint):
-    """Warns if a run will not go on to the bit."""
+    """Warns if a run will not continue bit for bit."""
     manifest = checkpoint.manifest
     stored = {**manifest["versions"], "threads": manifest.get("threads", _threads())}
     present = {**_versions(), "threads": _threads()}
@@ -212,8 +213,8 @@ def _warn_of_circumstances(checkpoint):
     ]
     if changed:
         warnings.warn(
-            f"Resuming {checkpoint.path} with {', '.join(changed)}: everything goes "
-            "on, but numbers may differ in their last bits from those of a run that "
-            "was never stopped.",
+            f"Resuming {checkpoint.path} with {', '.join(changed)}: the run "
+            "continues, but numbers may differ in their last bits from those of a run "
+            "that was never stopped.",
             stacklevel=4,
         )

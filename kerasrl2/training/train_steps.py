@@ -1,4 +1,4 @@
-"""Train steps for Keras models of one's own: `compile` and `fit` do the rest."""
+"""Train steps for custom Keras models: `compile` and `fit` do the rest."""
 
 import keras
 import tensorflow as tf
@@ -28,9 +28,9 @@ class QLearningTrainStep:
     action and target, as `losses.ImportanceWeightedTDLoss` takes it, and the batch's
     weights as `sample_weight`. Only `Q(s, .)` receives a gradient.
 
-    Where `q_network` contains `NoisyDense` layers, targets are computed with noise of
-    their own (`training=True`), as section 3.1 of Fortunato et al. (2018) has it, else
-    with `training=False`.
+    If `q_network` contains `NoisyDense` layers, targets are computed with independent
+    noise (`training=True`), as in section 3.1 of Fortunato et al. (2018), else with
+    `training=False`.
 
     Batches are those of `buffer.as_dataset(batch_size, steps)`. With
     `as_dataset(..., with_index=True)` and `model.replay_buffer = buffer`, the TD errors
@@ -40,9 +40,9 @@ class QLearningTrainStep:
     Args:
         q_network: Built `keras.Model`, `[B, ...]` to `[B, A]`.
         double_q: Boolean.
-        tau: Float in (0, 1], how far the target network moves after each gradient
-            step; or None, then `callbacks.TargetNetworkUpdate` moves it.
-        **kwargs: Of `keras.Model`.
+        tau: Float in (0, 1], step of the target network towards `q_network` after each
+            gradient step; None leaves it to `callbacks.TargetNetworkUpdate`.
+        **kwargs: Keywords of `keras.Model`.
 
     Attributes:
         target_network: `frozen_copy` of `q_network`, saved with the model.
@@ -78,7 +78,7 @@ class QLearningTrainStep:
         return self.q_network(observation, training=training)
 
     def q_targets(self, batch):
-        """What the values of the actions taken are fitted to.
+        """Regression targets of the values of the actions taken.
 
         Args:
             batch: `Transition`.
@@ -96,7 +96,7 @@ class QLearningTrainStep:
         return q_learning_target(batch.reward, batch.discount, values, policy)
 
     def train_step(self, data):
-        """What `fit` calls with each batch: one gradient step; returns metrics."""
+        """Makes one gradient step, called by `fit` with each batch; returns metrics."""
         index, batch = _unpack(data)
         target = self.q_targets(batch)
         with tf.GradientTape() as tape:
@@ -114,7 +114,7 @@ class QLearningTrainStep:
         return self._metrics_of(batch, target, q_values, loss, td_error)
 
     def test_step(self, data):
-        """What `evaluate` calls: the same loss, nothing moves."""
+        """Computes the same loss, called by `evaluate`; changes no weights."""
         _, batch = _unpack(data)
         target = self.q_targets(batch)
         loss, q_values = self._loss_of(batch, target, training=False)
@@ -145,7 +145,7 @@ class QLearningTrainStep:
         return loss, q_values
 
     def _metrics_of(self, batch, target, q_values, loss, td_error):
-        """Every mean is over transitions, however large the last batch is."""
+        """Metrics; means are over transitions, also if the last batch is smaller."""
         count = ops.shape(target)[0]
         for metric in self.metrics:
             if metric.name == "loss":

@@ -1,7 +1,7 @@
-"""Tuned settings: one YAML file an algorithm, one entry an environment.
+"""Tuned settings: one YAML file per algorithm, one entry per environment.
 
-An algorithm without a file has no tuned settings. Those of other packages' algorithms
-are the `settings` of their registration.
+An algorithm without a file has no tuned settings. Those of algorithms of other packages
+are the `settings` they were registered with.
 """
 
 import re
@@ -32,9 +32,9 @@ def environments(algorithm):
 def settings(algorithm, env_id):
     """Tuned settings as a dictionary, empty for an environment without any.
 
-    `steps` is how many env steps they were tuned for; the rest are keywords of the
-    agent's `for_env`. `"linear 1e-3"` stands for a linear decay to 0 over the run,
-    `"linear 1e-3 1e-4"` for one that ends elsewhere: see `with_schedules`.
+    `steps` is the number of env steps they were tuned for; the rest are keywords of the
+    agent's `for_env`. `"linear 1e-3"` means a linear decay to 0 over the run,
+    `"linear 1e-3 1e-4"` a linear decay to 1e-4: see `with_schedules`.
 
     Raises:
         ValueError: There is no such algorithm.

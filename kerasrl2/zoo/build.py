@@ -13,17 +13,18 @@ _COUNTS |= {"train_frequency", "gradient_steps"}
 def tuned_agent(
     algorithm, env_id, steps=None, seed=None, backend="auto", overrides=None
 ):
-    """An agent with the zoo's settings and the environment to train it on.
+    """An agent with tuned settings and the environment to train it on.
 
     Args:
         algorithm: String, one of `zoo.algorithms()`.
         env_id: Environment id, also one without tuned settings.
-        steps: Integer, env steps it will be trained for; None takes the tuned number
-            (100 000 for an unknown environment). Linear schedules end there.
+        steps: Integer, env steps it will be trained for, at which linear schedules end;
+            None takes the tuned number (100 000 without tuned settings).
         seed: Integer or None.
         backend: `"auto"`, `"tensorflow"` or `"gymnasium"`.
-        overrides: Dictionary of keywords of `for_env`, before the tuned ones. Other
-            `num_envs` or `rollout_length` keep the tuned number of minibatches.
+        overrides: Dictionary of keywords of `for_env` that replace the tuned ones.
+            Another `num_envs` or `rollout_length` keeps the tuned number of
+            minibatches.
 
     Returns:
         `(agent, env, steps)`.

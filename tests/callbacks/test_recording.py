@@ -119,7 +119,7 @@ def test_other_formats(tmp_path):
         (Counts("rgb_array"), "a.gif", {"cut": True}, r"with \['cut'\]"),
         (3, "a.gif", {}, "Expected an id, a callable"),
         (lambda: 3, "a.gif", {}, "callable that returns a `gymnasium.Env`"),
-        (envs.make("CartPole-v1"), "a.gif", {}, "'CartPole-v1', which draws no pict"),
+        (envs.make("CartPole-v1"), "a.gif", {}, "'CartPole-v1', which renders no im"),
         (
             "Chain-5",
             "a.gif",

@@ -115,7 +115,7 @@ def test_sigterm_and_going_on(whole, tmp_path):
     finally:
         running.kill()
     assert running.returncode == 143, errors
-    assert f"To go on: kerasrl2 resume {directory}" in errors
+    assert f"To continue: kerasrl2 resume {directory}" in errors
     assert "1 checkpoints, 0.0 MB" in output
     (checkpoint,) = (directory / "checkpoints").iterdir()
     steps = int(krl.load_agent(directory / "agent.keras").env_steps)

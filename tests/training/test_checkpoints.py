@@ -116,7 +116,7 @@ def test_numbers_of_numpy_are_held_and_other_objects_refused(tmp_path):
     store.wait()
     assert store.find().manifest["a"] == 0.5
     assert store.find().manifest["b"] == [0, 1]
-    with pytest.raises(TypeError, match="Expected what JSON can hold"):
+    with pytest.raises(TypeError, match="Expected JSON-serializable"):
         store.write(2, variables(), {"a": object()})
 
 

@@ -1,1 +1,1 @@
-"""Gymnasium's classic control problems in TensorFlow, equal step for step."""
+"""Gymnasium's classic control environments in TensorFlow, with the same dynamics."""

@@ -24,8 +24,8 @@ class Acrobot(TensorFlowEnvironment):
 
     Sutton (1996), https://papers.nips.cc/paper/1109, with the equations of motion of
     Sutton and Barto's book (section 11.3 of the first edition), one Runge-Kutta step of
-    fourth order per action. Reward -1 for each step, 0 for the one that lifts the tip
-    one link above the fixed joint and terminates.
+    fourth order per action. Reward -1 for each step, but 0 for the step that lifts the
+    tip one link above the fixed joint, which terminates.
 
     Observation: `[N, 6]` float32, cosine and sine of both joint angles (0 hangs
     straight down), both angular velocities (rad/s). Action: `[N]`, 0, 1, 2 for a torque
@@ -87,12 +87,12 @@ def _rates(angle_1, angle_2, speed_1, speed_2, torque):
 def _runge_kutta(rates, state):
     """`state` (a list of tensors) one `TIME_STEP` later, fourth order."""
 
-    def ahead(slopes, time):
+    def advanced(slopes, time):
         return [s + time * slope for s, slope in zip(state, slopes, strict=True)]
 
     k_1 = rates(state)
-    k_2 = rates(ahead(k_1, TIME_STEP / 2))
-    k_3 = rates(ahead(k_2, TIME_STEP / 2))
-    k_4 = rates(ahead(k_3, TIME_STEP))
+    k_2 = rates(advanced(k_1, TIME_STEP / 2))
+    k_3 = rates(advanced(k_2, TIME_STEP / 2))
+    k_4 = rates(advanced(k_3, TIME_STEP))
     columns = zip(k_1, k_2, k_3, k_4, strict=True)
-    return ahead([(a + 2 * b + 2 * c + d) / 6 for a, b, c, d in columns], TIME_STEP)
+    return advanced([(a + 2 * b + 2 * c + d) / 6 for a, b, c, d in columns], TIME_STEP)

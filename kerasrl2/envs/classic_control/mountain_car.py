@@ -65,9 +65,9 @@ class MountainCar(TensorFlowEnvironment):
 class MountainCarContinuous(MountainCar):
     """Mountain car with a force in [-1, 1] as the action.
 
-    As in Gymnasium, a force outside acts as if clipped, but the reward charges the one
-    asked for: `-0.1 * action^2`, plus 100 on arrival at position 0.45 or beyond, which
-    terminates.
+    As in Gymnasium, the force is clipped to this range, but the reward
+    `-0.1 * action^2` uses the unclipped action; plus 100 on arrival at position 0.45 or
+    beyond, which terminates.
 
     Observation: `[N, 2]` float32, position and velocity per step. Action: `[N, 1]`
     float, to the right if positive.

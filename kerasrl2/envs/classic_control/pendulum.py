@@ -28,8 +28,8 @@ class Pendulum(TensorFlowEnvironment):
     """Swing a rod up and hold it there with little torque.
 
     Gymnasium's `Pendulum-v1`: the reward of a step is
-    `-(angle^2 + 0.1 * speed^2 + 0.001 * torque^2)`, of the state and the clipped torque
-    before the step. Never terminates.
+    `-(angle^2 + 0.1 * speed^2 + 0.001 * torque^2)`, with the state before the step and
+    the clipped torque. Never terminates.
 
     Observation: `[N, 3]` float32, cosine and sine of the angle (0 is upright), angular
     velocity (rad/s). Action: `[N, 1]` float, torque in [-2, 2] N m, clipped to that.

@@ -1,4 +1,4 @@
-"""What the games on the grid share: boards of cells, and actions that stick."""
+"""Boards of cells and sticky actions, shared by the grid games."""
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +36,7 @@ def cell(row, column):
 
 
 def shift(board, down=0, right=0):
-    """The board one cell on: what leaves it is lost, what enters it is False.
+    """Moves a board by one cell; cells that enter it are False.
 
     Args:
         board: `[N, 10, 10]` bool.
@@ -60,18 +60,18 @@ def holds(board):
 
 
 def draw(seed, n):
-    """`[n]` int32, all values equally likely and alike in every mode of execution."""
+    """`[n]` int32, uniform over all values and the same in every run mode."""
     return tf.random.stateless_uniform([n], seed, None, None, tf.int32, alg="philox")
 
 
 def stick(action, previous, probability, seed):
-    """The actions that are carried out: the previous one with a given probability.
+    """The actions that are executed: the previous one with a given probability.
 
     Sticky actions of Machado et al. (2018), https://arxiv.org/abs/1709.06009.
 
     Args:
         action: `[N]` integer, what the agent chose.
-        previous: `[N]` int32, what was carried out in the step before.
+        previous: `[N]` int32, what was executed in the step before.
         probability: Float in [0, 1], resolved to `2 ** -31`.
         seed: `[2]` int32.
 

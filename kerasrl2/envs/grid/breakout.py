@@ -33,8 +33,8 @@ class Breakout(NamedTuple):
         right: `[N]` int32, 1 if the ball moves right, -1 if left.
         trail: `[N, 10, 10]` bool, where the ball was a step ago.
         bricks: `[N, 10, 10]` bool.
-        struck: `[N]` bool, whether the ball met a brick in the step before.
-        previous: `[N]` int32, the action carried out in the step before.
+        struck: `[N]` bool, whether the ball hit a brick in the step before.
+        previous: `[N]` int32, the action executed in the step before.
     """
 
     paddle: Any
@@ -59,21 +59,19 @@ class GridBreakout(TensorFlowEnvironment):
       column 4 of the bottom row.
     - In a step the paddle moves first, by one column at most, and stops at the walls.
       Then the ball moves, by one cell along a diagonal.
-    - A ball that would pass a side wall stays in its column and turns round sideways;
-      it still changes its row. One that would pass the top stays in its row and turns
-      down.
-    - A ball that enters a brick breaks it, for a reward of 1: it turns round vertically
-      and stays in its row, though it changes its column. In a step right after one in
-      which it met a brick it breaks none, and enters the brick's cell instead.
-    - A ball that would enter the bottom row is thrown back, staying in its row, if the
-      paddle is below the column it comes from: it turns up; or else if the paddle is in
-      the column it moves to: it turns up and round sideways. Otherwise the episode
-      terminates.
-    - When the ball would enter the bottom row and no brick is left, all come back.
+    - At a side wall the ball stays in its column and reverses its horizontal direction;
+      it still changes its row. At the top it stays in its row and turns down.
+    - A ball that enters a brick's cell breaks the brick, for a reward of 1: it reverses
+      its vertical direction and stays in its row, though it changes its column. In the
+      step after one in which it hit a brick it breaks none, but enters the cell.
+    - A ball that would enter the bottom row bounces, staying in its row, if the paddle
+      is in the column it comes from: it turns up; or else if the paddle is in the
+      column it moves to: it turns up and reverses its horizontal direction. Otherwise
+      the episode terminates.
+    - When the ball would enter the bottom row and no brick is left, all bricks return.
 
-    Deviations: there is a time limit; the three actions with a meaning are the only
-    ones; at the start of each episode the action that may be repeated is the no-op; the
-    planes are uint8.
+    Deviations: there is a time limit; actions are MinAtar's minimal set; the action
+    that may be repeated at the start of an episode is the no-op; planes are uint8.
 
     Observation: `[N, 10, 10, 4]` uint8, planes of the paddle, the ball, its trail
     (where it was a step ago) and the bricks. Action: `[N]`, 0 stays, 1 moves left, 2
@@ -82,8 +80,8 @@ class GridBreakout(TensorFlowEnvironment):
     Args:
         num_envs: Integer >= 1, the number of copies `N`.
         max_episode_steps: Integer or None, the time limit.
-        sticky_actions: Float in [0, 1], the probability, at each step, that the world
-            carries out the action of the step before instead of the agent's.
+        sticky_actions: Float in [0, 1], the probability, at each step, that the
+            previous action is executed instead of the agent's.
         id: String, the name in messages and logs.
 
     Example:
@@ -137,8 +135,8 @@ class GridBreakout(TensorFlowEnvironment):
 
         at_top, at_bottom = row < 0, row == BOTTOM
         target = cell(row, column)
-        meets = holds(physics.bricks & target)
-        breaks = meets & ~physics.struck
+        hits = holds(physics.bricks & target)
+        breaks = hits & ~physics.struck
         bricks = physics.bricks & ~(target & breaks[:, None, None])
         renewed = at_bottom & ~holds(bricks)
         bricks |= _wall(1) & renewed[:, None, None]
@@ -155,7 +153,7 @@ class GridBreakout(TensorFlowEnvironment):
             right=tf.where(slanting, -right, right),
             trail=cell(physics.row, physics.column),
             bricks=bricks,
-            struck=meets,
+            struck=hits,
             previous=action,
         )
         return physics, tf.cast(breaks, tf.float32), at_bottom & ~caught

@@ -37,7 +37,7 @@ class SpaceInvaders(NamedTuple):
         until_move: `[N]` int32, 0 if the aliens move in the coming step.
         until_bomb: `[N]` int32, 0 if an alien fires in the coming step.
         interval: `[N]` int32, the steps between two moves of a full block.
-        previous: `[N]` int32, the action carried out in the step before.
+        previous: `[N]` int32, the action executed in the step before.
     """
 
     cannon: Any
@@ -63,26 +63,24 @@ class GridSpaceInvaders(TensorFlowEnvironment):
       stop it), or fires if its last shot is at least 5 steps old: a bullet appears in
       its cell.
     - The cannon's bullets move up by one row, then the aliens' bullets down by one.
-      Those that leave the grid are gone.
-    - The aliens move, the first time in step 13. If one of them is at the edge they
-      head for, all move down one row and turn round instead of moving sideways (the
-      first wave goes left first). The next move follows after as many steps as there
-      are aliens, but after 12 at most (fewer in later waves).
+      Those that leave the grid disappear.
+    - The aliens move, for the first time in step 13, sideways (the first wave to the
+      left). If one of them is at the edge they move towards, all move down one row and
+      reverse their direction instead. The next move follows after as many steps as
+      there are aliens, but after 12 at most (fewer in later waves).
     - In steps 11, 21, 31, ... of the episode the lowest alien of the column nearest to
       the cannon's (the left of two) fires: a bullet appears in its cell.
-    - Aliens in a cell with a bullet of the cannon's are gone together with it, for a
-      reward of 1 each. A bullet and an alien that pass each other within one step do
-      not meet.
-    - With the last alien gone the next wave appears at once. It inherits direction and
-      timers; each wave moves one step sooner than the one before, down to 6.
+    - An alien in a cell with a bullet of the cannon's disappears together with it, for
+      a reward of 1. A bullet and an alien that swap cells in one step do not collide.
+    - After the last alien the next wave appears at once. It inherits direction and
+      timers; each wave's longest interval between moves is one step shorter, down to 6.
 
     The episode terminates when an alien or one of their bullets is in the cannon's
     cell, or when aliens that stand in the bottom row are to move down.
 
-    Deviations: there is a time limit; the four actions with a meaning are the only
-    ones; at the start of each episode the action that may be repeated is the no-op; the
-    planes are uint8; the last observation of a terminated episode, on which no value
-    depends, may show other cells.
+    Deviations: there is a time limit; actions are MinAtar's minimal set; the action
+    that may be repeated at the start of an episode is the no-op; planes are uint8; the
+    last observation of a terminated episode, which no value depends on, may differ.
 
     Observation: `[N, 10, 10, 6]` uint8, planes of the cannon, the aliens, the aliens if
     they move left, the aliens if they move right, the cannon's bullets and the aliens'.
@@ -91,9 +89,8 @@ class GridSpaceInvaders(TensorFlowEnvironment):
     Args:
         num_envs: Integer >= 1, the number of copies `N`.
         max_episode_steps: Integer or None, the time limit.
-        sticky_actions: Float in [0, 1], the probability, at each step, that the world
-            carries out the action of the step before instead of the agent's. Nothing
-            else is random.
+        sticky_actions: Float in [0, 1], the probability, at each step, that the
+            previous action is executed instead of the agent's. Nothing else is random.
         id: String, the name in messages and logs.
 
     Example:
@@ -189,7 +186,7 @@ class GridSpaceInvaders(TensorFlowEnvironment):
 
 
 def _march(aliens, right, moves):
-    """Where the aliens stand after a move of those copies where `moves` is True.
+    """Moves the aliens in the copies where `moves` is True.
 
     Returns:
         `(aliens, right, landed)`, the last `[N]` bool: they were to leave the grid.
