@@ -104,7 +104,8 @@ class QLearningBuilder:
         if head.kind != "categorical":
             raise ValueError(
                 f"Expected an environment with Discrete actions: {cls.__name__} values "
-                f"each of them. Received: {example.id!r} with {example.action_space}"
+                f"each of them. Received: {example.id!r} with {example.action_space}. "
+                "PPO and A2C learn such actions."
             )
         if example is not env and isinstance(env, str):
             example.close()
