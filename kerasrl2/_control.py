@@ -2,13 +2,6 @@
 
 import tensorflow as tf
 
-from kerasrl2._private import in_xla_context
-
-
-def in_xla():
-    """Whether the graph that is being built will be compiled by XLA."""
-    return in_xla_context()
-
 
 def run_if(condition, function, *inputs):
     """Runs `function`, which writes variables and returns nothing, if `condition`.

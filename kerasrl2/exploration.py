@@ -72,9 +72,8 @@ class EpsilonGreedy(Exploration):
     def __call__(self, q_values, env_steps, seed):
         num_actions = q_values.shape[-1]
         shape = tf.concat([[2], shape_of(q_values)[:-1]], axis=0)
-        draws = uniform(shape, seed, tf.float32)
-        chance, draw = draws[0], draws[1]
-        # Below `num_actions`, but the product may be rounded up to it.
+        chance, draw = tf.unstack(uniform(shape, seed, tf.float32))
+        # The draw is below 1, but its product with the number may round to the number.
         random_action = tf.cast(draw * num_actions, tf.int32)
         random_action = tf.minimum(random_action, num_actions - 1)
         epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasrl2._checks import check_same_shape
-from kerasrl2._control import in_xla
+from kerasrl2._private import in_xla_context
 
 _FOLDS = 16
 
@@ -196,7 +196,7 @@ def global_norm(tensors):
     >>> float(global_norm([tf.constant([3.0, 0.0]), tf.constant([[4.0]])]))
     5.0
     """
-    if not in_xla():
+    if not in_xla_context():
         return tf.linalg.global_norm(tensors)
     return tf.sqrt(tf.add_n([_folded_sum(tf.square(tensor)) for tensor in tensors]))
 

@@ -212,7 +212,10 @@ class DQN(QLearningBuilder, Agent):
         if seed is not None and self._noisy:
             seed_noise(self.q_network, seed)
             training = True
-        values = self._values_of(self.q_network, observation, training)
+        outputs = self.action_values.read(
+            self.q_network, self.normalized(observation), training
+        )
+        values = self.action_values.expected(outputs)
         return PolicyOutputs(values, None, policy_state)
 
     def choose(self, outputs, seed, env_steps):
@@ -269,8 +272,9 @@ class DQN(QLearningBuilder, Agent):
     def compute_loss(self, batch, seed):
         """Loss and metrics of a `Transition`; `td_error` is `[B]`, the rest scalars."""
         seeds = tf.unstack(tf.random.split(seed, 5, alg="philox"))
-        seed_noise(self.q_network, seeds[3])
-        seed_noise(self.target_network, seeds[4])
+        if self._noisy:
+            seed_noise(self.q_network, seeds[3])
+            seed_noise(self.target_network, seeds[4])
         target = self.targets(batch, seeds[:2])
         outputs = self.action_values.read(
             self.q_network, self.normalized(batch.observation), True, seeds[2]
@@ -290,13 +294,11 @@ class DQN(QLearningBuilder, Agent):
         before = tf.identity(self.optimizer.iterations)
         metrics, _ = super().apply_gradients(gradients)
         steps = tf.identity(self.optimizer.iterations)
-
-        def update():
-            update_target(self.target_network, self.q_network, self.tau)
-
-        # Not if the guard has blocked the step.
         interval = tf.cast(self.target_update_interval, steps.dtype)
-        run_if((steps > before) & tf.equal(steps % interval, 0), update)
+        run_if(
+            (steps > before) & tf.equal(steps % interval, 0),  # not if it was refused
+            lambda: update_target(self.target_network, self.q_network, self.tau),
+        )
         td_error = metrics["td_error"]
         return {**metrics, "td_error": tf.reduce_mean(tf.abs(td_error))}, td_error
 
@@ -311,13 +313,7 @@ class DQN(QLearningBuilder, Agent):
             logs["beta"] = float(self.buffer.beta())
         return logs
 
-    # Parts
-
-    def _values_of(self, network, observation, training):
-        """Expected action values `[B, A]` of `[B, ...]` observations."""
-        observation = self.normalized(observation)
-        outputs = self.action_values.read(network, observation, training)
-        return self.action_values.expected(outputs)
+    # Checks
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""

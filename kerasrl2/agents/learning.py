@@ -84,17 +84,32 @@ class Learning:
         return gradients
 
     def take_step(self, name, gradients):
-        """Clips `types.Gradients` and applies them with the optimizer of this name."""
-        optimizers = self.optimizers()
-        check_choice("name", name, list(optimizers))
-        take_step(
-            *optimizers[name],
-            gradients,
-            self.max_gradient_norm,
-            self.guard,
-            list(optimizers).index(name),
-            self.xla is not False,
-        )
+        """Clips gradients and applies them, if they and all before were finite.
+
+        XLA compiles the step, also where it compiles nothing else: op by op an
+        optimizer is slow.
+
+        Args:
+            name: String, of `optimizers`.
+            gradients: `types.Gradients` of its variables.
+        """
+        known = self.optimizers()
+        check_choice("name", name, list(known))
+        self.guard.report_step(gradients.loss, gradients.norm, list(known).index(name))
+        optimizer, variables = known[name]
+
+        def step(healthy, norm, limit, values):
+            def apply(scale):
+                optimizer.apply([value * scale for value in values], variables)
+
+            scale = tf.minimum(tf.ones_like(norm), limit / (norm + 1e-6))
+            run_if(healthy, apply, scale)
+
+        norm, limit = gradients.norm, self.max_gradient_norm
+        limit = tf.cast(norm.dtype.max if limit is None else limit, norm.dtype)
+        if self.xla is not False and tf.inside_function():
+            step = tf.function(step, jit_compile=True, autograph=False)
+        step(self.guard.is_healthy(), norm, limit, gradients.values)
 
     def learn(self, batch, seed):
         """Learns from a rollout; by default makes one update.
@@ -200,35 +215,6 @@ def differentiate(loss_function, variables):
         loss, metrics = loss_function()
     gradients = tape.gradient(loss, values, unconnected_gradients="zero")
     return Gradients(loss, global_norm(gradients), gradients, metrics)
-
-
-def take_step(optimizer, variables, gradients, max_norm, guard, number, xla):
-    """Clips and applies gradients, unless the guard finds or found non-finite values.
-
-    Args:
-        optimizer: Keras optimizer.
-        variables: List of Keras variables, in the order of the gradients.
-        gradients: `Gradients`.
-        max_norm: Scalar or None, global norm to clip them to.
-        guard: `Guard`, to which loss and norm are reported.
-        number: Integer, the optimizer's number in the guard's report.
-        xla: Boolean, whether XLA may compile the step within a graph, also if it does
-            not compile the rest: op by op an optimizer is slow.
-    """
-    guard.report_step(gradients.loss, gradients.norm, number)
-
-    def step(healthy, norm, limit, values):
-        def apply(scale):
-            optimizer.apply([value * scale for value in values], variables)
-
-        run_if(healthy, apply, tf.minimum(tf.ones_like(norm), limit / (norm + 1e-6)))
-
-    norm = gradients.norm
-    limit = tf.constant(norm.dtype.max, norm.dtype)
-    limit = limit if max_norm is None else tf.cast(max_norm, norm.dtype)
-    if xla and tf.inside_function():
-        step = tf.function(step, jit_compile=True, autograph=False)
-    step(guard.is_healthy(), norm, limit, gradients.values)
 
 
 def check_optimizer(optimizer):

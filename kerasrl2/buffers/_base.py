@@ -1,24 +1,28 @@
-"""What the replay buffers of both back ends share."""
+"""What the replay buffers of both back ends share: sizes, adding, drawing."""
 
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._checks import check_positive_integer
+from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2.buffers import _layout
-from kerasrl2.buffers._powers import powers_of
 
 FIELDS = (
-    "observation",
-    "action",
-    "reward",
-    "terminated",
-    "truncated",
-    "next_observation",
-)
+    "observation", "action", "reward", "terminated", "truncated", "next_observation",
+)  # fmt: skip
 
 
 class Replay:
-    """Building, adding and asking for sizes, on top of a ring of either back end."""
+    """Building, adding, drawing and asking, on top of a ring of either back end.
+
+    A back end gives, beside its constructor:
+
+    - `_make_ring()`: the storage of `self.layout`.
+    - `_array(value, dtype=None)`: `value` as an array or tensor.
+    - `_uniform(shape, seed)`: float64 draws from [0, 1).
+    - `_next_seed()`: what `_uniform` takes where the user gave no seed.
+    - `_stack_steps(num_steps, add)`: `[T, N]` of the `[N]` that `add(0)`, ...,
+      `add(T - 1)` return, called in this order.
+    """
 
     _bytes_per_step = 0  # that a subclass needs per transition beside the ring
 
@@ -34,28 +38,26 @@ class Replay:
         self._frame_stack, self._episode_length = frame_stack, episode_length
         self.layout = self._ring = None
 
-    # What each back end implements.
-
-    def _make_ring(self):
-        raise NotImplementedError
+    # What a subclass may replace.
 
     def _free_bytes(self):
         return _layout.available_memory()
 
-    @staticmethod
-    def _array(value, dtype=None):
-        raise NotImplementedError
-
-    def _stack_steps(self, num_steps, add):
-        """`[T, N]` of the `[N]` that `add(0)`, ..., `add(T - 1)` return, in order."""
-        raise NotImplementedError
-
     def _checked_errors(self, td_error):
-        """First TD errors `[T, N]` as float64, before anything is stored."""
+        """TD errors `[...]` as float64, before anything is stored."""
         raise ValueError(
             "Expected no `td_error`: all transitions of this buffer are drawn alike. "
             f"Received: td_error={td_error}. Use a prioritized buffer, or leave it out"
         )
+
+    def _prioritize_new(self, index, displaced, td_error):
+        """Sets priorities after an `add`, in a buffer that has them.
+
+        Args:
+            index: `[N]` int64, the new transitions; -1 for none.
+            displaced: `[N, W]` int64, those they took the place of; -1 for none.
+            td_error: What `_checked_errors` returned, or None.
+        """
 
     def _bytes_of(self, layout):
         return layout.nbytes(self._bytes_per_step)
@@ -132,6 +134,7 @@ class Replay:
         truncated,
         next_observation,
         valid=None,
+        td_error=None,
     ):
         """Stores one step of each environment.
 
@@ -146,13 +149,31 @@ class Replay:
             truncated: `[N]` bool, the episode was cut.
             next_observation: Like `observation`, the true successor.
             valid: `[N]` bool or None. Rows where it is False are not stored.
+            td_error: `[N]` float or None, first TD errors if the actor knows them, for
+                buffers with priorities. Any other buffer refuses them.
 
         Returns:
             `[N]` int64, the indices of the new transitions, -1 where not stored.
         """
-        return self._add(
-            observation, action, reward, terminated, truncated, next_observation, valid
-        )[0]
+        if td_error is not None:
+            td_error = self._checked_errors(td_error)
+        observation, action, following = (
+            _map_arrays(self._array, x) for x in (observation, action, next_observation)
+        )
+        if not self.built:
+            self._build_by_rows(observation, action)
+        valid = [True] * self.num_envs if valid is None else valid
+        index, displaced = self._ring.add(
+            self._rows("observation", observation, self.layout.observation),
+            self._rows("action", action, self.layout.action),
+            self._column("reward", reward, np.float32),
+            self._column("terminated", terminated),
+            self._column("truncated", truncated),
+            self._rows("next_observation", following, self.layout.observation),
+            self._column("valid", valid),
+        )
+        self._prioritize_new(index, displaced, td_error)
+        return index
 
     def add_rollout(self, rollout, td_error=None):
         """Stores `T` consecutive steps of each environment, as `T` calls of `add`.
@@ -194,7 +215,14 @@ class Replay:
             fields["valid"] = self._array(rollout.valid)
         if td_error is not None:
             fields["td_error"] = self._checked_errors(td_error)
-        num_steps = _layout.common_length(fields)
+        lengths = {tuple(leaf.shape)[:1] for leaf in tf.nest.flatten(fields)}
+        if len(lengths) > 1 or lengths & {(), (0,), (None,)}:
+            shapes = tf.nest.map_structure(lambda leaf: str(leaf.shape), fields)
+            raise ValueError(
+                "Expected a rollout of `[T, N, ...]`, with the same static T >= 1 in "
+                f"all fields. Received: shapes {shapes}"
+            )
+        [[num_steps]] = lengths
 
         def step(t):
             return {
@@ -204,44 +232,38 @@ class Replay:
 
         if num_steps == 1:
             return self.add(**step(0))[None]
-        first = step(0)
-        self._build_by_rows(first["observation"], first["action"])
+        if not self.built:
+            first = step(0)
+            self._build_by_rows(first["observation"], first["action"])
         return self._stack_steps(num_steps, lambda t: self.add(**step(t)))
 
-    def _add(
-        self, observation, action, reward, terminated, truncated, following, valid
-    ):
-        """As `add`; returns also what was displaced, `[N, W]` int64, -1 for nothing."""
-        observation, following, action = (
-            _map_arrays(self._array, x) for x in (observation, following, action)
-        )
-        self._build_by_rows(observation, action)
-        specs = self.layout.observation
-        return self._ring.add(
-            self._rows("observation", observation, specs),
-            self._rows("action", action, self.layout.action),
-            self._column("reward", reward, np.float32),
-            self._column("terminated", terminated, np.bool_),
-            self._column("truncated", truncated, np.bool_),
-            self._rows("next_observation", following, specs),
-            self._column("valid", [True] * self.num_envs if valid is None else valid),
-        )
-
     def _build_by_rows(self, observation, action):
-        if not self.built:
-            num_envs, *specs = _layout.specs_from_rows(
-                observation, action, self._frame_stack
-            )
-            self.build(*specs, num_envs=num_envs)
+        num_envs, *specs = _layout.specs_from_rows(
+            observation, action, self._frame_stack
+        )
+        self.build(*specs, num_envs=num_envs)
 
     def _rows(self, name, value, specs):
+        """Leaves `[N, ...]` of a nest, checked; of stacks of frames the newest."""
         tf.nest.assert_same_structure(specs, value)
-        return [
-            self._array(spec.rows(name, leaf, self.num_envs), spec.dtype)
-            for spec, leaf in zip(
-                tf.nest.flatten(specs), tf.nest.flatten(value), strict=True
-            )
-        ]
+        rows = []
+        for spec, leaf in zip(
+            tf.nest.flatten(specs), tf.nest.flatten(value), strict=True
+        ):
+            shape, kind = tuple(leaf.shape), tf.as_dtype(leaf.dtype)
+            lossy = kind.is_floating and not tf.as_dtype(spec.dtype).is_floating
+            whole, newest = (self.num_envs, *spec.shape), (self.num_envs, *spec.stored)
+            if shape not in (whole, newest) or lossy:
+                or_frames = f" (or single frames {newest})" if spec.stack > 1 else ""
+                raise ValueError(
+                    f"Expected `{name}` of shape {whole}{or_frames} and dtype "
+                    f"{np.dtype(spec.dtype).name}. Received: shape {shape}, dtype "
+                    f"{kind.name}"
+                )
+            if shape != newest:
+                leaf = leaf[..., -spec.stored[-1] :]
+            rows.append(self._array(leaf, spec.dtype))
+        return rows
 
     def _column(self, name, value, dtype=np.bool_):
         value = self._array(value, dtype)
@@ -277,6 +299,28 @@ class Replay:
         self._check_built()
         return self._ring.holds(self._array(index, np.int64))
 
+    # Drawing
+
+    def sample(self, batch_size, seed=None, gamma=None):
+        """Draws with replacement, each transition with the same probability.
+
+        Args:
+            batch_size: Integer, `B`.
+            seed: `[2]` int, stateless seed, or None for the buffer's own generator. The
+                two back ends draw different transitions.
+            gamma: Number or scalar tensor (float64 or float32), in place of the
+                buffer's own `gamma` in this call; None takes the buffer's.
+
+        Returns:
+            `(index, Transition)`: `[B]` int64, numbers that are never used for another
+            transition, and what they name. An empty buffer raises a `ValueError`
+            eagerly; in a graph it gives indices of -1 with weights of 0.
+        """
+        self._check_sample(batch_size)
+        seed = self._next_seed() if seed is None else seed
+        index = self._ring.positions(self._uniform([batch_size], seed))
+        return index, self.get(index, gamma=gamma)
+
     def get(self, index, weight=None, gamma=None):
         """The transitions of given indices.
 
@@ -297,7 +341,33 @@ class Replay:
         return self._ring.get(index, weight, self._powers(gamma))
 
     def _powers(self, gamma):
-        return powers_of(self.gamma if gamma is None else gamma, self.n_step)
+        """`gamma**0`, ..., `gamma**n_step` as float32; by None the buffer's own.
+
+        Multiplied up one by one in float64: `pow` rounds differently in NumPy,
+        TensorFlow and XLA, a product does not. (Graphs round powers below 1e-38 to 0.)
+        An array where the value of gamma is known; inside a graph a tensor, whose range
+        is not checked.
+        """
+        gamma = self.gamma if gamma is None else gamma
+        if tf.is_tensor(gamma):
+            dtype = tf.as_dtype(gamma.dtype)
+            if tuple(gamma.shape) != () or dtype not in (tf.float64, tf.float32):
+                raise ValueError(
+                    "Expected `gamma` as a number or a scalar tensor of float64 or "
+                    f"float32. Received: shape {tuple(gamma.shape)}, dtype {dtype.name}"
+                )
+            gamma = tf.convert_to_tensor(gamma)
+            if not tf.executing_eagerly():
+                gamma = tf.cast(gamma, tf.float64)
+                powers = [tf.ones_like(gamma)]
+                for _ in range(self.n_step):
+                    powers.append(powers[-1] * gamma)
+                return tf.cast(tf.stack(powers), tf.float32)
+            gamma = float(gamma)
+        check_range("gamma", gamma, 0.0, 1.0)
+        factors = np.full([self.n_step + 1], gamma, np.float64)
+        factors[0] = 1.0
+        return np.cumprod(factors).astype(np.float32)
 
     def _check_sample(self, batch_size):
         check_positive_integer("batch_size", batch_size)

@@ -1,24 +1,14 @@
 """The storage of a replay buffer for small observations: a row is a transition."""
 
-import numpy as np
 import tensorflow as tf
 
-from kerasrl2.buffers._columns import Columns
-from kerasrl2.buffers._packed import PackedRows
+from kerasrl2.buffers._layout import Spec
+from kerasrl2.buffers._variables import Columns, PackedRows
 from kerasrl2.types import Transition
 
 # Flags of a row. One that follows an end, or nothing, begins an episode.
 TERMINATED, BEGINS = 1, 2
 FLAGS, REWARD, LEAVES = 0, 1, 2  # fields of a row
-
-
-class Scalar:
-    """Field of a row with one value."""
-
-    stored = ()
-
-    def __init__(self, dtype):
-        self.dtype = dtype
 
 
 class FlatRing(Columns):
@@ -39,11 +29,13 @@ class FlatRing(Columns):
         observation = tf.nest.flatten(layout.observation)
         self._now = LEAVES + len(action)  # the number of its first field
         self._then = self._now + len(observation)
-        fields = [Scalar(np.int32), Scalar(np.float32)]
-        fields += [*action, *observation, *observation]
+        scalars = [tf.TensorSpec([], dtype) for dtype in (tf.int32, tf.float32)]
+        fields = [*map(Spec, scalars), *action, *observation, *observation]
         # Rows that are not valid are written to spare rows behind the ring.
         rows = self.num_envs * (layout.steps + 1)
         self._rows = PackedRows(rows, fields, "transitions")
+        first, middle = (self._rows.slices[n].start for n in (self._now, self._then))
+        self._words_now, self._words_then = slice(first, middle), slice(middle, None)
 
     def add(self, observation, action, reward, terminated, truncated, following, valid):
         """Stores one step of each column. See `Ring.add`."""
@@ -52,13 +44,16 @@ class FlatRing(Columns):
         flags = tf.cast(terminated, tf.int32) * TERMINATED
         fields = [flags, reward, *action, *observation, *following]
         words = self._rows.pack(fields)
-        follows = (follows > 0) & self._is_newest(count, column, words)
-        begins = tf.where(follows, 0, BEGINS)
+        newest = self._step_row(tf.maximum(count - 1, 0), column)
+        newest = tf.gather(self._rows.words, newest)[:, self._words_then]
+        same = tf.reduce_all(newest == words[:, self._words_now], axis=1)
+        self.fence.after(same)
+        begins = tf.where((follows > 0) & same, 0, BEGINS)
         words = tf.concat([words[:, :1] + begins[:, None], words[:, 1:]], axis=1)
 
         spare = column + self.num_envs * self.layout.steps
         row = tf.where(valid, self._step_row(count, column), spare)
-        self._rows.write(self.fence.order(row), words)
+        self._rows.words.scatter_nd_update(self.fence.order(row)[:, None], words)
 
         goes = tf.maximum(oldest, count + 1 - self.layout.steps)
         open_ = tf.cast(~(terminated | truncated), tf.int64)
@@ -68,16 +63,6 @@ class FlatRing(Columns):
         # loses its transition.
         displaced = tf.zeros([self.num_envs, 0], tf.int64)
         return tf.where(valid, count * self.num_envs + column, -1), displaced
-
-    def _is_newest(self, count, column, words):
-        """`[N]` bool, whether the rows' observations are the last successors."""
-        row = self._step_row(tf.maximum(count - 1, 0), column)
-        newest, leaves = self._rows.read(row), self._then - self._now
-        then = self._rows.words_of_field(newest, self._then, leaves)
-        same = then == self._rows.words_of_field(words, self._now, leaves)
-        same = tf.reduce_all(same, axis=1)
-        self.fence.after(same)
-        return same
 
     def clear(self):
         """Forgets all transitions."""
@@ -92,11 +77,10 @@ class FlatRing(Columns):
         n_step = powers.shape[0] - 1
         if n_step == 1:
             row = self.row_of(index) if row is None else tf.maximum(row, 0)
-            first = last = self._rows.read(row)
+            first = last = tf.gather(self._rows.words, row)
             self.fence.after(first)
             reward = self._rows.field(first, REWARD)
             power = powers[1]
-            terminated = self._flag(first, TERMINATED)
         else:
             words, within = self._window(index, n_step)
             length = tf.math.count_nonzero(within, axis=1)  # [B]
@@ -105,12 +89,11 @@ class FlatRing(Columns):
             reward = powers[:-1] * self._rows.field(words, REWARD)
             reward = tf.reduce_sum(tf.where(within, reward, 0.0), axis=1)
             power = tf.gather(powers, length)
-            terminated = self._flag(last, TERMINATED)
+        terminated = self._flag(last, TERMINATED)
         discount = tf.where(terminated, 0.0, power)
-        layout = self.layout
-        action = self._leaves(first, LEAVES, layout.action)
-        now = self._leaves(first, self._now, layout.observation)
-        then = self._leaves(last, self._then, layout.observation)
+        action = self._leaves(first, LEAVES, self.layout.action)
+        now = self._leaves(first, self._now, self.layout.observation)
+        then = self._leaves(last, self._then, self.layout.observation)
         return Transition(now, action, reward, discount, then, weight)
 
     def _window(self, index, n_step):
@@ -118,7 +101,8 @@ class FlatRing(Columns):
         number, column = self._split(index)
         count = tf.gather(self._columns.read_value()[0], column)
         numbers = number[:, None] + tf.range(n_step, dtype=tf.int64)
-        words = self._rows.read(self._step_row(numbers, column[:, None]))
+        row = self._step_row(numbers, column[:, None])
+        words = tf.gather(self._rows.words, row)
         self.fence.after(words)
         ends = self._flag(words, BEGINS) | (numbers >= count[:, None])
         before = tf.cumsum(tf.cast(ends[:, 1:], tf.int32), axis=1)  # ends up to each

@@ -41,20 +41,6 @@ class Spec:
     def __str__(self):
         return f"{np.dtype(self.dtype).name}{list(self.shape)}"
 
-    def rows(self, name, value, num_envs):
-        """Checks `value` `[N, ...]`; of a stack of frames, returns the newest."""
-        shape, kind = tuple(value.shape), tf.as_dtype(value.dtype)
-        lossy = kind.is_floating and not tf.as_dtype(self.dtype).is_floating
-        whole, newest = (num_envs, *self.shape), (num_envs, *self.stored)
-        if shape not in (whole, newest) or lossy:
-            or_frames = f" (or single frames {newest})" if self.stack > 1 else ""
-            raise ValueError(
-                f"Expected `{name}` of shape {whole}{or_frames} and dtype "
-                f"{np.dtype(self.dtype).name}. Received: shape {shape}, dtype "
-                f"{kind.name}"
-            )
-        return value if shape == newest else value[..., -self.stored[-1] :]
-
 
 def specs_of(space):
     """Nest of objects with `shape` and `dtype`, of such or of Gymnasium spaces."""
@@ -211,22 +197,6 @@ def check_arguments(capacity, num_envs, n_step, gamma, frame_stack, episode_leng
         check_positive_integer("frame_stack", stack)
         if stack > 64:
             raise ValueError(f"Expected `frame_stack` <= 64. Received: {stack}")
-
-
-def common_length(fields):
-    """`T` of nests of `[T, N, ...]` by name: a static one, the same in all leaves."""
-    shapes = {
-        name: [tuple(leaf.shape) for leaf in tf.nest.flatten(value)]
-        for name, value in fields.items()
-    }
-    lengths = {shape[:1] for leaves in shapes.values() for shape in leaves}
-    [length] = lengths.pop() if len(lengths) == 1 and () not in lengths else (None,)
-    if not length:
-        raise ValueError(
-            "Expected a rollout of `[T, N, ...]`, with the same static T >= 1 in all "
-            f"fields. Received: shapes {shapes}"
-        )
-    return length
 
 
 def specs_from_rows(observation, action, frame_stack):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from kerasrl2.buffers._order import ReadFence
+from kerasrl2.buffers._variables import ReadFence
 
 
 class RankTable(tf.Module):

@@ -1,11 +1,9 @@
 """The storage of a replay buffer for large observations: each of them once."""
 
-import numpy as np
 import tensorflow as tf
 
-from kerasrl2.buffers._columns import Columns
-from kerasrl2.buffers._flat_ring import Scalar
-from kerasrl2.buffers._packed import PackedRows
+from kerasrl2.buffers._layout import Spec
+from kerasrl2.buffers._variables import Columns, PackedRows
 from kerasrl2.types import Transition
 
 # A step's record, one int64: frame number, frames before it in its episode, two flags.
@@ -34,7 +32,8 @@ class Ring(Columns):
             )
             for spec in tf.nest.flatten(layout.observation)
         ]
-        fields = [Scalar(np.int64), Scalar(np.float32), *tf.nest.flatten(layout.action)]
+        scalars = [tf.TensorSpec([], dtype) for dtype in (tf.int64, tf.float32)]
+        fields = [*map(Spec, scalars), *tf.nest.flatten(layout.action)]
         self._steps = PackedRows(self.num_envs * (layout.steps + 1), fields, "steps")
 
     def add(self, observation, action, reward, terminated, truncated, following, valid):
@@ -75,7 +74,7 @@ class Ring(Columns):
         spare = column + self.num_envs * self.layout.steps
         rows = tf.where(valid, self._step_row(count, column), spare)
         words = self._steps.pack([record, reward, *action])
-        self._steps.write(self.fence.order(rows), words)
+        self._steps.words.scatter_nd_update(self.fence.order(rows)[:, None], words)
 
         after = tf.where(terminated | truncated, tf.cast(-1, tf.int64), lookback_now)
         new = tf.stack([count + 1, kept, frame + 1, after])
@@ -99,7 +98,7 @@ class Ring(Columns):
         """
         column = tf.range(self.num_envs, dtype=tf.int64)[:, None]
         number = oldest[:, None] + tf.range(self.layout.stack + 1, dtype=tf.int64)
-        words = self._steps.read(self._step_row(number, column))
+        words = tf.gather(self._steps.words, self._step_row(number, column))
         self.fence.after(words)
         record = self._steps.field(words, RECORD)
         first_frame = record // FRAME - record % FRAME // LOOKBACK
@@ -122,7 +121,7 @@ class Ring(Columns):
         n_step = powers.shape[0] - 1
         number, column = (part[:, None] for part in self._split(index))
         number += tf.range(n_step, dtype=tf.int64)  # [B, n]
-        words = self._steps.read(self._step_row(number, column))
+        words = tf.gather(self._steps.words, self._step_row(number, column))
         self.fence.after(words)
         record = self._steps.field(words, RECORD)
         reward = self._steps.field(words, REWARD)

@@ -55,22 +55,6 @@ class NumpyReplayBuffer(Replay):
         self.directory = directory
         self._random = np.random.default_rng(seed)
 
-    def sample(self, batch_size, seed=None, gamma=None):
-        """Draws with replacement, each transition with the same probability.
-
-        Args:
-            batch_size: Integer, `B`.
-            seed: Integers or None. The draws differ from those of `ReplayBuffer`.
-            gamma: Number or scalar tensor (float64 or float32), in place of the
-                buffer's own `gamma` in this call; None takes the buffer's.
-
-        Returns:
-            `(index, Transition)`.
-        """
-        self._check_sample(batch_size)
-        index = self._ring.positions(self._generator(seed).random(batch_size))
-        return index, self.get(index, gamma=gamma)
-
     def as_dataset(self, batch_size, steps=None, with_index=False):
         """`tf.data.Dataset` of batches. See `ReplayBuffer.as_dataset`."""
         self._check_built()
@@ -119,10 +103,14 @@ class NumpyReplayBuffer(Replay):
     def _array(value, dtype=None):
         return np.asarray(value, dtype)
 
-    def _generator(self, seed):
-        if seed is None:
-            return self._random
-        return np.random.default_rng(np.asarray(seed).astype(np.uint32))
+    @staticmethod
+    def _uniform(shape, seed):
+        if not isinstance(seed, np.random.Generator):
+            seed = np.random.default_rng(np.asarray(seed).astype(np.uint32))
+        return seed.random(shape)
+
+    def _next_seed(self):
+        return self._random
 
 
 class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
@@ -196,32 +184,6 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
         """Updates for displaced transitions so far."""
         return int(self._scalars[2])
 
-    def add(
-        self,
-        observation,
-        action,
-        reward,
-        terminated,
-        truncated,
-        next_observation,
-        valid=None,
-        td_error=None,
-    ):
-        """Stores one step of each environment. See `PrioritizedReplayBuffer.add`."""
-        first = None if td_error is None else self._checked(td_error)
-        index, displaced = self._add(
-            observation, action, reward, terminated, truncated, next_observation, valid
-        )
-        new = index >= 0
-        if first is None:
-            first = np.full(index.shape, self._scalars[0])
-        elif new.any():
-            self._scalars[0] = max(self._scalars[0], first[new].max())
-        displaced = displaced[displaced >= 0]
-        self._set(displaced, np.full(displaced.shape, -1.0))
-        self._set(index[new], first[new])
-        return index
-
     def sample(self, batch_size, seed=None, gamma=None):
         """Draws in proportion to the priorities; moves beta.
 
@@ -239,7 +201,8 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
         total = self._nodes[1]
         if total == 0.0:
             raise ValueError("Expected a positive priority. Received: only zeros")
-        fraction = self._generator(seed).random(batch_size)
+        seed = self._next_seed() if seed is None else seed
+        fraction = self._uniform([batch_size], seed)
         if self.stratified:
             fraction = (np.arange(batch_size) + fraction) / batch_size
         row = self._find(fraction * total)
@@ -255,7 +218,8 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
 
     def update_priorities(self, index, td_error):
         """Sets priorities. See `PrioritizedReplayBuffer.update_priorities`."""
-        index, key = self._array(index, np.int64), self._checked(td_error)
+        index = self._array(index, np.int64)
+        key = np.abs(self._checked_errors(td_error)) + self.epsilon
         held = self.holds(index)
         self._scalars[2] += np.count_nonzero((index >= 0) & ~held)
         if held.any():
@@ -290,14 +254,21 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
 
     def _checked_errors(self, td_error):
         td_error = self._array(td_error, np.float64)
-        self._checked(td_error)
-        return td_error
-
-    def _checked(self, td_error):
-        td_error = self._array(td_error, np.float64)
         if not np.isfinite(td_error).all():
             raise ValueError(f"Expected finite TD errors. Received: {td_error}")
-        return np.abs(td_error) + self.epsilon
+        return td_error
+
+    def _prioritize_new(self, index, displaced, td_error):
+        new = index >= 0
+        if td_error is None:
+            first = np.full(index.shape, self._scalars[0])
+        else:
+            first = np.abs(td_error) + self.epsilon
+            if new.any():
+                self._scalars[0] = max(self._scalars[0], first[new].max())
+        displaced = displaced[displaced >= 0]
+        self._set(displaced, np.full(displaced.shape, -1.0))
+        self._set(index[new], first[new])
 
     def _set(self, index, key):
         """Writes `p` `[B]`, -1 for none, of transitions into the tree."""

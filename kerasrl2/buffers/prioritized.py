@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_positive_integer, check_range
-from kerasrl2.buffers._order import as_tensor, uniform
 from kerasrl2.buffers._ranking import RankTable
+from kerasrl2.buffers._variables import as_tensor, uniform
 from kerasrl2.buffers.replay import ReplayBuffer
 from kerasrl2.buffers.sum_tree import SumTree
 
@@ -120,58 +120,6 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         """Scalar int64, NaN and infinite TD errors in graphs so far."""
         return self._counters.read_value()[REFUSED]
 
-    def add(
-        self,
-        observation,
-        action,
-        reward,
-        terminated,
-        truncated,
-        next_observation,
-        valid=None,
-        td_error=None,
-    ):
-        """Stores one step of each environment. See `ReplayBuffer.add`.
-
-        Args:
-            observation: `[N, ...]`, or a nest, of what was acted on.
-            action: `[N]` or `[N, D]`, or a nest.
-            reward: `[N]` float.
-            terminated: `[N]` bool.
-            truncated: `[N]` bool.
-            next_observation: Like `observation`, the true successor.
-            valid: `[N]` bool or None.
-            td_error: `[N]` float or None, first TD errors if the actor knows them. A
-                refused one (in a graph) leaves the transition with the largest
-                priority.
-
-        Returns:
-            `[N]` int64, the indices of the new transitions, -1 where not stored.
-        """
-        first = None if td_error is None else as_tensor(td_error, tf.float64)
-        if first is not None:
-            refused = self._refused(first, tf.ones_like(first, tf.bool))
-            self._count(refused=refused)
-        index, displaced = self._add(
-            observation, action, reward, terminated, truncated, next_observation, valid
-        )
-        highest = tf.fill([self.num_envs], self.max_priority.read_value())
-        if first is None:
-            first = highest
-        else:
-            finite = tf.math.is_finite(first)
-            first = tf.where(finite, tf.abs(first) + self.epsilon, highest)
-            self._raise_maximum(first, index >= 0)
-        displaced = tf.reshape(displaced, [-1])
-        empty = -tf.ones_like(displaced, tf.float64)
-        index_and_displaced = tf.concat([index, displaced], 0)
-        # A new transition may have the row of a displaced one (-1): the tree keeps the
-        # larger key of a row, which is the new one.
-        self._set(
-            index_and_displaced, tf.concat([first, empty], 0), index_and_displaced >= 0
-        )
-        return index
-
     def sample(self, batch_size, seed=None, gamma=None):
         """Draws with replacement, in proportion to the priorities; moves beta.
 
@@ -190,7 +138,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         self._check_sample(batch_size)
         self._sort_if_due()
         total = self.tree.total()
-        fraction = uniform([batch_size], self._next_seed(seed))
+        fraction = uniform([batch_size], self._next_seed() if seed is None else seed)
         if self.stratified:
             fraction = (tf.range(batch_size, dtype=tf.float64) + fraction) / batch_size
         row, priority = self.tree.lookup(fraction * total)
@@ -272,6 +220,22 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         td_error = as_tensor(td_error, tf.float64)
         self._refused(td_error, tf.ones_like(td_error, tf.bool))
         return td_error
+
+    def _prioritize_new(self, index, displaced, td_error):
+        first = highest = tf.fill([self.num_envs], self.max_priority.read_value())
+        if td_error is not None:
+            finite = tf.math.is_finite(td_error)
+            self._count(refused=tf.math.count_nonzero(~finite))
+            first = tf.where(finite, tf.abs(td_error) + self.epsilon, highest)
+            self._raise_maximum(first, index >= 0)
+        displaced = tf.reshape(displaced, [-1])
+        empty = -tf.ones_like(displaced, tf.float64)
+        index_and_displaced = tf.concat([index, displaced], 0)
+        # A new transition may have the row of a displaced one (-1): the tree keeps the
+        # larger key of a row, which is the new one.
+        self._set(
+            index_and_displaced, tf.concat([first, empty], 0), index_and_displaced >= 0
+        )
 
     def _set(self, index, key, mask):
         """Writes `p` `[B]`, -1 for none, of transitions into the tree."""

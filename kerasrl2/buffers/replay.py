@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from kerasrl2.buffers._base import Replay
 from kerasrl2.buffers._flat_ring import FlatRing
-from kerasrl2.buffers._order import as_tensor, uniform
 from kerasrl2.buffers._ring import Ring
+from kerasrl2.buffers._variables import as_tensor, uniform
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -68,6 +68,7 @@ class ReplayBuffer(Replay, tf.Module):
     """
 
     not_state = ("_first_seed",)  # `_state.state_of`: no program depends on it
+    _array, _uniform = staticmethod(as_tensor), staticmethod(uniform)
 
     def __init__(
         self,
@@ -87,24 +88,6 @@ class ReplayBuffer(Replay, tf.Module):
         self._first_seed = seed
         start = tf.constant([seed, 0], tf.int64)
         self._seed = tf.Variable(start, trainable=False, name="seed")
-
-    def sample(self, batch_size, seed=None, gamma=None):
-        """Draws with replacement, each transition with the same probability.
-
-        Args:
-            batch_size: Integer, `B`.
-            seed: `[2]` int, stateless seed, or None for the buffer's own generator.
-            gamma: Number or scalar tensor (float64 or float32), in place of the
-                buffer's own `gamma` in this call; None takes the buffer's.
-
-        Returns:
-            `(index, Transition)`: `[B]` int64, numbers that are never used for another
-            transition, and what they name. An empty buffer raises a `ValueError`
-            eagerly; in a graph it gives indices of -1 with weights of 0.
-        """
-        self._check_sample(batch_size)
-        index = self._ring.positions(uniform([batch_size], self._next_seed(seed)))
-        return index, self.get(index, gamma=gamma)
 
     def as_dataset(self, batch_size, steps=None, with_index=False):
         """`tf.data.Dataset` of batches, each drawn when it is asked for.
@@ -164,13 +147,7 @@ class ReplayBuffer(Replay, tf.Module):
         )
         return indices.stack()
 
-    @staticmethod
-    def _array(value, dtype=None):
-        return tf.convert_to_tensor(value) if dtype is None else as_tensor(value, dtype)
-
-    def _next_seed(self, seed):
-        if seed is not None:
-            return seed
+    def _next_seed(self):
         seed = self._seed.read_value()
         self._seed.assign(seed + tf.constant([0, 1], tf.int64))
         return seed

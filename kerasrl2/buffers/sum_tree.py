@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from kerasrl2._checks import check_positive_integer
-from kerasrl2.buffers._order import ReadFence, as_tensor
+from kerasrl2.buffers._variables import ReadFence, as_tensor
 
 FANOUT = 4
 DENSE = 1024  # nodes; levels above one so small are summed up whole

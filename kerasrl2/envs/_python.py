@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._control import in_xla
+from kerasrl2._private import in_xla_context
 from kerasrl2.envs._host_call import HostFunction, available
 from kerasrl2.envs.core import Environment
 from kerasrl2.types import TimeStep
@@ -51,7 +51,7 @@ class PythonEnvironment(Environment):
         inputs = [state, self._checked_action(action)]
         shape, dtype = self._shape(), self._world.observation.dtype
         outputs = [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])]
-        if in_xla():
+        if in_xla_context():
             tick, observations, outcome = self._host_step(inputs, outputs)
         else:
             observations, outcome = self._call(self._world.step, inputs, outputs)

@@ -7,8 +7,6 @@ import tensorflow as tf
 from kerasrl2._checks import check_choice
 from kerasrl2.types import Rollout
 
-_SEEDS = 3  # per step: choosing actions, the environment, the network's noise
-
 
 class ActorState(NamedTuple):
     """States of `N` environments and of the policy that plays in them.
@@ -66,7 +64,7 @@ def collect(
     """
     check_choice("keep", keep, ("signals", "steps", "outputs"))
     seeds = tf.random.stateless_uniform(
-        [length, _SEEDS, 2], seed, None, None, tf.int32, alg="philox"
+        [length, 3, 2], seed, None, None, tf.int32, alg="philox"
     )
     env_steps = tf.broadcast_to(tf.cast(env_steps, tf.int64), [length])
     # An array costs 10 us per step in a graph: the signals share one, without `valid`
@@ -74,17 +72,24 @@ def collect(
     flags = 3 if env.always_valid and until is None else 4
 
     def step(t, state):
-        outputs, action, env_state, after = _step(
-            agent, env, state, seeds[t], env_steps[t], greedy
+        of_choice, of_env, of_noise = tf.unstack(seeds[t])
+        outputs = agent.forward(
+            state.observation, state.policy_state, seed=None if greedy else of_noise
         )
+        if greedy:
+            action = agent.greedy(outputs)
+        else:
+            action = agent.choose(outputs, of_choice, env_steps[t])
+        env_state, after = env.step(state.env_state, agent.head.to_env(action), of_env)
         ended = after.terminated | after.truncated | ~after.valid
         signals = [after.reward, after.terminated, after.truncated, after.valid]
         signals = tf.stack([tf.cast(s, tf.float32) for s in signals[:flags]])
-        row = (signals,)
+        row = {"signals": signals}
         if keep != "signals":
-            row += (state.observation, after.next_observation, action)
+            row |= {"observation": state.observation, "action": action}
+            row["next_observation"] = after.next_observation
         if keep == "outputs":
-            row += (outputs.parameters, outputs.value)
+            row |= {"parameters": outputs.parameters, "value": outputs.value}
         policy_state = where_reset(
             ended, agent.initial_state(env.num_envs), outputs.policy_state
         )
@@ -97,38 +102,19 @@ def collect(
     else:
         specs = _row_specs(agent, env.num_envs, state.observation, flags, keep)
         last, rows = _loop(step, specs, state, length, env.num_envs, until)
-    signals, *rest = rows
-    observation, following, action = rest[:3] if rest else (None, None, None)
-    parameters, value = rest[3:] if rest[3:] else (None, None)
+    signals = rows.pop("signals")
     all_valid = tf.ones([length, env.num_envs], tf.bool)
     rollout = Rollout(
-        observation,
-        action,
+        **({"observation": None, "action": None} | rows),
         reward=signals[:, 0],
         terminated=signals[:, 1] > 0.0,
         truncated=signals[:, 2] > 0.0,
         valid=all_valid if flags == 3 else signals[:, 3] > 0.0,
-        next_observation=following,
         last_observation=last.observation,
         policy_state=state.policy_state,
         last_policy_state=last.policy_state,
-        parameters=parameters,
-        value=value,
     )
     return last, rollout
-
-
-def _step(agent, env, state, seeds, env_steps, greedy):
-    """Acts once; returns outputs, action, new environment state and `TimeStep`."""
-    outputs = agent.forward(
-        state.observation, state.policy_state, seed=None if greedy else seeds[2]
-    )
-    if greedy:
-        action = agent.greedy(outputs)
-    else:
-        action = agent.choose(outputs, seeds[0], env_steps)
-    env_action = agent.head.to_env(action)
-    return outputs, action, *env.step(state.env_state, env_action, seeds[1])
 
 
 def where_reset(mask, first, state):
@@ -165,16 +151,17 @@ def _loop(step, specs, state, length, num_envs, until):
 
 
 def _row_specs(agent, num_envs, observation, flags, keep):
-    """Shapes and dtypes of the row that `collect` keeps of each step."""
-    specs = (tf.TensorSpec([flags, num_envs], tf.float32),)
+    """Shapes and dtypes of what `collect` keeps of a step, structured as its rows."""
+    specs = {"signals": tf.TensorSpec([flags, num_envs], tf.float32)}
     if keep != "signals":
         observations = tf.nest.map_structure(
             lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), observation
         )
-        head = agent.head
-        action = tf.TensorSpec([num_envs, *head.action_shape], head.action_dtype)
-        specs += (observations, observations, action)
+        shape = [num_envs, *agent.head.action_shape]
+        specs |= {"observation": observations, "next_observation": observations}
+        specs["action"] = tf.TensorSpec(shape, agent.head.action_dtype)
     if keep == "outputs":
-        specs += (tf.TensorSpec([num_envs, agent.head.num_parameters], tf.float32),)
-        specs += (tf.TensorSpec([num_envs], tf.float32),)
+        shape = [num_envs, agent.head.num_parameters]
+        specs["parameters"] = tf.TensorSpec(shape, tf.float32)
+        specs["value"] = tf.TensorSpec([num_envs], tf.float32)
     return specs

@@ -32,30 +32,6 @@ def zero_totals():
     return tf.zeros([3], tf.float64)
 
 
-def count_step(running, reward, ended, valid):
-    """Updates episode statistics with one step.
-
-    Args:
-        running: `RunningEpisodes` before the step.
-        reward: `[N]` float32.
-        ended: `[N]` bool, terminated or truncated.
-        valid: `[N]` bool; other rows are skipped.
-
-    Returns:
-        `(RunningEpisodes, totals)`: after the step, and of episodes ended by it.
-    """
-    returns = running.returns + tf.where(valid, reward, 0.0)
-    lengths = running.lengths + tf.cast(valid, tf.int32)
-    ended &= valid
-    finished = tf.cast(ended, tf.float64)
-    values = [tf.ones_like(returns), returns, tf.cast(lengths, tf.float32)]
-    totals = tf.reduce_sum(finished * tf.cast(tf.stack(values), tf.float64), axis=1)
-    running = RunningEpisodes(
-        tf.where(ended, 0.0, returns), tf.where(ended, 0, lengths)
-    )
-    return running, totals
-
-
 def count_episodes(rollout, running):
     """Updates episode statistics with a rollout.
 
@@ -67,24 +43,28 @@ def count_episodes(rollout, running):
     Returns:
         `(RunningEpisodes, totals)`: after the rollout, and of episodes ended in it.
     """
-    ended = rollout.terminated | rollout.truncated
+    ended = (rollout.terminated | rollout.truncated) & rollout.valid
     num_steps = ended.shape[0]
-    if num_steps == 1:
-        return count_step(running, rollout.reward[0], ended[0], rollout.valid[0])
 
     def step(t, running, totals):
-        running, new = count_step(
-            running, rollout.reward[t], ended[t], rollout.valid[t]
+        valid, done = rollout.valid[t], ended[t]
+        returns = running.returns + tf.where(valid, rollout.reward[t], 0.0)
+        lengths = running.lengths + tf.cast(valid, tf.int32)
+        values = [tf.ones_like(returns), returns, tf.cast(lengths, tf.float32)]
+        new = tf.cast(done, tf.float64) * tf.cast(tf.stack(values), tf.float64)
+        running = RunningEpisodes(
+            tf.where(done, 0.0, returns), tf.where(done, 0, lengths)
         )
-        return t + 1, running, totals + new
+        return t + 1, running, totals + tf.reduce_sum(new, axis=1)
 
-    _, running, totals = tf.while_loop(
+    if num_steps == 1:
+        return step(0, running, zero_totals())[1:]
+    return tf.while_loop(
         lambda t, *_: t < num_steps,
         step,
         (0, running, zero_totals()),
         maximum_iterations=num_steps,
-    )
-    return running, totals
+    )[1:]
 
 
 def mean_return_and_length(totals):

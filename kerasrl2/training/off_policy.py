@@ -72,14 +72,15 @@ class OffPolicyLoop(CompiledLoop):
         Buffers always gain: op by op they take a millisecond.
         """
 
-        def part(function, wanted=True):
-            if self.compiles_environment or not (allowed and wanted):
+        def part(function):
+            if self.compiles_environment or not allowed:
                 return function
             return tf.function(function, jit_compile=True, autograph=False)
 
-        self._sample, self._store = part(self._draw), part(self._add)
-        prioritized = hasattr(self.agent.buffer, "update_priorities")
-        self._prioritize = part(self._set_priorities, prioritized)
+        buffer = self.agent.buffer
+        self._sample, self._store = part(self._draw), part(buffer.add_rollout)
+        prioritized = hasattr(buffer, "update_priorities")
+        self._prioritize = part(buffer.update_priorities) if prioritized else None
 
     def _iterate(self, carry):
         agent, guard = self.agent, self.guard
@@ -95,10 +96,10 @@ class OffPolicyLoop(CompiledLoop):
             env_steps=carry.env_steps
             + self.env.num_envs * tf.range(self.vector_steps, dtype=tf.int64),
         )
-        problem, finite = find_in_rollout(rollout, carry.iteration)
+        problem, _ = find_in_rollout(rollout, carry.iteration)
         guard.report(problem)
         sums, updates = self._learn(ready, seeds[1], computed)
-        valid = rollout.valid & finite & guard.is_healthy()
+        valid = rollout.valid & guard.is_healthy()
         rollout = rollout._replace(valid=valid)
         self._store(agent.stored(rollout))
         episodes, totals = count_episodes(rollout, carry.episodes)
@@ -143,7 +144,7 @@ class OffPolicyLoop(CompiledLoop):
                 metrics, td_error = agent.apply_gradients(gradients)
             new = named_sums(metrics, agent)
             guard.report_metrics(metrics)
-            if td_error is not None:
+            if self._prioritize is not None and td_error is not None:
                 self._prioritize(index, td_error)
             values = [new[name] for name in self.metric_names]
             return g + 1, sums + tf.cast(tf.stack(values), tf.float64)
@@ -159,10 +160,3 @@ class OffPolicyLoop(CompiledLoop):
     def _draw(self, seed):
         agent = self.agent
         return agent.buffer.sample(agent.batch_size, seed, **agent.sampling())
-
-    def _add(self, rollout):
-        self.agent.buffer.add_rollout(rollout)
-
-    def _set_priorities(self, index, td_error):
-        if hasattr(self.agent.buffer, "update_priorities"):
-            self.agent.buffer.update_priorities(index, td_error)

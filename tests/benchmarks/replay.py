@@ -70,7 +70,7 @@ def tree_loop(capacity):
     import tensorflow as tf
 
     from kerasrl2.buffers import SumTree
-    from kerasrl2.buffers._order import uniform
+    from kerasrl2.buffers._variables import uniform
 
     tree = SumTree(capacity)
     tree.assign(tf.random.stateless_uniform([capacity], [0, 0], 0.01, 1.01))

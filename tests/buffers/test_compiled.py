@@ -13,7 +13,7 @@ from kerasrl2.buffers import (
     ReplayBuffer,
     SumTree,
 )
-from kerasrl2.buffers._order import ReadFence, uniform
+from kerasrl2.buffers._variables import ReadFence, uniform
 from kerasrl2.types import Rollout
 from tests.buffers.test_replay import feed
 

@@ -11,9 +11,13 @@ from kerasrl2.buffers import (
     PrioritizedReplayBuffer,
     ReplayBuffer,
 )
-from kerasrl2.buffers._powers import powers_of
 from tests.buffers.naive import MODES, Feeder, NaiveReplay, columns_of, wrap
 from tests.buffers.test_replay import feed
+
+
+def powers_of(gamma, n_step):
+    return NumpyReplayBuffer(1, n_step=n_step)._powers(gamma)
+
 
 GAMMAS = [0.0, 0.3, 0.9, 0.99, 0.997, 1.0]
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2.buffers._layout import Spec
-from kerasrl2.buffers._packed import PackedRows, words_of
+from kerasrl2.buffers._variables import PackedRows, words_of
 
 DTYPES = (
     np.bool_, np.uint8, np.int8, np.int16, np.float16, np.int32, np.uint32, np.float32,
@@ -30,13 +30,13 @@ def test_every_bit_comes_back(dtype, compiled):
     values = [value_of(dtype, shape) for shape in SHAPES]
 
     def write(row, *values):
-        rows.write(row, rows.pack(values))
+        rows.words.scatter_nd_update(row[:, None], rows.pack(values))
         return 0
 
     compiled(write)(tf.constant([8, 2, 0, 5, 4, 1]), *map(tf.constant, values))
 
     def read(row):
-        words = rows.read(row)
+        words = tf.gather(rows.words, row)
         return [rows.field(words, number) for number in range(len(fields))]
 
     found = compiled(read)(tf.constant([[8, 2], [0, 5], [4, 1]]))
@@ -44,7 +44,7 @@ def test_every_bit_comes_back(dtype, compiled):
         assert back.dtype == dtype
         assert back.shape == [3, 2, *value.shape[1:]]
         assert back.numpy().tobytes() == value.tobytes()
-    assert not np.any(rows.read([3, 6, 7]))  # all other rows are as they were
+    assert not np.any(rows.words.numpy()[[3, 6, 7]])  # all others are as they were
 
 
 def test_words_are_the_fewest():
@@ -59,11 +59,11 @@ def test_words_are_the_fewest():
 def test_batches_of_unknown_size():
     fields = [Spec(tf.TensorSpec([2], d)) for d in (np.uint8, np.float32, np.int64)]
     rows = PackedRows(4, fields, "rows")
-    rows.write(tf.range(4), rows.pack([np.arange(8).reshape([4, 2])] * 3))
+    rows.words.assign(rows.pack([np.arange(8).reshape([4, 2])] * 3))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
     def read(row):
-        words = rows.read(row)
+        words = tf.gather(rows.words, row)
         return [rows.field(words, number) for number in range(3)]
 
     for found in read(tf.constant([3, 1, 1])):

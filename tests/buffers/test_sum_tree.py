@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2.buffers import SumTree, _order
-from kerasrl2.buffers._order import uniform
+from kerasrl2.buffers import SumTree, _variables
+from kerasrl2.buffers._variables import uniform
 from tests.harness import xla_in_long_runs
 
 SMALL = range(1, 71)
@@ -274,13 +274,13 @@ def test_uniform_numbers_are_those_of_splitmix64():
     published = 6457827717110365317, 3203168211198807973, 9817491932198370423
     start = tf.constant(1234567, tf.uint64)
     count = tf.constant([1, 2, 3], tf.uint64)
-    found = _order._mix(start + count * tf.constant(_order.GOLDEN, tf.uint64))
+    found = _variables._mix(start + count * tf.constant(_variables.GOLDEN, tf.uint64))
     assert tuple(found.numpy().tolist()) == published
 
 
 @pytest.mark.parametrize("bits", [0, 2**64 - 1])
 def test_uniform_numbers_are_inside_the_open_interval(bits, monkeypatch):
-    monkeypatch.setattr(_order, "_mix", lambda _: tf.constant([bits], tf.uint64))
+    monkeypatch.setattr(_variables, "_mix", lambda _: tf.constant([bits], tf.uint64))
     assert 0.0 < float(uniform([1], [0, 0])[0]) < 1.0
 
 

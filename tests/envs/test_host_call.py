@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2._control import in_xla
+from kerasrl2._private import in_xla_context
 from kerasrl2.envs import GymnasiumEnvironment
 from kerasrl2.envs._host_call import HostFunction, available
 from kerasrl2.errors import EnvironmentFailure
@@ -104,7 +104,7 @@ def test_knows_where_it_is():
 
     def look(x):
         def body(i, x):
-            seen.append(in_xla())
+            seen.append(in_xla_context())
             return i + 1, x
 
         return tf.while_loop(lambda i, x: i < 2, body, (0, x))[1]
@@ -112,7 +112,7 @@ def test_knows_where_it_is():
     tf.function(look, jit_compile=True)(1.0)
     tf.function(look)(1.0)
     assert seen == [True, False]
-    assert not in_xla()
+    assert not in_xla_context()
 
 
 # Environments
