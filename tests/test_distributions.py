@@ -10,13 +10,16 @@ import tensorflow as tf
 from scipy import integrate, stats
 
 from kerasrl2.distributions import (
+    Bernoulli,
     Beta,
     Categorical,
     DiagonalGaussian,
+    MultiCategorical,
     SquashedGaussian,
     head_for,
 )
 from kerasrl2.distributions.sampling import gamma, normal, uniform
+from kerasrl2.losses import policy_gradient_loss
 from tests.harness import compiled_in_long_runs, xla_in_long_runs
 
 BOX = {"low": [-1.0, -2.0, 0.0], "high": [1.0, 2.0, 4.0]}
@@ -25,6 +28,8 @@ HEADS = [
     DiagonalGaussian([-1.0, None, 0.0], [1.0, None, 4.0]),
     SquashedGaussian(**BOX),
     Beta(**BOX),
+    MultiCategorical([3, 1, 4], starts=[0, 5, -1]),
+    Bernoulli(3),
 ]
 
 
@@ -153,6 +158,78 @@ def test_an_action_out_of_range_is_nan(compiled):
         tf.zeros([3, 3]), tf.constant([-1, 3, 0])
     )
     np.testing.assert_array_equal(np.isnan(log_prob), [True, True, False])
+
+
+class TestSeveral:
+    def test_are_the_sums_of_their_parts(self, compiled):
+        """Rows 10 and 11 of the worked values: three equal components."""
+        head = MultiCategorical([2, 2, 2])
+        logits = tf.constant([[0.0, 1], [0, 2], [1, 1], [0, -1000]])
+        entropy = compiled(head.entropy)(tf.tile(logits, [1, 3]))
+        expected = [0.582203, 0.365334, 0.693147, 0.0]
+        np.testing.assert_allclose(entropy, 3 * np.float32(expected), atol=1e-5)
+        logits = tf.constant([[0.0, 1], [0, 1], [1, 1], [0, 100]])
+        action = tf.tile(tf.constant([[0], [0], [1], [1]]), [1, 3])
+        log_prob = compiled(head.log_prob)(tf.tile(logits, [1, 3]), action)
+        loss = policy_gradient_loss(log_prob, tf.constant([0.0, 1, 2, 1]))
+        expected = [0.0, 1.313262, 1.386294, 0.0]
+        np.testing.assert_allclose(loss, 3 * np.float32(expected), atol=1e-5)
+
+    def test_sizes_may_differ(self, compiled):
+        head = MultiCategorical([1, 3])
+        parameters = tf.math.log(tf.constant([[0.2, 0.25, 0.25, 0.5]]))
+        log_prob = compiled(head.log_prob)
+        assert float(log_prob(parameters, [[0, 2]])[0]) == pytest.approx(np.log(0.5))
+        for action in ([0, 3], [1, 0], [-1, 0]):
+            assert np.isnan(log_prob(parameters, [action])[0])
+        many = compiled(head.sample)(tf.repeat(parameters, 40_000, 0), [3, 4]).numpy()
+        shares = np.bincount(many[:, 1]) / len(many)
+        np.testing.assert_allclose(shares, [0.25, 0.25, 0.5], atol=0.01)
+        assert not many[:, 0].any()
+
+    def test_padding_gives_no_gradient_of_nan(self, compiled):
+        head = MultiCategorical([1, 3])
+        p, other = tf.constant([[0.3, 1.0, 2.0, 3.0]]), tf.zeros([1, 4])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(p)
+            values = [
+                compiled(head.entropy)(p),
+                compiled(head.kl)(p, other),
+                compiled(head.kl)(other, p),
+                compiled(head.log_prob)(p, [[0, 1]]),
+            ]
+        for value in values:
+            gradient = tape.gradient(value, p)
+            assert np.isfinite(gradient).all()
+            assert gradient[0, 0] == 0.0
+
+    def test_switches(self, compiled):
+        head = Bernoulli(2)
+        kl = compiled(head.kl)(tf.constant([[0.3, 1.0]]), tf.constant([[0.65, 1.0]]))
+        np.testing.assert_allclose(kl, [0.0146452], rtol=1e-5)  # row 12
+        assert np.isnan(compiled(head.log_prob)(tf.zeros([1, 2]), [[2, 0]])[0])
+        stuck = tf.constant([[np.inf, -np.inf]])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(stuck)
+            entropy = compiled(head.entropy)(stuck)
+            log_prob = compiled(head.log_prob)(stuck, [[1, 0]])
+        assert (float(entropy[0]), float(log_prob[0])) == (0.0, 0.0)
+        assert np.isfinite(tape.gradient(entropy, stuck)).all()
+        drawn = compiled(head.sample)(tf.repeat(stuck, 1000, 0), [1, 2])
+        assert np.unique(drawn, axis=0).tolist() == [[1, 0]]
+
+    def test_bad_arguments(self):
+        for make, message in [
+            (lambda: MultiCategorical([]), "at least one"),
+            (lambda: MultiCategorical([2, 0]), "sizes"),
+            (lambda: MultiCategorical([2, 2], starts=[1]), "`starts` of 2"),
+            (lambda: Bernoulli(4, (3,)), "`shape` of 4"),
+            (lambda: Bernoulli(0), "size"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                make()
+        with pytest.raises(ValueError, match=r"shape \[\.\.\., 2, 2\]"):
+            Bernoulli(4, (2, 2)).from_env(tf.zeros([3, 4]))
 
 
 def test_gaussian_by_hand():
@@ -319,6 +396,9 @@ def test_beta_is_finite_at_extremes(raw):
         # unbounded: unchanged; bounded on one side: clipped there only
         (DiagonalGaussian([None, 0.0], [None, np.inf]), [[9.0, -9.0]], [[9.0, 0.0]]),
         (SquashedGaussian([-1.0], [3.0]), [[-50.0], [0.549306]], [[-1], [2]]),
+        (MultiCategorical([2, 3, 1, 2], [0, -1, 5, 0], (2, 2)), [[1, 2, 0, 1]],
+         [[[1, 1], [5, 1]]]),
+        (Bernoulli(4, (2, 2)), [[0, 1, 1, 0]], [[[0, 1], [1, 0]]]),
         (Beta([-1.0], [3.0]), [[0.0], [0.25], [1.0]], [[-1.0], [0.0], [3.0]]),
         (Beta([0.0] * 4, [1.0] * 4, (2, 2)), [[0.1, 0.2, 0.3, 0.4]],
          [[[0.1, 0.2], [0.3, 0.4]]]),
@@ -379,12 +459,17 @@ def test_head_for():
 @pytest.mark.parametrize(
     ("space", "kind", "message"),
     [
-        (gymnasium.spaces.MultiBinary(3), "auto", "Discrete or a floating-point Box"),
-        (gymnasium.spaces.MultiDiscrete([2, 2]), "auto", "Received: MultiDiscrete"),
+        (gymnasium.spaces.MultiBinary(3), "beta", "'auto', 'bernoulli'"),
+        (gymnasium.spaces.MultiDiscrete([2, 2]), "categorical", "'multi_categorical'"),
         (gymnasium.spaces.Dict({}), "auto", "Received: Dict"),
+        (gymnasium.spaces.Text(3), "auto", "MultiBinary or floating-point Box"),
         (gymnasium.spaces.Box(0, 9, (2,), np.int64), "auto", "floating-point Box"),
-        (gymnasium.spaces.Discrete(2), "beta", "'beta' does not fit"),
-        (gymnasium.spaces.Box(-1.0, 1.0), "categorical", "does not fit"),
+        (
+            gymnasium.spaces.Discrete(2),
+            "beta",
+            "'categorical'. Received: 'beta'",
+        ),
+        (gymnasium.spaces.Box(-1.0, 1.0), "categorical", "'gaussian', 'squashed"),
         (gymnasium.spaces.Discrete(2), "gausian", "Did you mean 'gaussian'"),
         (gymnasium.spaces.Box(-np.inf, 1.0), "beta", "finite bounds for Beta"),
         (gymnasium.spaces.Box(-np.inf, 1.0), "squashed_gaussian", "finite bounds"),

@@ -22,6 +22,8 @@ SPACES = {
     "gaussian": BOX,
     "squashed_gaussian": BOX,
     "beta": BOX,
+    "multi_categorical": spaces.MultiDiscrete([[3, 2], [4, 2]], start=[[0, 1], [2, 3]]),
+    "bernoulli": spaces.MultiBinary([2, 3]),
 }
 SEED = [3, 4]
 
@@ -48,7 +50,10 @@ class TestFits:
             spaces.Discrete(5),
             spaces.Discrete(4, start=2),
             spaces.MultiBinary(5),
+            spaces.MultiBinary([3, 2]),
             spaces.MultiDiscrete([5]),
+            spaces.MultiDiscrete([[3, 2], [4, 2]]),
+            spaces.MultiDiscrete([3, 2, 4, 2], start=[0, 1, 2, 3]),
             spaces.Dict({"a": BOX}),
             spaces.Box(BOX.low, np.float32([1.0, 2.0, 5.0])),
             spaces.Box(BOX.low - 1, BOX.high),
@@ -149,6 +154,12 @@ class TestRandom:
             counts = np.bincount(action)
             assert counts[:2].tolist() == [0, 0]
             assert stats.chisquare(counts[2:]).pvalue > 0.01
+            return
+        if kind in ("multi_categorical", "bernoulli"):
+            assert all(SPACES[kind].contains(row) for row in action[:1000])
+            for column in action.reshape(len(action), -1).T:
+                counts = np.unique(column, return_counts=True)[1]
+                assert stats.chisquare(counts).pvalue > 0.001
             return
         assert all(BOX.contains(row) for row in action[:1000])
         for column, low, high in zip(action.T, BOX.low, BOX.high, strict=True):

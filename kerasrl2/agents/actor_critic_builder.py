@@ -9,13 +9,14 @@ from kerasrl2.agents.specs import (
     seen_by_network,
 )
 from kerasrl2.distributions import head_for
+from kerasrl2.distributions.spaces import KINDS
 from kerasrl2.layers import (
     RewardScaling,
     actor_critic,
     seed_weights,
 )
 
-DISTRIBUTIONS = ("auto", "categorical", "gaussian", "squashed_gaussian", "beta")
+DISTRIBUTIONS = ("auto", *KINDS)
 
 
 class ActorCriticBuilder:

@@ -9,12 +9,15 @@ import kerasrl2._startup  # noqa: F401
 from kerasrl2.distributions.categorical import Categorical
 from kerasrl2.distributions.continuous import Beta, DiagonalGaussian, SquashedGaussian
 from kerasrl2.distributions.head import PolicyHead
+from kerasrl2.distributions.several import Bernoulli, MultiCategorical
 from kerasrl2.distributions.spaces import head_for
 
 __all__ = [
+    "Bernoulli",
     "Beta",
     "Categorical",
     "DiagonalGaussian",
+    "MultiCategorical",
     "PolicyHead",
     "SquashedGaussian",
     "head_for",

@@ -1,58 +1,86 @@
 """Chooses the policy head for an action space."""
 
+import math
+
 import numpy as np
 
 from kerasrl2._checks import check_choice
 from kerasrl2.distributions.bounds import float_dtype, is_continuous, is_discrete
 from kerasrl2.distributions.categorical import Categorical
 from kerasrl2.distributions.continuous import Beta, DiagonalGaussian, SquashedGaussian
+from kerasrl2.distributions.several import Bernoulli, MultiCategorical
+
+_BOXES = {
+    "gaussian": DiagonalGaussian,
+    "squashed_gaussian": SquashedGaussian,
+    "beta": Beta,
+}
+KINDS = ("categorical", "multi_categorical", "bernoulli", *_BOXES)
 
 
 def head_for(action_space, kind="auto"):
     """The policy head for a Gymnasium action space.
 
     Args:
-        action_space: `gymnasium.spaces.Discrete` or a floating-point `Box`.
-        kind: `"auto"` (`"categorical"` or `"gaussian"`), `"categorical"`, `"gaussian"`,
-            `"squashed_gaussian"` or `"beta"`.
+        action_space: `gymnasium.spaces.Discrete`, `MultiDiscrete`, `MultiBinary` or a
+            floating-point `Box`.
+        kind: `"auto"`, or a head's `kind`: `"categorical"` for `Discrete`,
+            `"multi_categorical"` for `MultiDiscrete`, `"bernoulli"` for `MultiBinary`,
+            `"gaussian"` (which `"auto"` takes), `"squashed_gaussian"` or `"beta"` for
+            `Box`.
 
     Returns:
         A `PolicyHead`.
+
+    Raises:
+        ValueError: No head knows the space, or the one that was asked for does not.
 
     Example:
     >>> import gymnasium
     >>> head_for(gymnasium.spaces.Discrete(3)).num_parameters
     3
+    >>> head_for(gymnasium.spaces.MultiDiscrete([2, 3])).num_parameters
+    5
     """
-    boxes = {
-        "gaussian": DiagonalGaussian,
-        "squashed_gaussian": SquashedGaussian,
-        "beta": Beta,
-    }
-    check_choice("kind", kind, ("auto", "categorical", *boxes))
+    check_choice("kind", kind, ("auto", *KINDS))
     _check_not_empty(action_space)
-    if is_discrete(action_space):
-        if kind in ("auto", "categorical"):
-            return Categorical(int(action_space.n), int(action_space.start))
-    elif is_continuous(action_space):
-        if kind != "categorical":
-            low, high = (
-                np.ravel(x).tolist() for x in (action_space.low, action_space.high)
-            )
-            return boxes["gaussian" if kind == "auto" else kind](
-                low, high, action_space.shape, float_dtype(action_space)
-            )
-    else:
+    fitting = _fitting(action_space)
+    if not fitting:
         raise ValueError(
-            "Expected a Discrete or a floating-point Box action space. Received: "
-            f"{action_space}. Wrap the environment to offer one of them"
+            "Expected a Discrete, MultiDiscrete, MultiBinary or floating-point Box "
+            f"action space. Received: {action_space}. Wrap the environment to offer "
+            "one of them"
         )
-    fitting = ("categorical",) if is_discrete(action_space) else tuple(boxes)
-    raise ValueError(
-        f"Expected a distribution for the actions {action_space}: "
-        f"{', '.join(map(repr, ('auto', *fitting)))}. Received: {kind!r}. Head kind "
-        f"{kind!r} does not fit the action space."
-    )
+    if kind not in ("auto", *fitting):
+        raise ValueError(
+            f"Expected a distribution for the actions {action_space}: "
+            f"{', '.join(map(repr, ('auto', *fitting)))}. Received: {kind!r}. Head "
+            f"kind {kind!r} does not fit the action space."
+        )
+    kind = fitting[0] if kind == "auto" else kind
+    if kind == "categorical":
+        return Categorical(int(action_space.n), int(action_space.start))
+    if kind == "bernoulli":
+        return Bernoulli(math.prod(action_space.shape), action_space.shape)
+    if kind == "multi_categorical":
+        starts = getattr(action_space, "start", np.zeros_like(action_space.nvec))
+        sizes = np.ravel(action_space.nvec).tolist()
+        return MultiCategorical(sizes, np.ravel(starts).tolist(), action_space.shape)
+    low, high = (np.ravel(x).tolist() for x in (action_space.low, action_space.high))
+    return _BOXES[kind](low, high, action_space.shape, float_dtype(action_space))
+
+
+def _fitting(space):
+    """The kinds of heads that know a space, the usual one first."""
+    if is_discrete(space):
+        return ("categorical",)
+    if is_continuous(space):
+        return tuple(_BOXES)
+    if hasattr(space, "nvec"):
+        return ("multi_categorical",)
+    if hasattr(space, "n"):
+        return ("bernoulli",)
+    return ()
 
 
 def _check_not_empty(space):

@@ -37,7 +37,7 @@ class Player:
         self.env, self.report = env, report
         space = env.observation_space
         self._seen, self._codec = Seen(space, report), None
-        if isinstance(space, tuple(CODECS)):
+        if isinstance(space, tuple(CODECS["observation"])):
             self._codec = codec(space, "observation")
         self._spaces = copy.deepcopy(self._current_spaces())
         self._watched = []  # (where, returned array, copy of it)

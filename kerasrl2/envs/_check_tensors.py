@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from gymnasium import spaces
 
 from kerasrl2.envs._check_play import HUGE, SLOW
 from kerasrl2.envs._check_report import described
@@ -80,8 +79,8 @@ def _actions(env, count, seed):
     sampled = [
         [env.action_space.sample() for _ in range(env.num_envs)] for _ in range(count)
     ]
-    discrete = isinstance(env.action_space, spaces.Discrete)
-    return np.array(sampled, np.int32 if discrete else np.float32)
+    integers = np.issubdtype(env.action_space.dtype, np.integer)
+    return np.array(sampled, np.int32 if integers else np.float32)
 
 
 def _fits(env, name, value, report):

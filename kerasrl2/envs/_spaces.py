@@ -86,7 +86,50 @@ class DiscreteCodec:
         return number
 
 
-CODECS = {spaces.Box: BoxCodec, spaces.Discrete: DiscreteCodec}
+class IntegersCodec:
+    """Arrays of integers, each in a range of its own, in int32: actions."""
+
+    dtype = np.dtype(np.int32)
+
+    def __init__(self, space):
+        self.shape, self._native, self._space = space.shape, space.dtype, space
+        sizes = getattr(space, "nvec", np.full(space.shape, 2))
+        self._low = np.asarray(getattr(space, "start", np.zeros(space.shape)), np.int64)
+        self._high = self._low + sizes - 1
+
+    def empty(self, *axes):
+        """`[*axes, ...]`, uninitialised."""
+        return np.empty((*axes, *self.shape), self.dtype)
+
+    def put(self, batch, index, value):
+        """Writes one environment's value into row `index` of `batch`."""
+        batch[index] = self._checked(np.asarray(value))
+
+    def take(self, batch):
+        """Values to hand to the environments: a copy they may keep and change."""
+        if np.any(batch < self._low) or np.any(batch > self._high):
+            for value in batch:
+                self._checked(value)
+        return batch.astype(self._native)
+
+    def _checked(self, value):
+        fits = value.shape == self.shape and value.dtype.kind in "iu"
+        if not fits or np.any(value < self._low) or np.any(value > self._high):
+            raise MalformedError(
+                f"Expected integers in {self._space}. Received: {value.tolist()!r}"
+            )
+        return value
+
+
+CODECS = {
+    "observation": {spaces.Box: BoxCodec, spaces.Discrete: DiscreteCodec},
+    "action": {
+        spaces.Box: BoxCodec,
+        spaces.Discrete: DiscreteCodec,
+        spaces.MultiDiscrete: IntegersCodec,
+        spaces.MultiBinary: IntegersCodec,
+    },
+}
 
 
 def codec(space, role):
@@ -100,10 +143,10 @@ def codec(space, role):
     >>> codec(spaces.Box(0.0, 1.0, [3], np.float64), "observation").dtype
     dtype('float32')
     """
-    for kind, build in CODECS.items():
+    for kind, build in CODECS[role].items():
         if isinstance(space, kind):
             return build(space)
-    supported = " or ".join(kind.__name__ for kind in CODECS)
+    supported = " or ".join(kind.__name__ for kind in CODECS[role])
     raise ValueError(
         f"Expected {role}s in a space of type {supported}. Received: {space}. "
         "A wrapper can convert it, for instance gymnasium.wrappers.FlattenObservation "

@@ -153,7 +153,7 @@ def _check_spaces(first, second, report):
                 "",
                 "give all copies one space; a wrapper can pad what differs",
             )
-        if not isinstance(space, tuple(CODECS)):
+        if not isinstance(space, tuple(CODECS[name.partition("_")[0]])):
             report.error(
                 f"no agent knows the `{name}` {space}", "", _wrapper(name, space)
             )

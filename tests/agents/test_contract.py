@@ -3,10 +3,13 @@
 import keras
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, MultiBinary, MultiDiscrete
 
+import kerasrl2 as krl
 from kerasrl2.agents import A2C, algorithm, algorithms, registration
 from kerasrl2.agents.keywords import keywords_of
 from tests.agents.harness import check_agent
+from tests.envs.worlds import Spaces
 
 # Keras 3.15 under NumPy 2 warns of its own variables.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
@@ -55,6 +58,24 @@ def test_agent(name, space, tmp_path):
     # TensorFlow adds three or more gradients of one tensor in an order that varies.
     rtol = 1e-5 if space == "beta" else 0.0
     check_agent(make_agent, env_id, tmp_path, rtol=rtol)
+
+
+@pytest.mark.parametrize("space", [MultiDiscrete([2, 3]), MultiBinary(3)], ids=str)
+def test_several_actions_at_once(space, tmp_path):
+    box = Box(-1.0, 1.0, [2])
+    agent = A2C.for_env(lambda: Spaces(box, space), **settings_of("a2c"))
+    agent.fit(lambda: Spaces(box, space), steps=32, epochs=1, verbose=0)
+    agent.save(tmp_path / "agent.keras")
+    loaded = krl.load_agent(tmp_path / "agent.keras")
+    observation = np.float32([[0.1, 0.2], [-0.3, 0.4]])
+    action = loaded.act(observation)
+    np.testing.assert_array_equal(action, agent.act(observation))
+    assert all(space.contains(row.astype(space.dtype)) for row in action)
+
+
+def test_q_learning_says_who_learns_several_actions():
+    with pytest.raises(ValueError, match=r"MultiDiscrete.*a2c, ppo"):
+        algorithm("dqn").for_env(lambda: Spaces(Box(-1, 1, [2]), MultiDiscrete([2, 2])))
 
 
 @pytest.mark.long

@@ -120,8 +120,8 @@ ERRORS = {
         "no agent knows the `observation_space` Dict", "",
     ),
     "several actions": (
-        {"action_space": spaces.MultiDiscrete([2, 3])},
-        "no agent knows the `action_space` MultiDiscrete", "",
+        {"action_space": spaces.Tuple([spaces.Discrete(2)])},
+        "no agent knows the `action_space` Tuple", "",
     ),
     "integer box": (
         {"action_space": spaces.Box(0, 3, [1], np.int32)}, "the integer `action_s", ""

@@ -11,6 +11,8 @@ from gymnasium import spaces
 from kerasrl2.envs import GymnasiumEnvironment, make
 from tests.envs.worlds import SEED, Spaces, ThreeSteps, play
 
+SEVERAL = spaces.MultiDiscrete, spaces.MultiBinary  # action spaces, not yet observed
+
 
 def test_shows_true_successors_and_new_starts(mode):
     # Environment 0 terminates at time 3, 1 truncates, 2 does both.
@@ -226,9 +228,35 @@ def test_other_spaces_are_named_in_the_error(space):
         ((space, spaces.Discrete(2)), "observation"),
         ((spaces.Box(0, 1, [1]), space), "action"),
     ):
+        if role == "action" and isinstance(space, SEVERAL):
+            continue
         with pytest.raises(ValueError, match=f"{role}s in .* Box or Discrete") as error:
             GymnasiumEnvironment(functools.partial(Spaces, *pair))
         assert str(space) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.MultiDiscrete([2, 3], start=[0, 5]),
+        spaces.MultiDiscrete([[2, 3], [4, 1]], np.int16),
+        spaces.MultiBinary([2, 2]),
+    ],
+    ids=str,
+)
+def test_several_integers_reach_the_environment_in_its_dtype(space, mode):
+    env = GymnasiumEnvironment(
+        functools.partial(Spaces, spaces.Box(0, 1, [1]), space), 2
+    )
+    space.seed(0)
+    actions = np.array([[space.sample(), space.sample()]], np.int32)
+    play(env, actions, mode)
+    for i, made in enumerate(env.envs):
+        np.testing.assert_array_equal(made.actions[0], actions[0, i])
+        assert made.types == (np.ndarray, space.dtype)
+    actions[0, 1].flat[-1] = 9
+    with pytest.raises(ValueError, match=r"(?s)integers in Multi\w+\(.*Received: \["):
+        play(env, actions, mode)
 
 
 def test_close_closes_once_and_ends_use(mode):

@@ -115,6 +115,28 @@ class Endless1(gymnasium.Env):
         return np.ones(1, np.float32), 1.0, False, False, {}
 
 
+class Match(gymnasium.Env):
+    """One step; a third of a point for each of three integers as the picture says.
+
+    A random policy gets 0.5 of 1 where there are two choices each.
+    """
+
+    observation_space = spaces.Box(0.0, 1.0, [3])
+
+    def __init__(self, action_space):
+        self.action_space = action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.right = self.np_random.integers(0, 2, 3)
+        return self.right.astype(np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        reward = float(np.mean(np.ravel(action) == self.right))
+        return self.right.astype(np.float32), reward, True, False, {}
+
+
 class Spaces(gymnasium.Env):
     """Observes a sample of `observation_space`; keeps and then spoils its actions."""
 
