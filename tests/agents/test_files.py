@@ -196,7 +196,7 @@ class TestLoadWeights:
         assert agent.learning_rate == 0.25
 
     def test_not_even_the_learning_rate(self, tmp_path):
-        """Without moments the optimizers are alike: Keras loads that before it fails."""
+        """Without moments optimizers are alike: Keras loads that before it fails."""
         path = tmp_path / "dqn.weights.h5"
         optimizers = [keras.optimizers.SGD(rate) for rate in (0.5, 0.25)]
         make(DQN, optimizer=optimizers[0]).save_weights(path)
