@@ -195,6 +195,7 @@ class TestLoadWeights:
             )
         assert agent.learning_rate == 0.25
 
+    @pytest.mark.filterwarnings("ignore:Skipping")  # as outside of tests
     def test_not_even_the_learning_rate(self, tmp_path):
         """Without moments optimizers are alike: Keras loads that before it fails."""
         path = tmp_path / "dqn.weights.h5"
