@@ -171,7 +171,8 @@ class AllowedIfPassed(Allowed):
     def check_function(self, entry):
         _, module, registered = self._names(entry)
         name = entry.get("config")
-        if not isinstance(name, str) or not name.isidentifier():
+        known = isinstance(name, str) and name in self._registered
+        if not known and not (isinstance(name, str) and name.isidentifier()):
             raise ValueError(_refusal("function", name, module, registered))
 
     def check_string(self, text):

@@ -302,9 +302,7 @@ def test_values_out_of_range_are_refused(hyperparameters):
     (name,) = hyperparameters
     with pytest.raises(ValueError) as error:  # noqa: PT011 (the name is checked)
         PPO.for_env("Pendulum-v1", **hyperparameters)
-    word = {"distribution": "kind", "standard_deviation": "gaussian_std"}.get(
-        name, name
-    )
+    word = {"standard_deviation": "gaussian_std"}.get(name, name)
     assert word in str(error.value)
     assert "Received" in str(error.value) or name == "activation"
 

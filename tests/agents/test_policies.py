@@ -8,7 +8,6 @@ from gymnasium import spaces
 from kerasrl2.agents import A2C, DQN, PPO
 from kerasrl2.distributions import Categorical
 from kerasrl2.layers import RunningNormalization
-from tests.newcomers.recurrent_ppo import RecurrentPPO
 from tests.training.worlds import Scripted
 
 # Keras 3.15 saves variables in a way that NumPy 2.4 deprecates.
@@ -91,11 +90,7 @@ def test_the_normaliser_is_inside_and_weights_are_shared():
     assert len(names) == len(set(names))  # the agent holds no second network
 
 
-def test_what_has_no_such_model_says_so():
-    agent = RecurrentPPO.for_env("CartPole-v1", seed=0)
-    with pytest.raises(ValueError, match=r"without memory.*RecurrentPPO.*policy_state"):
-        _ = agent.policy
-
+def test_a_policy_of_ones_own_says_so():
     class Second(PPO):
         def greedy(self, outputs):
             return 1 - super().greedy(outputs)

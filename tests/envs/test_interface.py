@@ -124,7 +124,7 @@ def test_what_was_made_before_a_fault_is_closed(fault):
         if len(made) == 2 and fault == "spaces":
             env.action_space = TWO
         if fault == "codec":
-            env.action_space = spaces.MultiBinary(2)
+            env.action_space = spaces.Text(2)
         none = len(made) == 2 and fault == "no environment"
         return None if none else env
 

@@ -150,16 +150,19 @@ class SAC(Agent):
         def critic_loss():
             values = self.values(self.critics, batch.observation, batch.action)
             errors = [tf.reduce_mean(batch.weight * (v - target) ** 2) for v in values]
-            return 0.5 * tf.add_n(errors), target - values[0]
+            return 0.5 * tf.add_n(errors), {"td_error": target - values[0]}
 
         def actor_loss():
             u, log_prob = self.sampled(batch.observation, seeds[1])
             value = tf.minimum(*self.values(self.critics, batch.observation, u))
-            return tf.reduce_mean(temperature * log_prob - value), log_prob
+            return tf.reduce_mean(temperature * log_prob - value), {
+                "log_prob": log_prob
+            }
 
         critic = self.gradient_step("critic", critic_loss)
         actor = self.gradient_step("actor", actor_loss)
-        gap = tf.reduce_mean(tf.stop_gradient(actor.metrics)) + self.target_entropy
+        entropy = -tf.reduce_mean(actor.metrics["log_prob"])
+        gap = tf.stop_gradient(self.target_entropy - entropy)
         self.gradient_step("temperature", lambda: (-self.log_temperature * gap, {}))
         for ours, target_critic in zip(self.critics, self.target_critics, strict=True):
             update_target(target_critic, ours, self.tau)
@@ -167,6 +170,6 @@ class SAC(Agent):
             "critic_loss": critic.loss,
             "actor_loss": actor.loss,
             "temperature": temperature,
-            "entropy": -tf.reduce_mean(actor.metrics),
+            "entropy": entropy,
         }
-        return metrics, critic.metrics
+        return metrics, critic.metrics["td_error"]

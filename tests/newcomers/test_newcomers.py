@@ -88,6 +88,12 @@ def test_trains_saves_and_loads(name, tmp_path, modules):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_policy_that_remembers_is_no_model_of_observations_alone():
+    agent = make("recurrent_ppo", "CartPole-v1", xla=False)
+    with pytest.raises(ValueError, match=r"without memory.*RecurrentPPO.*policy_state"):
+        _ = agent.policy
+
+
 def test_a_policy_that_remembers_asks_for_its_state():
     agent = make("recurrent_ppo", "CartPole-v1", xla=False)
     observation = np.ones(4, "f4")

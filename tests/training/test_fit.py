@@ -198,7 +198,7 @@ class TestStockCallbacks:
 
     def test_reduce_lr_on_plateau(self, agent, fit):
         reduce = keras.callbacks.ReduceLROnPlateau(
-            monitor="return", mode="max", factor=0.5, patience=1, min_delta=1e9
+            monitor="env_steps", mode="max", factor=0.5, patience=1, min_delta=1e9
         )
         before = float(agent.optimizer.learning_rate)
         rates = fit(reduce).history["learning_rate"]
