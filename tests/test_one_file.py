@@ -106,9 +106,8 @@ def assert_equal(weights, others):
 LARGE_STEPS = {"LEARNING_RATE": 1e-2, "CLIP_RANGE": 0.05, "MAX_GRADIENT_NORM": 0.2}
 
 
-@pytest.mark.parametrize(
-    "env", [SHORT_CARTPOLE, pytest.param(SHORT_PENDULUM, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("env", [SHORT_CARTPOLE, SHORT_PENDULUM])
 def test_ppo(env, without_xla):  # noqa: F811
     constants = {**LARGE_STEPS, "ENTROPY_COEFFICIENT": 0.01}
     assert_equal(*both_ppo(env, 3, xla=False, **constants))

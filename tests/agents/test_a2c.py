@@ -97,6 +97,7 @@ def test_an_advantage_of_zero_and_an_exact_value_move_nothing():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 def test_one_update_a_rollout():
     agent = A2C.for_env("Chain-5", hidden=(), num_envs=2, seed=0, xla=False)
     agent.fit("Chain-5", steps=70, epochs=1, verbose=0)

@@ -60,7 +60,11 @@ def test_agent(name, space, tmp_path):
     check_agent(make_agent, env_id, tmp_path, rtol=rtol)
 
 
-@pytest.mark.parametrize("space", [MultiDiscrete([2, 3]), MultiBinary(3)], ids=str)
+@pytest.mark.parametrize(
+    "space",
+    [MultiDiscrete([2, 3]), pytest.param(MultiBinary(3), marks=pytest.mark.long)],
+    ids=str,
+)
 def test_several_actions_at_once(space, tmp_path):
     box = Box(-1.0, 1.0, [2])
     agent = A2C.for_env(lambda: Spaces(box, space), **settings_of("a2c"))
@@ -88,6 +92,7 @@ def test_value_based_agent_with_other_parts(tmp_path):
     check_agent(make_agent, "CartPole-v1", tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("xla", [pytest.param(True, marks=LONG), False])
 def test_a_new_optimizer_is_the_one_that_learns(xla):
     """One that was compiled for an earlier `fit` has no part in the next."""

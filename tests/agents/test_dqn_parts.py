@@ -44,6 +44,7 @@ class TestParts:
         agent = DQN.for_env("CartPole-v1", seed=0)
         assert len(agent.trainable_variables) == len(agent.q_network.weights)
 
+    @pytest.mark.long
     def test_own_parts(self):
         network = linear_network(np.zeros([4, 2]))
         buffer = PrioritizedReplayBuffer(500, n_step=2, gamma=0.5)

@@ -153,6 +153,7 @@ def test_rewards_are_clipped_as_they_are_stored_at_the_time():
     assert stored.experimental_get_tracing_count() == 1
 
 
+@pytest.mark.long
 def test_none_for_a_number_is_another_program():
     agent = make(A2C, max_gradient_norm=1e-9)
     agent.fit(ENV, steps=8, epochs=1, verbose=0)

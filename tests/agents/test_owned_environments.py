@@ -98,6 +98,7 @@ def test_close_leaves_what_was_given_and_an_agent_that_goes_on(made):
     assert {env.closed for env in made} == {1}
 
 
+@pytest.mark.long
 def test_the_end_of_the_agent_closes_the_rest(made):
     def run():
         agent = agent_for(num_envs=1)

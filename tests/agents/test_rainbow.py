@@ -92,6 +92,7 @@ def test_files_of_earlier_versions_are_dqns(tmp_path):
     assert loaded.buffer.n_step == 3
 
 
+@pytest.mark.long
 def test_subclasses(tmp_path, refused):
     agent = My.for_env("CartPole-v1", **QUICK)
     history = agent.fit("CartPole-v1", steps=40, epochs=1, verbose=0).history

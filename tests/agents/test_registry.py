@@ -76,7 +76,17 @@ class TestOwn:
         assert registration("rainbow").quick == registration("dqn").quick
         assert registration("rainbow").actions == ("discrete",)
 
-    @pytest.mark.parametrize("name", sorted(OWN))
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "ppo",
+            *(
+                pytest.param(n, marks=pytest.mark.long)
+                for n in sorted(OWN)
+                if n != "ppo"
+            ),
+        ],
+    )
     def test_quick_settings_learn(self, name):
         found = registration(name)
         agent = found.agent_class.for_env(

@@ -34,6 +34,7 @@ def saved(tmp_path_factory):
     return agent, path
 
 
+@pytest.mark.long
 def test_schedules_and_counters_come_back(saved):
     agent, path = saved
     loaded = krl.load_agent(path)

@@ -230,6 +230,7 @@ def test_a_loss_of_the_second_that_is_not_finite_stops_the_run_and_names_it(xla)
             assert np.isfinite(variable.numpy()).all(), name
 
 
+@pytest.mark.long
 def test_a_loss_of_the_first_is_named_too():
     class Other(Twins):
         def update(self, batch, seed):

@@ -142,9 +142,8 @@ def test_the_checks_above_see_a_copy(monkeypatch):
     assert max(copied(loop, tf.constant(0), tf.constant(20))) >= LARGE
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param("uniform", marks=pytest.mark.long), "proportional"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["uniform", "proportional"])
 def test_no_call_outside_xla_copies_the_buffer(kind):
     """Nothing but scatter and gather touches a large variable."""
     buffer = build(kind, LARGE)

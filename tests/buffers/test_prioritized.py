@@ -329,7 +329,7 @@ def test_clear(make):
     [
         *itertools.product(["numpy", "eager"], ["proportional", "rank"]),
         pytest.param("xla", "proportional", marks=pytest.mark.long),
-        ("graph", "rank"),
+        pytest.param("graph", "rank", marks=pytest.mark.long),
         pytest.param("xla", "rank", marks=pytest.mark.long),
         pytest.param("graph", "proportional", marks=pytest.mark.long),
     ],

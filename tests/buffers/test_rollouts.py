@@ -88,9 +88,11 @@ def assert_same_state(buffer, other):
 
 LONG = [
     ("graph", "frames"),
+    ("graph", "proportional"),
     ("graph", "rank"),
     ("xla", "flat"),
     ("xla", "proportional"),
+    ("xla", "rank"),
 ]
 
 

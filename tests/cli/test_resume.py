@@ -38,6 +38,7 @@ def test_a_run_goes_on_where_its_checkpoint_stands(whole, tmp_path):
     same(whole, stopped)
 
 
+@pytest.mark.long
 def test_a_run_without_a_checkpoint_begins_anew(whole, tmp_path):
     stopped = tmp_path / "stopped"
     shutil.copytree(whole, stopped)

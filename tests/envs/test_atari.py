@@ -40,8 +40,9 @@ def stepped(env, actions):
         pytest.param(INVADERS, 700, 1, 0, {}, marks=pytest.mark.long),
         pytest.param(BREAKOUT, 500, 2, 2, {"max_episode_steps": 190},
                      marks=pytest.mark.long),
-        (BREAKOUT, 250, 0, 12, {"max_episode_steps": 40, "frame_skip": 3,
-                                "frame_stack": 2, "fire_on_reset": True}),
+        pytest.param(BREAKOUT, 250, 0, 12,
+                     {"max_episode_steps": 40, "frame_skip": 3, "frame_stack": 2,
+                      "fire_on_reset": True}, marks=pytest.mark.long),
         (PONG, 60, 0, 0, {"max_episode_steps": None, "frame_skip": 1,
                           "frame_stack": 1, "full_action_space": True}),
     ],
@@ -162,6 +163,7 @@ def test_equal_seeds_give_equal_runs_and_others_do_not():
         assert len(set(rows)) == 6  # no two copies, no two seeds are alike
 
 
+@pytest.mark.long
 def test_chance_only_where_asked_for():
     env = AtariEnvironment(INVADERS, 2, **CERTAIN)
     frames = run(env, [0, 1])
@@ -172,6 +174,7 @@ def test_chance_only_where_asked_for():
     assert (frames[1:] != idle).any()
 
 
+@pytest.mark.long
 def test_idle_frames_are_drawn_up_to_the_maximum():
     env = AtariEnvironment(PONG, 4, noop_max=3)
     ask, numbers = env._world._ask, []

@@ -319,6 +319,7 @@ def test_sticking_and_the_next_start_are_independent():
     assert abs(np.mean(sticks == on_left) - 0.5) < 0.03
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("id", IDS)
 def test_equal_seeds_make_equal_runs(id):
     env = make(id, num_envs=N)

@@ -112,6 +112,7 @@ def by_hand(model, x, action, advantage, returns):
     return tf.reduce_mean(policy - 0.1 * entropy + 0.5 * critic)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "jit_compile", [True, pytest.param(False, marks=pytest.mark.long)]
 )

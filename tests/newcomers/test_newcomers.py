@@ -29,7 +29,12 @@ PLACES = {
 ENTRY_POINTS = {name: place for name, (place, _) in PLACES.items()}
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.long if name == "recurrent_ppo" else ())
+        for name in PLACES
+    ]
+)
 def name(request):
     return request.param
 

@@ -78,6 +78,7 @@ def test_what_was_played_is_done_only_when_it_is_reported():
     assert resumed(state(WHOLE, 100, 100, TEN), 50, 10).is_done
 
 
+@pytest.mark.long
 def test_a_longer_run_has_one_row_an_epoch(tmp_path):
     directory, rows = tmp_path / "run", tmp_path / "log.csv"
 

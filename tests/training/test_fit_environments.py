@@ -61,6 +61,7 @@ def test_an_exception_of_the_environment_keeps_its_cause(where, at):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 def test_after_a_failure_the_agent_trains_on():
     calls = iter(range(99))
 

@@ -141,7 +141,9 @@ def in_a_callback(env):
     ("number", "error", "where"),
     [
         (signal.SIGTERM, SystemExit, in_validation),
-        (signal.SIGINT, KeyboardInterrupt, in_a_callback),
+        pytest.param(
+            signal.SIGINT, KeyboardInterrupt, in_a_callback, marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_signal_ends_an_evaluation_within_fit(number, error, where, tmp_path):

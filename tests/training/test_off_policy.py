@@ -34,7 +34,7 @@ def documented_updates(steps, starts, num_envs, frequency, updates):
         pytest.param(1, 1, 1, 10, marks=LONG),
         (4, 1, 2, 9),
         pytest.param(2, 3, 1, 1, marks=LONG),
-        (2, 3, 1, 6),
+        pytest.param(2, 3, 1, 6, marks=LONG),
         (2, 3, 1, 7),
         pytest.param(1, 4, 3, 10, marks=LONG),
         pytest.param(3, 2, 2, 1000, marks=LONG),
@@ -200,6 +200,7 @@ def test_a_bad_update_is_not_taken():
     assert all(np.isfinite(w).all() for w in agent.get_weights())
 
 
+@pytest.mark.long
 def test_metrics_before_the_first_update_are_nan_and_later_means():
     env = Scripted([2, 5, 3])
     agent = make_dqn(env, learning_starts=40)
@@ -295,6 +296,7 @@ def test_a_cut_episode_goes_on_in_the_target_and_a_finished_one_does_not():
     np.testing.assert_array_equal(time, [1, 2] * 4)
 
 
+@pytest.mark.long
 def test_statistics_are_of_the_observations_acted_on():
     env = Scripted([3])
     agent = make_dqn(env, normalize_observations=True, learning_starts=100)

@@ -33,7 +33,11 @@ def prepared(agent, rollout):
     return agent.prepare(rollout, state)[0]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["graph", "xla"])
+@pytest.fixture(
+    scope="module",
+    params=[False, pytest.param(True, marks=pytest.mark.long)],
+    ids=["graph", "xla"],
+)
 def trained(request, no_programs):
     """A PPO after two fits of 3 and 2 epochs, its loop, and the histories."""
     agent = make_ppo("CartPole-v1", num_envs=2, xla=request.param)
@@ -127,6 +131,7 @@ class TestRowsThatAreNoTransitions:
         for a, b in zip(agent.weights, other.weights, strict=True):
             np.testing.assert_array_equal(a, b)
 
+    @pytest.mark.long
     def test_statistics_count_the_others(self, trained_beside_junk):
         agent, history = trained_beside_junk(None)[1]
         env = Scripted([2, 5, 3], 3, cut=2, next_step_reset=True)

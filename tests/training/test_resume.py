@@ -137,6 +137,7 @@ def test_the_harness_sees_what_a_checkpoint_lacks(tmp_path, monkeypatch):
         assert_same(whole, resumed, again)
 
 
+@pytest.mark.long
 def test_a_prioritized_buffer_goes_on_with_its_schedule(tmp_path):
     hyperparameters = {"prioritized": True, "n_step": 3, "xla": False}
     whole = uninterrupted("dqn", "CartPole-v1", 240, **hyperparameters)
@@ -158,6 +159,7 @@ def test_a_longer_run_goes_on_from_the_end_of_a_shorter_one(tmp_path):
     assert history["env_steps"] == [50, 100, 150, 200]
 
 
+@pytest.mark.long
 def test_a_finished_run_is_left_as_it_is(shared, trained):
     second = make("a2c", "CartPole-v1", xla=False)
     assert_same(shared[1:], second, train(second, "CartPole-v1", 80, trained))
@@ -188,6 +190,7 @@ def test_a_gymnasium_run_begins_new_episodes_and_says_so(tmp_path, capsys, monke
     assert int(agent.optimizer.iterations) == 200 - 64
 
 
+@pytest.mark.long
 def test_a_resumed_gymnasium_run_does_not_repeat_its_episodes(tmp_path):
     agent = make("a2c", "CartPole-v1", xla=False)
     env = envs.make("CartPole-v1", num_envs=2, backend="gymnasium")

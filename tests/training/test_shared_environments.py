@@ -73,7 +73,7 @@ MOVES = [moved_by_hand, moved_by_evaluation, moved_by_another_agent,
          moved_by_a_recording]  # fmt: skip
 
 
-@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("move", MOVES)
 def test_moved_between_two_fits(move, n_step):
     world = Clock()
@@ -98,6 +98,7 @@ def test_moved_by_nobody_goes_on_where_it_stopped():
     assert (world.episode, world.t) == (episodes, 6)
 
 
+@pytest.mark.long
 def test_moved_by_callbacks_within_a_fit():
     world = Clock()
     agent = dqn(world, 3)
@@ -113,7 +114,11 @@ def test_moved_by_callbacks_within_a_fit():
 
 @pytest.mark.parametrize(
     "wrap",
-    [lambda w: w, envs.make, lambda w: gymnasium.wrappers.TimeLimit(w, 9)],
+    [
+        pytest.param(lambda w: w, marks=pytest.mark.long),
+        pytest.param(envs.make, marks=pytest.mark.long),
+        lambda w: gymnasium.wrappers.TimeLimit(w, 9),
+    ],
     ids=["itself", "Environment", "wrapper"],
 )
 def test_one_to_train_and_to_validate_on_is_refused(wrap):

@@ -134,6 +134,7 @@ def test_where_they_are_computed_first(agent_class, env, hyperparameters, expect
     assert len(conditionals) == (2 if expected else 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [31, 32, 33])
 def test_an_update_is_not_applied_after_a_fault(step):
     """The gradients were computed before the fault was found."""

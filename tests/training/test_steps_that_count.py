@@ -37,7 +37,7 @@ def counted(env, steps, iterations):
     return totals[1:]
 
 
-@pytest.mark.parametrize("make", [a2c, dqn])
+@pytest.mark.parametrize("make", [pytest.param(a2c, marks=pytest.mark.long), dqn])
 def test_rows_that_are_no_transitions_do_not_count(make):
     agent = make(gaps())
     loop = agent.loop_on(gaps())
@@ -69,6 +69,7 @@ def test_fit_ends_with_the_first_iteration_at_or_after_its_steps(make):
     assert start == totals[iterations - 1]
 
 
+@pytest.mark.long
 def test_no_step_is_played_beyond_the_end_and_none_is_missing():
     """Though half a second would do for many more: 3 epochs of 8, 8 and 9 steps."""
     env = Scripted([3])

@@ -211,6 +211,7 @@ def test_other_networks_are_evaluated_for_targets():
     np.testing.assert_array_equal(*targets)
 
 
+@pytest.mark.long
 def test_a_saved_model_resumes_bit_for_bit(tmp_path):
     model = QLearner(noisy_network(), tau=0.1, double_q=False, name="mine")
     model.compile("adam", loss=ImportanceWeightedTDLoss("squared", delta=2.0))
