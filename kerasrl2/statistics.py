@@ -115,8 +115,6 @@ def masked_moments(x, mask=None, feature_rank=1):
     divisor = ops.maximum(count, 1.0)
     mask = ops.reshape(mask, ops.shape(mask) + (1,) * feature_rank)
     mean = ops.sum(ops.where(mask, x, 0.0), axis=axes) / divisor
-    # What rounding took from a mean that is large beside the deviation, put back.
-    mean += ops.sum(ops.where(mask, x - mean, 0.0), axis=axes) / divisor
     deviation = ops.where(mask, x - mean, 0.0)
     return Moments(count, mean, ops.sum(deviation**2, axis=axes) / divisor)
 

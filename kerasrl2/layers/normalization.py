@@ -76,7 +76,7 @@ class RunningNormalization(keras.layers.Layer):
                 f"Received: observation.shape={tuple(observation.shape)}"
             )
         observation = ops.cast(observation, "float32")
-        _count_in(self, masked_moments(observation, mask, feature_rank=rank))
+        _count_in(self, _moments(observation, mask, rank))
 
     def get_config(self):
         own = {"epsilon": self.epsilon, "clip": self.clip, "integers": self.integers}
@@ -161,12 +161,23 @@ class RewardScaling(keras.layers.Layer):
             return ops.where(ended & valid, 0.0, total), total
 
         carry, totals = ops.scan(step, accumulator, (reward, ended, valid))
-        _count_in(self, masked_moments(totals, valid, feature_rank=0))
+        _count_in(self, _moments(totals, valid, 0))
         return carry
 
     def get_config(self):
         own = {"gamma": self.gamma, "epsilon": self.epsilon, "clip": self.clip}
         return {**super().get_config(), **own}
+
+
+def _moments(x, mask, feature_rank):
+    """`Moments` of float32 numbers that are far from 0 beside their deviation, too.
+
+    A first mean is rounded by as much as the deviation; what it misses is the mean of
+    the numbers without it.
+    """
+    first = masked_moments(x, mask, feature_rank).mean
+    rest = masked_moments(x - first, mask, feature_rank)
+    return rest._replace(mean=first + rest.mean)
 
 
 def _add_moments(layer, shape):
