@@ -32,6 +32,7 @@ class Number:
             length is structure.
 
     Example:
+    >>> from kerasrl2.agents import Number
     >>> class Discounted:
     ...     gamma = Number(0.0, 1.0)
     >>> owner = Discounted()

@@ -15,6 +15,7 @@ from kerasrl2.distributions import (
     SquashedGaussian,
     head_for,
 )
+from tests.harness import xla_in_long_runs
 
 BOX = spaces.Box(np.float32([-1.0, -2.0, 0.5]), np.float32([1.0, 2.0, 4.0]))
 SPACES = {
@@ -140,6 +141,7 @@ def test_divergences_do_not_broadcast(head):
 
 
 class TestRandom:
+    @xla_in_long_runs
     def test_shape_and_dtype(self, compiled, head):
         action = compiled(lambda seed: head.random(7, seed))(tf.constant(SEED))
         assert tuple(action.shape) == (7, *head.action_shape)

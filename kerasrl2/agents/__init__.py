@@ -2,6 +2,7 @@
 
 import kerasrl2._startup  # noqa: F401
 
+from kerasrl2._numbers import Number
 from kerasrl2.agents.a2c import A2C
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.dqn import DQN
@@ -22,6 +23,7 @@ __all__ = [
     "DQN",
     "PPO",
     "Agent",
+    "Number",
     "ObservationSpec",
     "Rainbow",
     "Registration",

@@ -67,7 +67,7 @@ def test_agent(name, space, tmp_path):
 )
 def test_several_actions_at_once(space, tmp_path):
     box = Box(-1.0, 1.0, [2])
-    agent = A2C.for_env(lambda: Spaces(box, space), **settings_of("a2c"))
+    agent = A2C.for_env(lambda: Spaces(box, space), xla=False, **settings_of("a2c"))
     agent.fit(lambda: Spaces(box, space), steps=32, epochs=1, verbose=0)
     agent.save(tmp_path / "agent.keras")
     loaded = krl.load_agent(tmp_path / "agent.keras")

@@ -95,7 +95,9 @@ class Fails(gymnasium.Env):
         return self.observation_space.sample(), 1.0, False, False, {}
 
 
-@pytest.mark.parametrize("agent_class", [A2C, DQN])
+@pytest.mark.parametrize(
+    "agent_class", [pytest.param(A2C, marks=pytest.mark.long), DQN]
+)
 def test_env_steps_are_those_that_were_stored(agent_class):
     """A block is lost where an environment raises; what it stored is counted."""
     quick = {DQN: {"learning_starts": 1000, "buffer_size": 64, "train_frequency": 4},

@@ -78,7 +78,9 @@ def test_small_capacities_eagerly(capacity):
     check_against_naive(capacity, lambda function: function, rounds=2, seed=capacity)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("capacity", [*SOME, *MORE])
 def test_capacities_in_one_trace(capacity, jit_compile):
     cycle = check_against_naive(

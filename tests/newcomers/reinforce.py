@@ -4,8 +4,7 @@ import keras
 import tensorflow as tf
 
 from kerasrl2 import envs
-from kerasrl2._numbers import Number
-from kerasrl2.agents import Agent, ObservationSpec, register
+from kerasrl2.agents import Agent, Number, ObservationSpec, register
 from kerasrl2.distributions import head_for
 from kerasrl2.layers import mlp, seed_weights
 from kerasrl2.losses import policy_gradient_loss

@@ -5,8 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2 import envs
-from kerasrl2._numbers import Number
-from kerasrl2.agents import Agent, ObservationSpec, register
+from kerasrl2.agents import Agent, Number, ObservationSpec, register
 from kerasrl2.agents.planning import off_policy_updates
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import head_for

@@ -64,7 +64,10 @@ def test_counts_what_is_in_the_buffer(fault, error, xla):
     assert int(agent.buffer.added()) == 100
 
 
-@pytest.mark.parametrize(("fault", "error"), FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [FAULTS[0], *(pytest.param(*f, marks=pytest.mark.long) for f in FAULTS[1:])],
+)
 def test_counts_whole_rollouts(fault, error):
     agent = A2C.for_env(ThreeSteps, num_envs=1, rollout_length=5, xla=False, **SETTINGS)
     with pytest.raises(error):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kerasrl2.training.collect import collect
 from kerasrl2.training.recurrence import unroll
+from tests.harness import xla_in_long_runs
 from tests.training.players import Gated, Summing, begun
 from tests.training.worlds import Scripted
 
@@ -92,6 +93,7 @@ def naive_values(player, rollout, following):
     return tf.stack(values)
 
 
+@xla_in_long_runs
 @pytest.mark.parametrize("following", [False, True])
 def test_unrolled_values_and_gradients_are_those_of_a_loop(compiled, gated, following):
     """Through time: of weights, and of the state the rollout began with."""

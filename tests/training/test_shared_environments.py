@@ -69,8 +69,12 @@ def moved_by_a_recording(world, agent):
     envs.make(gymnasium.wrappers.TimeLimit(world, 3)).reset(np.array([0, 1]))
 
 
-MOVES = [moved_by_hand, moved_by_evaluation, moved_by_another_agent,
-         moved_by_a_recording]  # fmt: skip
+MOVES = [
+    moved_by_hand,
+    moved_by_another_agent,
+    pytest.param(moved_by_evaluation, marks=pytest.mark.long),
+    pytest.param(moved_by_a_recording, marks=pytest.mark.long),
+]
 
 
 @pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=pytest.mark.long)])

@@ -117,8 +117,14 @@ class OwnGradients(DQN):
     ("agent_class", "env", "hyperparameters", "expected"),
     [
         (DQN, "CartPole-v1", {"xla": False}, True),
-        (DQN, "CartPole-v1", {"xla": True}, False),
-        (DQN, "CartPole-v1", {"xla": False, "gradient_steps": 2}, False),
+        pytest.param(DQN, "CartPole-v1", {"xla": True}, False, marks=pytest.mark.long),
+        pytest.param(
+            DQN,
+            "CartPole-v1",
+            {"xla": False, "gradient_steps": 2},
+            False,
+            marks=pytest.mark.long,
+        ),
         (OwnUpdate, "CartPole-v1", {"xla": False}, False),
         (OwnGradients, "CartPole-v1", {"xla": False}, True),
     ],

@@ -90,6 +90,7 @@ def test_an_agent_in_each_thread_learns_what_it_learns_alone(algorithms):
         assert_finite(again)
 
 
+@pytest.mark.long
 def test_one_agent_with_a_loop_in_each_of_two_threads(monkeypatch):
     """Each plays its own games to the end; both teach the same weights.
 
