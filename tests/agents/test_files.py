@@ -62,7 +62,9 @@ def test_the_advice_works(tmp_path):
 def test_functions_of_ones_own_are_saved_and_passed(tmp_path):
     agent = make(network=network(keras.layers.Dense(2, activation=scaled)))
     agent.save(tmp_path / "agent.keras")
-    krl.load_agent(tmp_path / "agent.keras", {"scaled": scaled})
+    loaded = krl.load_agent(tmp_path / "agent.keras", {"scaled": scaled})
+    x = np.ones([1, 5], np.float32)
+    np.testing.assert_array_equal(loaded.network(x)[0], agent.network(x)[0])
 
 
 def test_a_lambda_as_an_activation_is_refused(tmp_path):
