@@ -222,8 +222,9 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
         """Sets priorities. See `PrioritizedReplayBuffer.update_priorities`."""
         self._check_built()
         index = self._handed_out(index)
-        td_error = self._checked_errors(td_error)
+        td_error = self._array(numbers("td_error", td_error, self._array), np.float64)
         check_pairs(index, "td_error", td_error)
+        _check_finite(td_error[index >= 0])
         key = np.abs(td_error) + self.epsilon
         held = self.holds(index)
         self._scalars[2] += np.count_nonzero((index >= 0) & ~held)
@@ -261,8 +262,7 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
     def _checked_errors(self, td_error):
         td_error = numbers("td_error", td_error, self._array)
         td_error = self._array(td_error, np.float64)
-        if not np.isfinite(td_error).all():
-            raise ValueError(f"Expected finite TD errors. Received: {td_error}")
+        _check_finite(td_error)
         return td_error
 
     def _prioritize_new(self, index, displaced, td_error):
@@ -313,3 +313,8 @@ class NumpyPrioritizedReplayBuffer(NumpyReplayBuffer):
             mass = np.where(go_right, mass - left, mass)
             node = 2 * node + go_right
         return node - len(self._nodes) // 2
+
+
+def _check_finite(td_error):
+    if not np.isfinite(td_error).all():
+        raise ValueError(f"Expected finite TD errors. Received: {td_error}")

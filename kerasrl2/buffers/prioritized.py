@@ -154,7 +154,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         """Sets the priorities of transitions to those of their TD errors.
 
         Args:
-            index: `[B]` int64, from `sample`. Of equal ones the largest `|delta|` wins.
+            index: `[B]` int64, from `sample` or `add`; rows of -1 are left out. Of
+                equal ones the largest `|delta|` wins.
             td_error: `[B]` float, `delta`, of either sign.
 
         Raises:

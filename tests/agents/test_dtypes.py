@@ -49,9 +49,12 @@ def test_train_and_stay_as_they_are(agent_class, dtype, xla):
 @pytest.fixture
 def double():
     """All that is made without a dtype is float64; `float32` again afterwards."""
+    policy = keras.config.dtype_policy()  # one that was set counts more than floatx
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy(policy)
 
 
 @LONG

@@ -125,13 +125,22 @@ class Pair:
         np.testing.assert_allclose(batch.weight, weight, rtol=1e-4)
 
     def update(self):
-        """Priorities of any indices: held, displaced, unknown, -1, and twice."""
+        """Priorities of any indices: held, displaced, -1, and twice.
+
+        One that was never handed out is refused, and then all stay as they are.
+        """
         if self.alpha is None or not self.buffer.built:
             return
         held, size = self.held(), int(self.rng.integers(1, 9))
         highest = max(held, default=0) + 5
         index = self.rng.integers(-1, highest, size)
         errors = self.rng.choice([0.0, 0.5, -3.0, 1e-12, -1e6, 1e30], size)
+        counts = np.array([len(column) for column in self.naive.columns])
+        unknown = index // self.num_envs >= counts[index % self.num_envs]
+        if (unknown & (index >= 0)).any():
+            with pytest.raises(ValueError, match="Expected indices that `add` or"):
+                self.buffer.update_priorities(index, errors)
+            index = np.where(unknown, -1, index)
         self.buffer.update_priorities(index, errors)
         new = {}
         for i, error in zip(index.tolist(), errors, strict=True):
@@ -147,9 +156,11 @@ class Pair:
             return
         if self.alpha is not None:
             bad = self.rng.choice([np.nan, np.inf, -np.inf])
-            index = np.resize(self.held() if len(self.held()) else [0], 2)
-            with pytest.raises(ValueError, match="finite TD errors"):
-                self.buffer.update_priorities(index, [1.0, bad])
+            self.buffer.update_priorities([-1], [bad])  # of no transition
+            if len(self.held()):
+                index = np.resize(self.held(), 2)
+                with pytest.raises(ValueError, match="finite TD errors"):
+                    self.buffer.update_priorities(index, [1.0, bad])
         rows, valid = self.feeder.step()
         fields = columns_of(rows, valid)
         place = int(self.rng.integers(len(fields)))
