@@ -57,7 +57,8 @@ class Guard(tf.Module):
         good = rollout.valid & tf.math.is_finite(rollout.reward)
         rewards = tf.reshape(tf.where(good, rollout.reward, 0.0), [-1])
         at = tf.argmax(tf.abs(rewards))
-        row = [rewards[at], iteration, at // num_envs, at % num_envs]
+        # A slice would make XLA compile anew for each place where it begins.
+        row = [tf.gather(rewards, at), iteration, at // num_envs, at % num_envs]
         row = tf.stack([tf.cast(part, tf.float64) for part in row])
         known = self.largest_reward.read_value()
         larger = tf.abs(row[0]) > tf.abs(known[0])
