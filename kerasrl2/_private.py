@@ -115,6 +115,23 @@ def producer_of(tensor):
     return getattr(getattr(tensor, "_keras_history", None), "operation", None)
 
 
+def is_used(network, tensor):
+    """Whether an operation of a functional model takes an input; True if unknown.
+
+    Args:
+        network: Functional `keras.Model`.
+        tensor: One of `network.inputs`.
+    """
+    if any(tensor is output for output in network.outputs):
+        return True
+    nodes = getattr(producer_of(tensor), "_outbound_nodes", None)
+    operations = getattr(network, "operations", None)
+    if nodes is None or operations is None:
+        return True
+    known = {id(operation) for operation in operations}
+    return any(id(node.operation) in known for node in nodes)
+
+
 # Programs
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2._numbers import Number
+from kerasrl2.distributions.masks import random_legal
 from kerasrl2.distributions.sampling import shape_of, uniform
 from kerasrl2.schedules import deserialize_schedule, serialize_schedule, value_at
 
@@ -16,15 +17,19 @@ __all__ = ["Boltzmann", "EpsilonGreedy", "Exploration", "Greedy"]
 class Exploration:
     """Base class; acts greedily. A subclass overrides `__call__`."""
 
-    def __call__(self, q_values, env_steps, seed):
+    def __call__(self, q_values, env_steps, seed, legal=None):
         """Actions `[N]` int32.
 
         Args:
-            q_values: `[N, A]` float32, in units of return.
+            q_values: `[N, A]` float32, in units of return; very low (`masks.ILLEGAL`)
+                where an action is not legal.
             env_steps: Scalar int64, the argument of schedules.
             seed: `[2]` int32, stateless seed.
+            legal: `[N, A]` bool, in environments with action masks; else None. An agent
+                gives it only to what takes it, and takes the greedy action in place of
+                one that is not legal.
         """
-        del env_steps, seed
+        del env_steps, seed, legal
         return tf.argmax(q_values, axis=-1, output_type=tf.int32)
 
     def check(self, num_envs):
@@ -76,13 +81,15 @@ class EpsilonGreedy(Exploration):
     def __init__(self, epsilon=0.05):
         self.epsilon = epsilon
 
-    def __call__(self, q_values, env_steps, seed):
+    def __call__(self, q_values, env_steps, seed, legal=None):
         num_actions = q_values.shape[-1]
         shape = tf.concat([[2], shape_of(q_values)[:-1]], axis=0)
         chance, draw = tf.unstack(uniform(shape, seed, tf.float32))
         # The draw is below 1, but its product with the number may round to the number.
         random_action = tf.cast(draw * num_actions, tf.int32)
         random_action = tf.minimum(random_action, num_actions - 1)
+        if legal is not None:
+            random_action = random_legal(legal, draw)
         epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)
         if epsilon.shape.rank == 1:
             rows = shape_of(q_values)[-2]
@@ -134,7 +141,8 @@ class Boltzmann(Exploration):
     def __init__(self, temperature=1.0):
         self.temperature = temperature
 
-    def __call__(self, q_values, env_steps, seed):
+    def __call__(self, q_values, env_steps, seed, legal=None):
+        del legal  # their probability is 0
         temperature = tf.cast(value_at(self.temperature, env_steps), tf.float32)
         probabilities = tf.nn.softmax(q_values / tf.maximum(temperature, 1e-8))
         cumulative = tf.cumsum(probabilities, axis=-1)

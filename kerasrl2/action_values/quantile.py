@@ -80,8 +80,8 @@ class ImplicitQuantileValues(QuantileValues):
 
     def read(self, network, observation, training, seed=None):
         """`(quantiles, fractions)`: `[B, A, K]` and `[B, K]`."""
-        observation = tf.convert_to_tensor(observation)
-        rows = shape_of(observation)[0]
+        observation = tf.nest.map_structure(tf.convert_to_tensor, observation)
+        rows = shape_of(tf.nest.flatten(observation)[0])[0]
         if seed is None:
             fractions = quantile_midpoints(self.num_policy_quantiles)
             fractions = tf.tile(fractions[None], [rows, 1])

@@ -113,7 +113,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         if len(value.shape) == 2:
             value = ops.squeeze(value, axis=-1)
         parameters, value = tf.cast(parameters, tf.float32), tf.cast(value, tf.float32)
-        return PolicyOutputs(parameters, value, policy_state)
+        return PolicyOutputs(self.masked(parameters, observation), value, policy_state)
 
     def policy_outputs(self, observation):
         parameters, value = self.network(observation)

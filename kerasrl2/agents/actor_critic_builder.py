@@ -74,12 +74,12 @@ class ActorCriticBuilder:
             spec = ObservationSpec.of_space(example.observation_space)
             head = head_for(example.action_space, distribution)
         if normalize_observations:
-            hyperparameters["observation_normalizer"] = normalizer_for(spec)
+            hyperparameters["observation_normalizer"] = normalizer_for(spec.for_network)
         normalizer = hyperparameters.get("observation_normalizer")
         if network is None:
             gaussian = "gaussian" in head.kind
             network = actor_critic(
-                seen_by_network(spec, normalizer),
+                seen_by_network(spec.for_network, normalizer),
                 head.num_parameters,
                 hidden=hidden,
                 activation=activation,

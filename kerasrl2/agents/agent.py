@@ -11,6 +11,7 @@ from kerasrl2._numbers import Number, number_names
 from kerasrl2._seeds import drawn_seed
 from kerasrl2.agents.checking import (
     check_logits,
+    check_masks,
     check_precision,
     outputs_of,
     usable_network,
@@ -21,7 +22,8 @@ from kerasrl2.agents.learning import Learning
 from kerasrl2.agents.optimizing import check_optimizer
 from kerasrl2.agents.runtime import Runtime
 from kerasrl2.agents.saving import Saving
-from kerasrl2.agents.specs import ObservationSpec
+from kerasrl2.agents.specs import ObservationSpec, batch_shape
+from kerasrl2.distributions import mask_parameters
 from kerasrl2.training.finite import Guard
 from kerasrl2.types import PolicyOutputs
 
@@ -88,7 +90,8 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         self.max_gradient_norm = max_gradient_norm
         self.observation_normalizer = observation_normalizer
         if observation_normalizer is not None and not observation_normalizer.built:
-            observation_normalizer.build((None, *self.observation_spec.shape))
+            seen = self.observation_spec.for_network
+            observation_normalizer.build(batch_shape(seen))
         self.seed = drawn_seed() if seed is None else seed
         self.xla = xla
         self.env_steps = self.add_weight(
@@ -126,6 +129,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         self.built = True
         check_precision(self)
         self._check_network()
+        check_masks(self)
         for optimizer, variables in self.optimizers().values():
             check_optimizer(optimizer, variables)
             optimizer.build(variables)
@@ -174,10 +178,28 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         return self.network(self.normalized(observation), training=training)
 
     def normalized(self, observation):
-        """Normalised `[B, ...]` observations, the inputs of the network."""
+        """Normalised `[B, ...]` observations, the inputs of the network.
+
+        Without the entry `action_mask`, if there is one.
+        """
+        observation = self.observation_spec.select(observation)
         if self.observation_normalizer is None:
             return observation
         return self.observation_normalizer(observation)
+
+    def masked(self, parameters, observation):
+        """Parameters of the head, or action values, without illegal actions.
+
+        In environments that say which actions are legal, by the entry `action_mask` of
+        observations; see `distributions.mask_parameters`. An override of `forward`
+        must call it.
+
+        Args:
+            parameters: `[B, P]` float32.
+            observation: `[B, ...]`, not normalised.
+        """
+        legal = self.observation_spec.legal_actions(observation)
+        return parameters if legal is None else mask_parameters(parameters, legal)
 
     def initial_state(self, num_envs):
         """The policy's (recurrent) state at the start of an episode.
@@ -208,7 +230,8 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         del seed
         outputs = self(observation, training=training)
         first = outputs[0] if isinstance(outputs, list | tuple) else outputs
-        return PolicyOutputs(tf.cast(first, tf.float32), None, policy_state)
+        parameters = self.masked(tf.cast(first, tf.float32), observation)
+        return PolicyOutputs(parameters, None, policy_state)
 
     def choose(self, outputs, seed, env_steps):
         """Actions of the training loop, in the policy's own coordinates.
@@ -261,7 +284,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
 
     def predict(self, observation, greedy=True):
         """NumPy actions for a batch of observations, `[B, ...]`."""
-        return np.asarray(self.act(np.asarray(observation), training=not greedy))
+        return np.asarray(self.act(observation, training=not greedy))
 
     @property
     def policy(self):

@@ -2,8 +2,10 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from kerasrl2._private import layers_of, producer_of
+from kerasrl2._private import is_used, layers_of, producer_of
+from kerasrl2.layers.specs import ACTION_MASK, entries_of
 
 
 def usable_network(network, observation_spec, name="network"):
@@ -49,13 +51,15 @@ def outputs_of(network, observation_spec, *more):
     Raises:
         ValueError: It takes no such observations, or returns a dictionary.
     """
-    shape = None, *observation_spec.shape
-    observation = keras.KerasTensor(shape, observation_spec.dtype)
+    seen = observation_spec.for_network
+    observation = tf.nest.map_structure(
+        lambda spec: keras.KerasTensor((None, *spec.shape), spec.dtype), seen.nest
+    )
     inputs = [observation, *more] if more else observation
     takes = getattr(network, "inputs", None)
     try:
         if isinstance(takes, list):
-            _check_inputs(takes, [observation, *more])
+            _check_inputs(network, observation, more)
         outputs = network(inputs)
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -64,8 +68,8 @@ def outputs_of(network, observation_spec, *more):
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in takes)
             received += f", which takes {len(takes)} input(s) of shape {shapes}"
         raise ValueError(
-            f"Expected a network that takes one batch of observations, {shape} "
-            f"{observation_spec.dtype}{', and fractions' if more else ''}. Received: "
+            f"Expected a network that takes one batch of observations, "
+            f"{_described(seen)}{', and fractions' if more else ''}. Received: "
             f"{received}: {reason}"
         ) from error
     if isinstance(outputs, dict):
@@ -90,8 +94,12 @@ def check_logits(network, observation_spec, what):
         layer = _softmax_before(outputs[0])
         where = None if layer is None else f"the softmax of the layer {layer.name!r}"
     else:
-        rows = np.random.default_rng(0).uniform(-1.0, 1.0, [2, *observation_spec.shape])
-        output = network(rows.astype(observation_spec.dtype), training=False)
+        rng = np.random.default_rng(0)
+        rows = tf.nest.map_structure(
+            lambda spec: rng.uniform(-1.0, 1.0, [2, *spec.shape]).astype(spec.dtype),
+            observation_spec.for_network.nest,
+        )
+        output = network(rows, training=False)
         first = output[0] if isinstance(output, list | tuple) else output
         first = keras.ops.convert_to_numpy(keras.ops.cast(first, "float32"))
         sums_to_one = np.allclose(first.sum(axis=-1), 1.0, atol=1e-5)
@@ -102,6 +110,38 @@ def check_logits(network, observation_spec, what):
         raise ValueError(
             f"Expected a network whose output is {what}. Received: {_shown(network)} "
             f"with {where}: the softmax is the agent's. Leave it out."
+        )
+
+
+def check_masks(agent):
+    """Raises where observations have an `action_mask` that the agent cannot obey.
+
+    Args:
+        agent: `Agent`.
+    """
+    spec, head, name = agent.observation_spec, agent.head, type(agent).__name__
+    if not spec.has_mask:
+        return
+    if head.kind not in ("categorical", "multi_categorical"):
+        raise ValueError(
+            f"Expected an `action_mask` with Discrete or MultiDiscrete actions alone. "
+            f"Received: one with {type(head).__name__} actions. Give the entry another "
+            "name, if it is an observation like others, or leave it out."
+        )
+    mask = spec.entries[ACTION_MASK]
+    if getattr(mask, "shape", None) != (head.num_parameters,):
+        raise ValueError(
+            f"Expected an `action_mask` of shape ({head.num_parameters},), one number "
+            f"for each action. Received: {mask}"
+        )
+    owner = next(c for c in type(agent).__mro__ if "forward" in vars(c))
+    code = getattr(vars(owner)["forward"], "__code__", None)
+    if code is not None and not {"masked", "super"} & {*code.co_names}:
+        raise ValueError(
+            f"Expected `forward` of {owner.__name__} to leave out illegal actions: the "
+            f"observations have an `action_mask`. Received: one without "
+            "`self.masked(parameters, observation)`. Put it around the parameters that "
+            f"{name} returns."
         )
 
 
@@ -149,8 +189,29 @@ def check_learnable(agent):
             )
 
 
-def _check_inputs(takes, given):
-    """Raises unless inputs are as many and as large as what is given."""
+def _described(spec):
+    """Shape and dtype of a batch, of each entry of a nest, for messages."""
+    shown = [
+        f"{'/'.join(map(str, path))} {(None, *entry.shape)} {entry.dtype}".lstrip()
+        for path, entry in entries_of(spec)
+    ]
+    return "; ".join(shown)
+
+
+def _check_inputs(network, observation, more):
+    """Raises unless inputs are as many and as large as what is given, and are used."""
+    takes = network.inputs
+    given = [*tf.nest.flatten(observation), *more]
+    if isinstance(observation, dict) and isinstance(_input_nest(network), list):
+        names = [tensor.name for tensor in takes]
+        missing = sorted({*observation} - {*names})
+        if missing:
+            raise ValueError(
+                f"no `keras.Input` is named {', '.join(map(repr, missing))}; names are "
+                f"{names}. Name each input as its entry."
+            )
+        if {*observation} == {*names}:
+            given = [observation[name] for name in names]
     same = len(takes) == len(given) and all(
         len(a.shape) == len(b.shape)
         and all(x == y or None in (x, y) for x, y in zip(a.shape, b.shape, strict=True))
@@ -158,6 +219,17 @@ def _check_inputs(takes, given):
     )
     if not same:
         raise ValueError("make a network, or an agent, for these observations.")
+    unused = [tensor.name for tensor in takes if not is_used(network, tensor)]
+    if unused:
+        raise ValueError(
+            f"it ignores its input {', '.join(map(repr, unused))}. Connect it to the "
+            "outputs, or leave the entry out of the observations."
+        )
+
+
+def _input_nest(network):
+    """What a functional model takes, as the user nested it; None of a sequential."""
+    return None if isinstance(network, keras.Sequential) else network.input
 
 
 def _softmax_before(tensor):

@@ -1,5 +1,6 @@
 """Deep Q-networks and their extensions, up to Rainbow."""
 
+import inspect
 import math
 
 import keras
@@ -19,7 +20,8 @@ from kerasrl2.agents.q_builder import QLearningBuilder
 from kerasrl2.agents.registry import register
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import ReplayBuffer
-from kerasrl2.distributions import Categorical
+from kerasrl2.distributions import Categorical, mask_parameters
+from kerasrl2.distributions.masks import ILLEGAL, is_legal
 from kerasrl2.exploration import EpsilonGreedy, Exploration
 from kerasrl2.layers import NoisyDense, frozen_copy, seed_noise, update_target
 from kerasrl2.losses import (
@@ -218,22 +220,36 @@ class DQN(QLearningBuilder, Agent):
         outputs = self.action_values.read(
             self.q_network, self.normalized(observation), training
         )
-        values = self.action_values.expected(outputs)
+        values = self.masked(self.action_values.expected(outputs), observation)
         return PolicyOutputs(values, None, policy_state)
 
     def choose(self, outputs, seed, env_steps):
         """Actions of `exploration`; random ones before `learning_starts`."""
         seeds = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         q_values = outputs.parameters
-        action = self.exploration(q_values, env_steps, seeds[0])
-        random_action = self.head.random(tf.shape(q_values)[0], seeds[1])
+        if self.observation_spec.has_mask:
+            action, random_action = self._choose_legal(q_values, seeds, env_steps)
+        else:
+            action = self.exploration(q_values, env_steps, seeds[0])
+            random_action = self.head.random(tf.shape(q_values)[0], seeds[1])
         return tf.where(env_steps < self.learning_starts, random_action, action)
+
+    def _choose_legal(self, q_values, seeds, env_steps):
+        """An action of `exploration` and a random one, both legal."""
+        legal = q_values > 0.5 * ILLEGAL
+        takes = inspect.signature(self.exploration).parameters
+        more = {"legal": legal} if "legal" in takes else {}
+        action = self.exploration(q_values, env_steps, seeds[0], **more)
+        greedy = tf.argmax(q_values, axis=-1, output_type=tf.int32)
+        action = tf.where(is_legal(action, legal), action, greedy)
+        equal = mask_parameters(tf.zeros_like(q_values), legal)
+        return action, self.head.sample(equal, seeds[1])
 
     def policy_outputs(self, observation):
         values, inputs = self.action_values, observation
         if values.takes_fractions:
             midpoints = Midpoints(values.num_policy_quantiles, dtype="float32")
-            inputs = [observation, midpoints(observation)]
+            inputs = [observation, midpoints(keras.tree.flatten(observation)[0])]
         expected = ExpectedValues(values, dtype="float32")
         return {"parameters": expected(self.q_network(inputs))}
 
@@ -265,7 +281,7 @@ class DQN(QLearningBuilder, Agent):
         if self.double:
             online = values.read(self.q_network, following, noisy, seeds[1])
             chooser = values.expected(online)
-        policy = greedy_policy(chooser)
+        policy = greedy_policy(self.masked(chooser, batch.next_observation))
         return values.target(next_outputs, policy, batch.reward, batch.discount)
 
     def _soft_targets(self, batch, next_outputs):
@@ -273,8 +289,10 @@ class DQN(QLearningBuilder, Agent):
         values, temperature = self.action_values, self.temperature
         now = self.normalized(batch.observation)
         now = values.expected(values.read(self.target_network, now, self._noisy))
+        now = self.masked(now, batch.observation)
         bonus = munchausen_reward(now, batch.action, temperature, self.munchausen)
-        log_policy = scaled_log_policy(values.expected(next_outputs), temperature)
+        following = self.masked(values.expected(next_outputs), batch.next_observation)
+        log_policy = scaled_log_policy(following, temperature)
         policy = tf.exp(log_policy / temperature)
         entropy = -tf.reduce_sum(policy * log_policy, axis=-1)
         reward = batch.reward + bonus + batch.discount * entropy

@@ -151,7 +151,8 @@ class Learning:
             valid: `[T, N]` bool, False for rows to leave out.
         """
         if self.observation_normalizer is not None:
-            self.observation_normalizer.update(observation, valid)
+            seen = self.observation_spec.select(observation)
+            self.observation_normalizer.update(seen, valid)
 
     @property
     def report_names(self):

@@ -3,7 +3,10 @@
 import keras
 import tensorflow as tf
 
+from kerasrl2.distributions import mask_parameters
 from kerasrl2.distributions.sampling import shape_of
+from kerasrl2.layers.encoders import observation_input
+from kerasrl2.layers.specs import ACTION_MASK
 from kerasrl2.losses import quantile_midpoints
 
 
@@ -35,6 +38,22 @@ class GreedyAction(keras.layers.Layer):
     def from_config(cls, config):
         head = keras.saving.deserialize_keras_object(config.pop("head"))
         return cls(head, **config)
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class LegalParameters(keras.layers.Layer):
+    """Parameters of a head, or action values, without illegal actions.
+
+    Input shape: `(parameters, action_mask)`, both `[B, P]`.
+
+    Output shape: `[B, P]`.
+    """
+
+    def call(self, inputs):
+        return mask_parameters(*inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -122,9 +141,12 @@ def make_policy(agent):
             f"Expected `policy_outputs` of {name}, which changes how it acts. "
             "Received: none. Define it: what `forward` says, with Keras layers only."
         )
-    spec = agent.observation_spec
-    observation = keras.Input(spec.shape, dtype=spec.dtype, name="observation")
+    observation = observation_input(agent.observation_spec, raw=True)
     outputs = agent.policy_outputs(agent.normalized(observation))
+    if agent.observation_spec.has_mask:
+        legal = LegalParameters(dtype="float32", name="legal")
+        pair = outputs["parameters"], observation[ACTION_MASK]
+        outputs = {**outputs, "parameters": legal(pair)}
     action = GreedyAction(agent.head, dtype="float32", name="action")
     outputs = {"action": action(outputs["parameters"]), **outputs}
     return keras.Model(observation, outputs, name="policy")

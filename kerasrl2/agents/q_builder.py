@@ -123,11 +123,11 @@ class QLearningBuilder:
                 )
         values = _action_values(distribution, num_atoms, value_range, loss)
         if normalize_observations:
-            hyperparameters["observation_normalizer"] = normalizer_for(spec)
+            hyperparameters["observation_normalizer"] = normalizer_for(spec.for_network)
         normalizer = hyperparameters.get("observation_normalizer")
         if network is None:
             network = q_network(
-                seen_by_network(spec, normalizer),
+                seen_by_network(spec.for_network, normalizer),
                 head.num_actions,
                 hidden=hidden,
                 activation=activation,

@@ -2,7 +2,98 @@
 
 import numpy as np
 
+from kerasrl2.layers.specs import NestedSpec
+
 _KINDS = {"f": "fiub", "i": "iub", "u": "iub", "b": "b"}  # what can be cast to what
+
+
+def reader_of(spec):
+    """An `ObservationReader` or `NestReader` for an agent's observations."""
+    return (NestReader if isinstance(spec, NestedSpec) else ObservationReader)(spec)
+
+
+class NestReader:
+    """Turns one nested observation, or a batch, into a batch, entry by entry.
+
+    Entries that the agent does not know are refused, but for text.
+
+    Args:
+        spec: `NestedSpec`.
+    """
+
+    def __init__(self, spec):
+        self._spec, self._named = spec, isinstance(spec.entries, dict)
+        items = spec.entries.items() if self._named else enumerate(spec.entries)
+        self._readers = {key: reader_of(entry) for key, entry in items}
+
+    def __call__(self, observation):
+        """`(batch, single)`: a nest of `[B, ...]`, and whether it was one observation.
+
+        Raises:
+            ValueError: It does not fit the spec.
+        """
+        self._check_keys(observation)
+        batch, alone = {}, {}
+        for key, reader in self._readers.items():
+            try:
+                batch[key], alone[key] = reader(observation[key])
+            except ValueError as error:
+                raise ValueError(f"Entry {key!r}: {error}") from None
+        if len({*alone.values()}) > 1:
+            raise ValueError(
+                f"Expected one observation, or a batch of them. Received: a batch of "
+                f"{[key for key in alone if not alone[key]]} and a single "
+                f"{[key for key in alone if alone[key]]}"
+            )
+        self._check_rows(batch)
+        single = next(iter(alone.values()))
+        return batch if self._named else tuple(batch.values()), single
+
+    def _check_keys(self, observation):
+        if self._named:
+            fits = hasattr(observation, "keys")
+            missing = [k for k in self._readers if not fits or k not in observation]
+            more = [
+                key
+                for key in (observation if fits else ())
+                if key not in self._readers and not _is_text(observation[key])
+            ]
+            fits = fits and not missing and not more
+            wanted = f"a dictionary with the entries {list(self._readers)}"
+            received = (
+                f"entries {list(observation)}"
+                if hasattr(observation, "keys")
+                else f"a {type(observation).__name__}"
+            )
+        else:
+            fits = isinstance(observation, list | tuple)
+            fits = fits and len(observation) == len(self._readers)
+            wanted, received = (
+                f"a tuple of {len(self._readers)}",
+                f"{observation!r:.100}",
+            )
+        if not fits:
+            raise ValueError(
+                f"Expected an observation as {wanted}. Received: {received}"
+            )
+
+    def _check_rows(self, batch):
+        rows = {key: _rows(part) for key, part in batch.items()}
+        if len({*rows.values()}) > 1:
+            raise ValueError(
+                f"Expected as many rows in each entry of a batch. Received: {rows}"
+            )
+
+
+def _rows(part):
+    if isinstance(part, dict | tuple):
+        parts = part.values() if isinstance(part, dict) else part
+        return _rows(next(iter(parts)))
+    return part.shape[0]
+
+
+def _is_text(value):
+    return np.asarray(value).dtype.kind in "UOS"
 
 
 class ObservationReader:

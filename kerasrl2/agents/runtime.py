@@ -12,7 +12,7 @@ from kerasrl2._checks import check_positive_integer
 from kerasrl2._state import state_of
 from kerasrl2.agents.owned import OwnedEnvironments
 from kerasrl2.agents.policies import make_policy
-from kerasrl2.agents.reading import ObservationReader
+from kerasrl2.agents.reading import reader_of
 from kerasrl2.envs.registry import is_recipe
 from kerasrl2.training.evaluate import Evaluator
 from kerasrl2.training.loop import has_convolutions
@@ -46,9 +46,9 @@ class Runtime:
         A single observation is a batch of 1, compiled by XLA: that halves the time.
         """
         if self._reader is None:
-            self._reader = ObservationReader(agent.observation_spec)
+            self._reader = reader_of(agent.observation_spec)
         batch, single = self._reader(observation)
-        inputs = [tf.constant(batch)]
+        inputs = [tf.constant(array) for array in tf.nest.flatten(batch)]
         if training:
             seed = self._next_seed(agent) if seed is None else seed
             inputs.append(tf.constant(seed, tf.int32))
@@ -77,9 +77,12 @@ class Runtime:
 
     def _compiled(self, agent, inputs, training, single):
         rows = 1 if single else None
-        structure = agent.initial_state(1)
+        structure, nest = agent.initial_state(1), agent.observation_spec.nest
+        entries = len(tf.nest.flatten(nest))
 
-        def function(observation, *rest):
+        def function(*given):
+            observation = tf.nest.pack_sequence_as(nest, given[:entries])
+            rest = given[entries:]
             seed, *state = rest if training else (None, *rest)
             if not state:
                 return agent.act(observation, training, seed), ()
@@ -88,7 +91,7 @@ class Runtime:
 
         signature = [
             tf.TensorSpec(
-                i.shape if j == 1 and training else [rows, *i.shape[1:]], i.dtype
+                i.shape if j == entries and training else [rows, *i.shape[1:]], i.dtype
             )
             for j, i in enumerate(inputs)
         ]
@@ -98,7 +101,7 @@ class Runtime:
         )
         example = [tf.zeros([1, *i.shape[1:]], i.dtype) for i in inputs]
         if training:
-            example[1] = tf.constant([0, 0])
+            example[entries] = tf.constant([0, 0])
         with native_chatter_kept_back():
             program = Program(
                 function, inputs if single else signature,

@@ -9,6 +9,7 @@ import kerasrl2._startup  # noqa: F401
 from kerasrl2.distributions.categorical import Categorical
 from kerasrl2.distributions.continuous import Beta, DiagonalGaussian, SquashedGaussian
 from kerasrl2.distributions.head import PolicyHead
+from kerasrl2.distributions.masks import mask_parameters
 from kerasrl2.distributions.several import Bernoulli, MultiCategorical
 from kerasrl2.distributions.spaces import head_for
 
@@ -21,4 +22,5 @@ __all__ = [
     "PolicyHead",
     "SquashedGaussian",
     "head_for",
+    "mask_parameters",
 ]

@@ -3,16 +3,20 @@
 import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.layers.actor_critics import actor_critic
-from kerasrl2.layers.encoders import (
-    encoder_for,
+from kerasrl2.layers.convolutions import (
     grid_cnn,
-    mlp,
+    impala_cnn,
     nature_cnn,
     small_cnn,
 )
+from kerasrl2.layers.encoders import encoder_for, mlp
 from kerasrl2.layers.heads import StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
-from kerasrl2.layers.normalization import RewardScaling, RunningNormalization
+from kerasrl2.layers.normalization import (
+    NestedNormalization,
+    RewardScaling,
+    RunningNormalization,
+)
 from kerasrl2.layers.pixels import PixelConv2D
 from kerasrl2.layers.q_networks import q_network
 from kerasrl2.layers.seeding import seed_weights
@@ -22,6 +26,7 @@ from kerasrl2.layers.values import DuelingHead, FractionEmbedding
 __all__ = [
     "DuelingHead",
     "FractionEmbedding",
+    "NestedNormalization",
     "NoisyDense",
     "PixelConv2D",
     "RewardScaling",
@@ -31,6 +36,7 @@ __all__ = [
     "encoder_for",
     "frozen_copy",
     "grid_cnn",
+    "impala_cnn",
     "mlp",
     "nature_cnn",
     "q_network",

@@ -6,12 +6,13 @@ import keras
 from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
+from kerasrl2.layers.convolutions import dense
 from kerasrl2.layers.encoders import (
     check_hidden,
-    dense,
     features,
     observation_input,
     observations,
+    unused_name,
 )
 from kerasrl2.layers.heads import StateIndependentLogStd
 from kerasrl2.layers.pictures import ENCODERS
@@ -38,16 +39,17 @@ def actor_critic(
 
     Args:
         observation_shape: Tuple, one observation, `()` for a discrete one. Or the
-            `gymnasium.Space` of observations, or their `ObservationSpec`: then they are
-            scaled and encoded by what it says, see `encoder_for`.
+            `gymnasium.Space` of observations, or their `ObservationSpec` (`NestedSpec`
+            for nests): then they are scaled and encoded by what it says, see
+            `encoder_for`.
         num_parameters: Integer >= 1, `head.num_parameters` (`2 D` for a Gaussian).
         hidden: Sequence of integers, units of the dense layers. With convolutions they
             follow the flattened features; the papers' are `(512,)` for `"nature_cnn"`
             and `(128,)` for `"grid_cnn"`.
         activation: String or callable, of the dense layers.
         shared: Boolean, whether policy and value share all layers but the last.
-        encoder: `"mlp"`, `"nature_cnn"`, `"small_cnn"` (pictures), `"grid_cnn"` (boards
-            of cells), or `"auto"`, by the space or shape.
+        encoder: `"mlp"`, `"impala_cnn"`, `"nature_cnn"`, `"small_cnn"` (pictures),
+            `"grid_cnn"` (boards of cells), or `"auto"`, by the space or shape.
         gaussian_std: None: one linear layer makes all parameters. `"independent"`: it
             makes the first half, means; the log standard deviations are weights of
             their own (`StateIndependentLogStd`). `"dependent"`: a second linear layer
@@ -57,8 +59,8 @@ def actor_critic(
             one-hot encoded; with `observation_shape` `()` only.
 
     Returns:
-        `keras.Model`, `[B, *observation_shape]` to `[parameters, value]`, float32
-        `[B, P]` and `[B, 1]`.
+        `keras.Model`, `[B, *observation_shape]` (or a nest) to `[parameters, value]`,
+        float32 `[B, P]` and `[B, 1]`.
 
     Example:
     >>> model = actor_critic((4,), num_parameters=2)
@@ -74,16 +76,20 @@ def actor_critic(
     encode = functools.partial(features, inputs, known, hidden, activation, encoder)
     policy_features = encode("encoder" if shared else "policy_encoder")
     value_features = policy_features if shared else encode("value_encoder")
+    named = functools.partial(unused_name, inputs=inputs)
     parameters = _policy_output(
-        policy_features, num_parameters, gaussian_std, initial_log_std
+        policy_features, num_parameters, gaussian_std, initial_log_std, named
     )
-    value = dense(1, VALUE_GAIN, dtype="float32", name="value")(value_features)
+    value = dense(1, VALUE_GAIN, dtype="float32", name=named("value"))(value_features)
     return keras.Model(inputs, [parameters, value], name="actor_critic")
 
 
-def _policy_output(x, num_parameters, gaussian_std, initial_log_std):
+def _policy_output(x, num_parameters, gaussian_std, initial_log_std, named):
+    def linear(size, name, **arguments):
+        return dense(size, POLICY_GAIN, dtype="float32", name=named(name), **arguments)
+
     if gaussian_std is None:
-        return dense(num_parameters, POLICY_GAIN, dtype="float32", name="policy")(x)
+        return linear(num_parameters, "policy")(x)
     if num_parameters % 2:
         raise ValueError(
             "Expected an even `num_parameters`, means and log standard deviations, "
@@ -91,13 +97,11 @@ def _policy_output(x, num_parameters, gaussian_std, initial_log_std):
             f"Received: num_parameters={num_parameters}"
         )
     size = num_parameters // 2
-    mean = dense(size, POLICY_GAIN, dtype="float32", name="mean")(x)
+    mean, policy = linear(size, "mean")(x), named("policy")
     if gaussian_std == "independent":
-        return StateIndependentLogStd(initial_log_std, dtype="float32", name="policy")(
+        return StateIndependentLogStd(initial_log_std, dtype="float32", name=policy)(
             mean
         )
     bias = keras.initializers.Constant(initial_log_std)
-    log_std = dense(
-        size, POLICY_GAIN, dtype="float32", name="log_std", bias_initializer=bias
-    )(x)
-    return layers.Concatenate(dtype="float32", name="policy")([mean, log_std])
+    log_std = linear(size, "log_std", bias_initializer=bias)(x)
+    return layers.Concatenate(dtype="float32", name=policy)([mean, log_std])

@@ -1,22 +1,30 @@
-"""Network builders: functions that return Keras models, with the usual initialisers."""
+"""Encoders: from observations of any space to features."""
 
 import math
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
 from kerasrl2.layers.activations import activation_of
+from kerasrl2.layers.convolutions import (
+    dense,
+    grid_cnn,
+    impala_cnn,
+    nature_cnn,
+    small_cnn,
+)
 from kerasrl2.layers.pictures import (
     ENCODERS,
     as_picture,
     encoder_of,
+    layout_of,
     pixel_max,
     scaled,
 )
-from kerasrl2.layers.pixels import PixelConv2D
-from kerasrl2.layers.specs import ObservationSpec
+from kerasrl2.layers.specs import NestedSpec, ObservationSpec, entries_of
 
 
 @plain_numbers
@@ -45,97 +53,8 @@ def mlp(input_shape, hidden=(64, 64), activation="tanh", name="mlp"):
     return keras.Model(inputs, x, name=name)
 
 
-@plain_numbers
-def nature_cnn(input_shape=(84, 84, 4), units=512, name="nature_cnn", pixel_max=255.0):
-    """The convolutional network of the Nature DQN, on pixels 0 to 255.
-
-    Mnih et al. (2015), https://doi.org/10.1038/nature14236, methods: 32 filters of 8x8
-    with stride 4, 64 of 4x4 with stride 2, 64 of 3x3 with stride 1, then a dense layer,
-    all ReLU. The first is a `PixelConv2D`: pixels are divided by 255 inside. Kernels
-    are orthogonal, gain sqrt(2).
-
-    Args:
-        input_shape: Tuple `(H, W, C)`, channels last, at least 36 x 36.
-        units: Integer >= 1, size of the dense layer, or None to end with the flattened
-            features (3136 for 84 x 84).
-        name: String.
-        pixel_max: Float > 0, the largest pixel; 1 for pixels from 0 to 1.
-
-    Returns:
-        `keras.Model`, `[B, H, W, C]` uint8 or float to `[B, F]`.
-
-    Example:
-    >>> nature_cnn((84, 84, 4), units=None).output_shape
-    (None, 3136)
-    """
-    layout = [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
-    inputs = _image_input(input_shape, 36)
-    outputs = _convolutions(inputs, layout, units, pixel_max)
-    return keras.Model(inputs, outputs, name=name)
-
-
-@plain_numbers
-def small_cnn(input_shape=(32, 32, 3), units=256, name="small_cnn", pixel_max=255.0):
-    """A convolutional network for pictures too small for `nature_cnn`.
-
-    32 filters of 4x4 with stride 2, 64 of 3x3 with stride 2, 64 of 3x3 with stride 1,
-    then a dense layer, all ReLU. Kernels are orthogonal, gain sqrt(2).
-
-    Args:
-        input_shape: Tuple `(H, W, C)`, channels last, at least 16 x 16.
-        units: Integer >= 1, size of the dense layer, or None to end with the flattened
-            features (1600 for 32 x 32).
-        name: String.
-        pixel_max: Float > 0, the largest pixel; 1 for pixels from 0 to 1.
-
-    Returns:
-        `keras.Model`, `[B, H, W, C]` uint8 or float to `[B, F]`.
-
-    Example:
-    >>> small_cnn((32, 32, 3), units=None).output_shape
-    (None, 1600)
-    """
-    inputs = _image_input(input_shape, 16)
-    layout = [(32, 4, 2), (64, 3, 2), (64, 3, 1)]
-    outputs = _convolutions(inputs, layout, units, pixel_max)
-    return keras.Model(inputs, outputs, name=name)
-
-
-@plain_numbers
-def grid_cnn(
-    input_shape=(10, 10, 4), filters=16, units=128, name="grid_cnn", pixel_max=1.0
-):
-    """A small convolutional network for boards of cells, such as the grid games.
-
-    The network of the DQN in MinAtar, Young and Tian (2019),
-    https://arxiv.org/abs/1903.03176: `filters` of 3x3 with stride 1, then a dense
-    layer, all ReLU. Values are taken as they are: planes of zeros and ones need no
-    scaling. Kernels are orthogonal, gain sqrt(2).
-
-    Args:
-        input_shape: Tuple `(H, W, C)`, channels last, at least 3 x 3.
-        filters: Integer >= 1.
-        units: Integer >= 1, size of the dense layer, or None to end with the flattened
-            features (1024 for 10 x 10 and 16 filters).
-        name: String.
-        pixel_max: Float > 0, what values are divided by: 255 for tiles of pixels.
-
-    Returns:
-        `keras.Model`, `[B, H, W, C]` uint8 or float to `[B, F]`.
-
-    Example:
-    >>> grid_cnn((10, 10, 4)).output_shape
-    (None, 128)
-    >>> grid_cnn((10, 10, 4), units=None).output_shape
-    (None, 1024)
-    """
-    check_positive_integer("filters", filters)
-    inputs = _image_input(input_shape, 3)
-    outputs = _convolutions(inputs, [(filters, 3, 1)], units, pixel_max)
-    return keras.Model(inputs, outputs, name=name)
-
-
 _CONVOLUTIONAL = {
+    "impala_cnn": impala_cnn,
     "nature_cnn": nature_cnn,
     "small_cnn": small_cnn,
     "grid_cnn": grid_cnn,
@@ -146,16 +65,20 @@ def features(x, observation, hidden, activation, encoder, name):
     """The layers from an observation to the features that output layers read.
 
     Args:
-        x: Keras tensor `[B, *shape]`, observations.
-        observation: `ObservationSpec`, or the shape of one observation as a tuple.
-            Those of a spec are brought to channels last, and scaled by its bounds.
+        x: Keras tensor `[B, *shape]`, observations; or a nest of them.
+        observation: `ObservationSpec` or `NestedSpec`, or the shape of one observation
+            as a tuple. Those of a spec are brought to channels last, and scaled by its
+            bounds. Of a nest each entry has a branch of its own; their flattened
+            features are concatenated in front of the dense layers.
         hidden: Sequence of integers >= 1, units of the dense layers, which follow the
             flattened features of a convolutional network.
         activation: String or callable, of the dense layers.
-        encoder: `"mlp"`, `"nature_cnn"`, `"small_cnn"`, `"grid_cnn"` or `"auto"`: for a
-            spec see `encoder_for`; for a tuple of three sizes, with the first two at
-            least 36, `"nature_cnn"`; from 5 to 35, `"grid_cnn"`; of all else `"mlp"`.
-        name: String, of the dense part; the convolutional one gets `"_cnn"` after it.
+        encoder: `"mlp"`, `"impala_cnn"`, `"nature_cnn"`, `"small_cnn"`, `"grid_cnn"` or
+            `"auto"`: for a spec see `encoder_for`; for a tuple of three sizes, with the
+            first two at least 36, `"nature_cnn"`; from 5 to 35, `"grid_cnn"`; of all
+            else `"mlp"`. Of a nest it is that of pictures.
+        name: String, of the dense part; convolutional ones get `"_cnn"` after it, and
+            the entry's name.
 
     Returns:
         Keras tensor `[B, F]`.
@@ -166,6 +89,34 @@ def features(x, observation, hidden, activation, encoder, name):
     (None, 64)
     """
     check_choice("encoder", encoder, ENCODERS)
+    if isinstance(observation, NestedSpec):
+        name = unused_name(name, x)
+        x = _joined(x, observation, encoder, name)
+    else:
+        x = _encoded(x, observation, encoder, f"{name}_cnn")
+    return mlp(x.shape[1:], hidden, activation, name=name)(x)
+
+
+def _joined(x, spec, encoder, name):
+    """`[B, F]`, the features of all entries of a nest."""
+    parts = []
+    tensors = tf.nest.flatten(x)
+    for (path, entry), tensor in zip(entries_of(spec), tensors, strict=True):
+        picture = layout_of(entry.shape, entry.dtype) is not None
+        chosen = encoder if picture or encoder == "mlp" else "auto"
+        part = _encoded(tensor, entry, chosen, f"{name}_cnn_{entry_name(path)}")
+        if len(part.shape) == 1:
+            part = layers.Reshape((1,))(part)
+        elif len(part.shape) > 2:
+            part = layers.Flatten()(part)
+        parts.append(part)
+    if len(parts) == 1:
+        return parts[0]
+    return layers.Concatenate(dtype="float32", name=f"{name}_entries")(parts)
+
+
+def _encoded(x, observation, encoder, name):
+    """What the dense layers read of one tensor of observations; of any rank."""
     arguments = {}
     if isinstance(observation, ObservationSpec):
         spec = observation
@@ -180,10 +131,9 @@ def features(x, observation, hidden, activation, encoder, name):
             arguments["pixel_max"] = largest or 1.0
     elif encoder == "auto":
         encoder = _encoder_for(observation)
-    if encoder != "mlp":
-        build = _CONVOLUTIONAL[encoder]
-        x = build(x.shape[1:], units=None, name=f"{name}_cnn", **arguments)(x)
-    return mlp(x.shape[1:], hidden, activation, name=name)(x)
+    if encoder == "mlp":
+        return x
+    return _CONVOLUTIONAL[encoder](x.shape[1:], units=None, name=name, **arguments)(x)
 
 
 @plain_numbers
@@ -197,18 +147,22 @@ def encoder_for(
     bounds to 0 to 1, unless these lie within -1 and 1. Pictures are brought to channels
     last (`(C, H, W)` by its sizes; frames in front become channels) and encoded by
     their sides: from 36 on `"nature_cnn"`, from 16 on `"small_cnn"`, from 5 on and
-    boards of 0 and 1 up to 35 `"grid_cnn"`; all else is flattened.
+    boards of 0 and 1 up to 35 `"grid_cnn"`; all else is flattened. `MultiDiscrete`
+    observations are one-hot encoded entry by entry, `MultiBinary` ones taken as they
+    are. Each entry of a `Dict` or `Tuple` has a branch of its own; their features are
+    concatenated. Left out are entries of `Text`, and an `action_mask`.
 
     Args:
-        space: `gymnasium.spaces.Box` or `Discrete`, or an `ObservationSpec`.
+        space: `gymnasium.spaces.Box`, `Discrete`, `MultiBinary`, `MultiDiscrete`,
+            `Dict` or `Tuple`, or an `ObservationSpec` or `NestedSpec`.
         hidden: Sequence of integers >= 1, units of the dense layers at the end.
         activation: String or callable, of the dense layers.
-        encoder: `"mlp"`, `"nature_cnn"`, `"small_cnn"`, `"grid_cnn"`, or `"auto"`, by
-            the space.
+        encoder: `"mlp"`, `"impala_cnn"`, `"nature_cnn"`, `"small_cnn"`, `"grid_cnn"`,
+            or `"auto"`, by the space.
         name: String.
 
     Returns:
-        `keras.Model`, `[B, *space.shape]` to `[B, F]`.
+        `keras.Model`, `[B, *space.shape]`, or a nest of such, to `[B, F]`.
 
     Raises:
         ValueError: The space is of another kind, or too small for the encoder.
@@ -229,11 +183,13 @@ def observations(described, num_classes=None):
     """What builders are told of observations, as `features` takes it.
 
     Args:
-        described: `ObservationSpec`, `gymnasium.Space`, or the shape as a sequence.
+        described: `ObservationSpec` or `NestedSpec`, `gymnasium.Space`, or the shape as
+            a sequence.
         num_classes: Integer or None, with the shape `()` only.
 
     Returns:
-        `ObservationSpec`, or a tuple where nothing but the shape is known.
+        The spec of what networks are given, or a tuple where nothing but the shape is
+        known.
     """
     if isinstance(described, list | tuple):
         shape = tuple(described)
@@ -250,26 +206,56 @@ def observations(described, num_classes=None):
             "Expected `num_classes` with observation_shape=(), and only then. "
             f"Received: {described}, num_classes={num_classes}"
         )
-    if isinstance(described, ObservationSpec):
-        return described
-    return ObservationSpec.of_space(described)
+    if not isinstance(described, ObservationSpec | NestedSpec):
+        described = ObservationSpec.of_space(described)
+    return described.for_network
 
 
-def observation_input(observation):
-    """The `keras.Input` of what `observations` returned."""
-    if not isinstance(observation, ObservationSpec):
+def observation_input(observation, raw=False):
+    """The `keras.Input` of what `observations` returned, or the nest of them.
+
+    Those of a dictionary have the names of its entries.
+
+    Args:
+        observation: `ObservationSpec`, `NestedSpec`, or a shape.
+        raw: Boolean, whether inputs have the dtype of the environment. By default they
+            are float32, but for integers that it cannot hold.
+    """
+    if not isinstance(observation, ObservationSpec | NestedSpec):
         return keras.Input(observation, name="observation")
-    spec = observation
-    # As float32, but for integers that it cannot hold.
-    wide = spec.start or (spec.is_integer and not spec.fits_float32)
-    dtype = spec.dtype if wide else "float32"
-    return keras.Input(spec.shape, name="observation", dtype=dtype)
+    inputs = []
+    for path, spec in entries_of(observation):
+        wide = np.any(spec.start) or (spec.is_integer and not spec.fits_float32)
+        dtype = spec.dtype if wide or raw else "float32"
+        inputs.append(keras.Input(spec.shape, name=entry_name(path), dtype=dtype))
+    return tf.nest.pack_sequence_as(observation.nest, inputs)
+
+
+def entry_name(path):
+    """Name of an entry of a nest: of its input, and in those of its layers."""
+    parts = [str(key).replace("/", "_") for key in path]
+    named = path and isinstance(path[0], str)
+    return "_".join(parts if named else ["observation", *parts])
+
+
+def unused_name(name, inputs):
+    """A name for a layer that none of the inputs has: Keras allows one of each."""
+    taken = {tensor.name for tensor in tf.nest.flatten(inputs)}
+    return f"{name}_layer" if name in taken else name
 
 
 def _one_hot(x, spec):
-    if spec.start:
-        x = x - spec.start
-    return layers.CategoryEncoding(spec.num_classes, output_mode="one_hot")(x)
+    """One-hot encoded `[B]`, or the concatenated encodings of all entries."""
+    if isinstance(spec.num_classes, int):
+        if spec.start:
+            x = x - spec.start
+        return layers.CategoryEncoding(spec.num_classes, output_mode="one_hot")(x)
+    # Each entry has a range of columns of its own.
+    sizes = np.ravel(spec.num_classes)
+    x = layers.Reshape((len(sizes),))(x) if len(spec.shape) != 1 else x
+    offset = np.cumsum(sizes) - sizes - np.ravel(spec.start)
+    x = layers.Rescaling(1.0, offset.astype(float).tolist(), dtype="float32")(x)
+    return layers.CategoryEncoding(int(sizes.sum()), output_mode="multi_hot")(x)
 
 
 def _encoder_for(shape):
@@ -277,30 +263,6 @@ def _encoder_for(shape):
     if min(sides) >= 36:
         return "nature_cnn"
     return "grid_cnn" if min(sides) >= 5 and max(sides) <= 35 else "mlp"
-
-
-def _image_input(shape, side):
-    if len(shape) != 3 or min(shape[:2]) < side:
-        raise ValueError(
-            f"Expected images (H, W, C) of at least {side} x {side}, channels last. "
-            f"Received: input_shape={tuple(shape)}"
-        )
-    return keras.Input(tuple(shape))
-
-
-def _convolutions(x, layout, units, pixel_max):
-    """ReLU convolutions (filters, size, stride), flattened; then `units`, if given."""
-    for i, (filters, size, stride) in enumerate(layout):
-        kernel = keras.initializers.Orthogonal(math.sqrt(2.0))
-        arguments = {"activation": "relu", "kernel_initializer": kernel}
-        convolution = layers.Conv2D
-        if i == 0 and pixel_max != 1.0:
-            convolution, arguments["pixel_max"] = PixelConv2D, pixel_max
-        x = convolution(filters, size, stride, **arguments)(x)
-    x = layers.Flatten()(x)
-    if units is None:
-        return x
-    return dense(units, math.sqrt(2.0), activation="relu")(x)
 
 
 def check_hidden(hidden):
@@ -320,9 +282,3 @@ def check_hidden(hidden):
 def _hidden_gain(activation):
     linear = activation_of(activation) is keras.activations.linear
     return 1.0 if linear else math.sqrt(2.0)
-
-
-def dense(units, gain, **arguments):
-    """A dense layer with an orthogonal kernel."""
-    kernel = keras.initializers.Orthogonal(gain)
-    return layers.Dense(units, kernel_initializer=kernel, **arguments)

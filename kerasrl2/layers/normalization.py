@@ -87,6 +87,95 @@ class RunningNormalization(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
+class NestedNormalization(keras.layers.Layer):
+    """`RunningNormalization` of the entries of nested observations.
+
+    Args:
+        entries: Dictionary or tuple of `RunningNormalization`, `NestedNormalization`,
+            and None for entries that pass unchanged.
+        **kwargs: Base layer arguments.
+
+    Input shape: Dictionary or tuple of `[B, *features]`.
+
+    Output shape: The same.
+
+    Example:
+    >>> layer = NestedNormalization({"x": RunningNormalization(), "index": None})
+    >>> layer.build({"x": [None, 1], "index": [None]})
+    >>> layer.update({"x": ops.array([[1.0], [3.0]]), "index": ops.array([0, 1])})
+    >>> outputs = layer({"x": ops.array([[3.0]]), "index": ops.array([7])})
+    >>> round(float(outputs["x"][0, 0]), 3), int(outputs["index"][0])
+    (1.0, 7)
+    """
+
+    def __init__(self, entries, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self._named = isinstance(entries, dict)
+        items = sorted(entries.items()) if self._named else enumerate(entries)
+        self._normalizers = {key: layer for key, layer in items if layer is not None}
+        self._keys = sorted(entries) if self._named else list(range(len(entries)))
+
+    def build(self, input_shape):
+        for key, layer in self._normalizers.items():
+            if not layer.built:  # a file describes those within as built
+                layer.build(input_shape[key])
+
+    def call(self, observation):
+        return self._mapped(lambda layer, value: layer(value), observation)
+
+    def compute_output_spec(self, observation):
+        def described(value):
+            return keras.KerasTensor(value.shape, dtype=value.dtype)
+
+        return self._mapped(
+            lambda layer, value: layer.compute_output_spec(value),
+            keras.tree.map_structure(described, observation),
+        )
+
+    def update(self, observation, mask=None):
+        """Adds observations to the statistics, entry by entry.
+
+        Args:
+            observation: Dictionary or tuple of `[..., *features]`.
+            mask: `[...]` bool or None, False for rows that do not count.
+        """
+        for key, layer in self._normalizers.items():
+            layer.update(observation[key], mask)
+
+    def entry(self, key):
+        """The layer of an entry, or None."""
+        return self._normalizers.get(key)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        found = {
+            key: serialize(self._normalizers[key]) if key in self._normalizers else None
+            for key in self._keys
+        }
+        entries = found if self._named else list(found.values())
+        return {**super().get_config(), "entries": entries}
+
+    @classmethod
+    def from_config(cls, config):
+        def load(entry):
+            return entry and keras.saving.deserialize_keras_object(entry)
+
+        entries = config.pop("entries")
+        if isinstance(entries, dict):
+            return cls({key: load(part) for key, part in entries.items()}, **config)
+        return cls(tuple(load(part) for part in entries), **config)
+
+    def _mapped(self, function, observation):
+        found = {
+            key: function(self._normalizers[key], observation[key])
+            if key in self._normalizers
+            else observation[key]
+            for key in self._keys
+        }
+        return found if self._named else tuple(found.values())
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
 class RewardScaling(keras.layers.Layer):
     """Divides rewards by the standard deviation of the running discounted return.
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from keras import layers
 
-ENCODERS = "auto", "mlp", "nature_cnn", "small_cnn", "grid_cnn"
+ENCODERS = "auto", "mlp", "impala_cnn", "nature_cnn", "small_cnn", "grid_cnn"
 _LARGE, _MIDDLE, _TINY = 36, 16, 5  # smallest sides of pictures
 _MOST_FRAMES = 16
 

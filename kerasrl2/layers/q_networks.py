@@ -1,5 +1,7 @@
 """Networks from observations to the values of discrete actions."""
 
+import functools
+
 import keras
 from keras import layers
 
@@ -9,6 +11,7 @@ from kerasrl2.layers.encoders import (
     features,
     observation_input,
     observations,
+    unused_name,
 )
 from kerasrl2.layers.pictures import ENCODERS
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding, value_layer
@@ -40,8 +43,9 @@ def q_network(
 
     Args:
         observation_shape: Tuple, one observation, `()` for a discrete one. Or the
-            `gymnasium.Space` of observations, or their `ObservationSpec`: then they are
-            scaled and encoded by what it says, see `encoder_for`.
+            `gymnasium.Space` of observations, or their `ObservationSpec` (`NestedSpec`
+            for nests): then they are scaled and encoded by what it says, see
+            `encoder_for`.
         num_actions: Integer >= 1, the number of actions `A`.
         hidden: Sequence of integers >= 1, units of the dense layers; they follow the
             convolutions, if any.
@@ -84,29 +88,33 @@ def q_network(
     *trunk, last = hidden or (None,)
     inputs = observation_input(known)
     x = features(inputs, known, tuple(trunk), activation, encoder, "encoder")
+    named = functools.partial(unused_name, inputs=inputs)
     if fractions:
-        asked = keras.Input([None], name="fractions")
-        x, inputs = FractionEmbedding(name="embedding")([x, asked]), [inputs, asked]
-    x = _head(x, num_actions, num_atoms, last, activation, dueling, noisy, sigma)
+        asked = keras.Input([None], name=named("fractions"))
+        x = FractionEmbedding(name=named("embedding"))([x, asked])
+        inputs = [inputs, asked]
+    x = _head(x, num_actions, num_atoms, last, activation, dueling, noisy, sigma, named)
     if fractions:
-        x = layers.Permute((2, 1), dtype="float32", name="quantiles")(x)
+        x = layers.Permute((2, 1), dtype="float32", name=named("quantiles"))(x)
     return keras.Model(inputs, x, name=name)
 
 
-def _head(x, num_actions, num_atoms, units, activation, dueling, noisy, sigma):
+def _head(x, num_actions, num_atoms, units, activation, dueling, noisy, sigma, named):
     """`[..., F]` to float32 `[..., A]` or `[..., A, M]`."""
     if dueling:
         return DuelingHead(
             num_actions, num_atoms, units, activation, noisy, sigma,
-            dtype="float32", name="dueling",
+            dtype="float32", name=named("dueling"),
         )(x)  # fmt: skip
     arguments = {"noisy": noisy, "sigma": sigma}
     if units is not None:
-        x = value_layer(units, activation, "hidden", **arguments)(x)
+        x = value_layer(units, activation, named("hidden"), **arguments)(x)
     if num_atoms is not None:
         check_positive_integer("num_atoms", num_atoms)
     outputs = num_actions * (num_atoms or 1)
-    x = value_layer(outputs, None, "values", dtype="float32", **arguments)(x)
+    x = value_layer(outputs, None, named("values"), dtype="float32", **arguments)(x)
     if num_atoms is None:
         return x
-    return layers.Reshape((num_actions, num_atoms), dtype="float32", name="atoms")(x)
+    return layers.Reshape(
+        (num_actions, num_atoms), dtype="float32", name=named("atoms")
+    )(x)
