@@ -202,7 +202,7 @@ def _check_inputs(network, observation, more):
     """Raises unless inputs are as many and as large as what is given, and are used."""
     takes = network.inputs
     given = [*tf.nest.flatten(observation), *more]
-    if isinstance(observation, dict) and isinstance(_input_nest(network), list):
+    if isinstance(observation, dict) and not more and _takes_a_list(network):
         names = [tensor.name for tensor in takes]
         missing = sorted({*observation} - {*names})
         if missing:
@@ -227,9 +227,9 @@ def _check_inputs(network, observation, more):
         )
 
 
-def _input_nest(network):
-    """What a functional model takes, as the user nested it; None of a sequential."""
-    return None if isinstance(network, keras.Sequential) else network.input
+def _takes_a_list(network):
+    """Whether a functional model takes a list, to which Keras fits names."""
+    return not isinstance(network, keras.Sequential) and isinstance(network.input, list)
 
 
 def _softmax_before(tensor):
