@@ -2,9 +2,27 @@
 
     python -m tests.benchmarks.reading
 
-One iteration of each loop is run eagerly and every function of the package that is
-entered is noted. Printed are the lines of these functions (code alone: no docstrings,
-comments or blank lines), the files they are in, and the lines of the whole files.
+One iteration of each loop is run eagerly, and every function of the package that is
+entered is noted. Its lines are counted: code alone, with the whole signature and all
+branches, also those not taken; no docstrings, comments, blank lines, imports or bodies
+of classes. TensorFlow, Keras and environments of others count nothing.
+
+Each function is one of three things:
+
+- **A component** is what `COMPONENTS` lists: whoever reads an algorithm reads its name
+  and what it returns. What runs only below components belongs to them, whatever its
+  file: the checks of a loss are part of the loss.
+- **A check** looks at what it was given and raises: a function whose name begins with
+  `check`, and what `CHECKS` lists. What runs only below checks belongs to them.
+- **The algorithm** is everything else: a function that was reached, if only once,
+  through nothing but functions of the algorithm. The loop around the updates and the
+  plumbing of its block are part of it.
+
+A function within another belongs where that one does, whoever calls it: what is handed
+to a component to be called by it does not become the component's. What is reached
+through a check as well as through a component counts as a check. Nothing is left out:
+"in all" are the three together, and the number to compare with earlier versions. With
+the files come the lines of these files as a whole.
 """
 
 import kerasrl2._startup
@@ -29,22 +47,66 @@ WORK = {
         {"num_envs": 2, "rollout_length": 4, "batch_size": 4, "hidden": (4,)},
     ),
 }
-# Components that stand for themselves: whoever reads an algorithm reads their names.
 COMPONENTS = {
-    "_private.py", "action_values", "buffers", "distributions", "envs", "layers",
-    "permutations.py", "returns.py", "statistics.py", "losses", "schedules.py",
-}  # fmt: skip
+    "_private.py",
+    "_numbers.py",  # numbers that are variables
+    "_control.py",  # `if` in a compiled program
+    "action_values",
+    "agents/regularization.py",  # what layers of Keras add to a loss
+    "buffers",
+    "distributions",
+    "envs",
+    "exploration.py",
+    "layers",
+    "losses",
+    "permutations.py",
+    "returns.py",
+    "schedules.py",
+    "statistics.py",
+    "training/episodes.py",  # counts episodes
+    "training/finite.py",  # watches for NaN
+}
+CHECKS = {"training/metrics.py"}  # that an update returns the metrics it announces
+ALGORITHM, CHECK, COMPONENT = "algorithm", "its checks", "its components"
+
+
+def listed(path, names):
+    """Whether a file of the package, or a folder it is in, is among the names."""
+    return any(part.as_posix() in names for part in (path, *path.parents))
+
+
+def own_kind(code):
+    """What a function is by itself, wherever it is called from."""
+    path = Path(code.co_filename).relative_to(ROOT)
+    if listed(path, COMPONENTS):
+        return COMPONENT
+    is_check = code.co_name.lstrip("_").startswith("check") or listed(path, CHECKS)
+    return CHECK if is_check else ALGORITHM
 
 
 def entered(function):
-    """Code objects of the package that run while `function` does."""
-    found = set()
+    """Dictionary of the package's code objects that run to the kinds they ran as."""
+    found, stack, definers = defaultdict(set), [], {}
+
+    def kind_of(code):
+        """As the caller, unless the algorithm calls: then what it is by itself."""
+        place, _, _ = code.co_qualname.rpartition(".<locals>.")
+        around = definers.get((code.co_filename, place))
+        if around is None:
+            around = next((kind for kind in reversed(stack) if kind), ALGORITHM)
+        return own_kind(code) if around == ALGORITHM else around
 
     def note(frame, event, argument):
         del argument
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(str(ROOT)):
-            found.add(code)
+        if event == "call":
+            ours = code.co_filename.startswith(str(ROOT))
+            stack.append(kind_of(code) if ours else None)
+            if ours:
+                found[code].add(stack[-1])
+                definers[code.co_filename, code.co_qualname] = stack[-1]
+        elif event == "return" and stack:
+            stack.pop()
 
     sys.setprofile(note)
     try:
@@ -93,19 +155,28 @@ def iteration(algorithm, settings):
     return lambda: loop.run(1)
 
 
+def show(title, counts):
+    whole = sum(len(lines_of_code(ROOT / path)) for path in counts)
+    print(
+        f"{title}: {sum(counts.values())} lines of {len(counts)} files "
+        f"({whole} in the whole files)"
+    )
+
+
 def main():
     tf.config.run_functions_eagerly(True)
     for name, (algorithm, settings) in WORK.items():
-        counts = count(entered(iteration(algorithm, settings)))
-        own = {p: n for p, n in counts.items() if p.parts[0] not in COMPONENTS}
-        for title, part in (("in all", counts), ("without components", own)):
-            whole = sum(len(lines_of_code(ROOT / path)) for path in part)
-            print(
-                f"{name}, {title}: {sum(part.values())} lines of {len(part)} files "
-                f"({whole} in the whole files)"
-            )
-        for path, lines in sorted(own.items()):
-            print(f"  {path}: {lines}")
+        codes = defaultdict(list)
+        for code, kinds in entered(iteration(algorithm, settings)).items():
+            first = min(kinds, key=(ALGORITHM, CHECK, COMPONENT).index)
+            codes[first].append(code)
+        for kind in (ALGORITHM, CHECK, COMPONENT):
+            counts = count(codes[kind])
+            show(f"{name}, {kind}", counts)
+            for path, lines in sorted(counts.items()):
+                print(f"  {path}: {lines}")
+        everything = [code for some in codes.values() for code in some]
+        show(f"{name}, in all", count(everything))
 
 
 if __name__ == "__main__":
