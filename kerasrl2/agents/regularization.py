@@ -36,7 +36,19 @@ class Regularization:
         self.possible = bool(self._variables or self._adding)
         self._before = [loss for layer in self._adding for loss in _added(layer)]
 
-    def total(self, dtype):
+    def added_to(self, loss, metrics):
+        """Loss and metrics with the sum of all, as the metric `regularization`.
+
+        Args:
+            loss: Scalar float.
+            metrics: Dictionary; it gets no such metric where there are none.
+        """
+        total = self._total(loss.dtype)
+        if total is None:
+            return loss, metrics
+        return loss + total, {**metrics, "regularization": total}
+
+    def _total(self, dtype):
         """The sum of all, a scalar of that dtype; None where there is none."""
         known = {id(loss) for loss in self._before}
         added = [loss for layer in self._adding for loss in _added(layer)]
