@@ -17,7 +17,11 @@ from kerasrl2.agents.optimizing import (
 )
 from kerasrl2.agents.regularization import Regularization, has_losses
 from kerasrl2.statistics import global_norm
-from kerasrl2.training.metrics import named_scalars, reported_metrics, scalars
+from kerasrl2.training.metrics import (
+    checked_metrics,
+    checked_scalars,
+    reported_metrics,
+)
 from kerasrl2.types import Gradients
 
 
@@ -77,9 +81,9 @@ class Learning:
             `[B]` float32, the new priorities of replayed transitions, or None.
         """
         metrics, td_error = self.apply_gradients(self.compute_gradients(batch, seed))
-        if type(self).update is Learning.update:  # else more may come
-            named_scalars(metrics, self)  # raises on what a loss returned beside itself
-        scalars(metrics, type(self).__name__)
+        if type(self).update is Learning.update:  # else more metrics may come
+            checked_metrics(metrics, self)
+        checked_scalars(metrics, type(self).__name__)
         return metrics, td_error
 
     def gradient_step(self, name, loss_function):

@@ -43,26 +43,18 @@ class Regularization:
             loss: Scalar float.
             metrics: Dictionary; it gets no such metric where there are none.
         """
-        total = self._total(loss.dtype)
-        if total is None:
+        own = [variable.regularizer(variable) for variable in self._variables]
+        added = [one for layer in self._adding for one in _added(layer)]
+        new = {id(one): one for one in added}
+        for known in self._before:
+            new.pop(id(known), None)
+        for one in new.values():
+            _check_in_scope(one)
+        if not own and not new:
             return loss, metrics
+        parts = (*own, *new.values())
+        total = tf.add_n([tf.cast(tf.reduce_sum(one), loss.dtype) for one in parts])
         return loss + total, {**metrics, "regularization": total}
-
-    def _total(self, dtype):
-        """The sum of all, a scalar of that dtype; None where there is none."""
-        known = {id(loss) for loss in self._before}
-        added = [loss for layer in self._adding for loss in _added(layer)]
-        added = list(
-            {id(loss): loss for loss in added if id(loss) not in known}.values()
-        )
-        for loss in added:
-            _check_in_scope(loss)
-        losses = [
-            variable.regularizer(variable) for variable in self._variables
-        ] + added
-        if not losses:
-            return None
-        return tf.add_n([tf.cast(tf.reduce_sum(loss), dtype) for loss in losses])
 
 
 def has_losses(layers, variables):

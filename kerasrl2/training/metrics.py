@@ -14,13 +14,13 @@ def update_names(agent):
 
 
 def reported_metrics(metrics, agent):
-    """`named_scalars` of one update, of which the agent's guard is told as well."""
-    named = named_scalars(metrics, agent)
+    """`checked_metrics` of one update, of which the agent's guard is told as well."""
+    named = checked_metrics(metrics, agent)
     agent.guard.report_metrics(metrics)
     return named
 
 
-def named_scalars(metrics, agent):
+def checked_metrics(metrics, agent):
     """Metrics of one update as float32 scalars, by the names of `update_names`.
 
     Raises:
@@ -34,10 +34,10 @@ def named_scalars(metrics, agent):
             f"lists: {sorted(agent.metric_names)}. Received: {received}"
         )
     none = float("nan")  # `update` left it out
-    return scalars({name: metrics.get(name, none) for name in wanted}, owner)
+    return checked_scalars({name: metrics.get(name, none) for name in wanted}, owner)
 
 
-def scalars(metrics, owner):
+def checked_scalars(metrics, owner):
     """Metrics as float32 scalars.
 
     Args:

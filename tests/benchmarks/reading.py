@@ -7,22 +7,23 @@ entered is noted. Its lines are counted: code alone, with the whole signature an
 branches, also those not taken; no docstrings, comments, blank lines, imports or bodies
 of classes. TensorFlow, Keras and environments of others count nothing.
 
-Each function is one of three things:
+Each function is one of three things. If the algorithm calls it, be it only once, it is
+by itself
 
-- **A component** is what `COMPONENTS` lists: whoever reads an algorithm reads its name
-  and what it returns. What runs only below components belongs to them, whatever its
-  file: the checks of a loss are part of the loss.
-- **A check** looks at what it was given and raises: a function whose name begins with
-  `check`, and what `CHECKS` lists. What runs only below checks belongs to them.
-- **The algorithm** is everything else: a function that was reached, if only once,
-  through nothing but functions of the algorithm. The loop around the updates and the
-  plumbing of its block are part of it.
+- **a check** if its name begins with `check`, as `check_optimizer` or `checked_loss`,
+  in whatever file: it looks at what it was given and raises;
+- **a component** if `COMPONENTS` lists its file: whoever reads an algorithm reads its
+  name and what it returns;
+- **the algorithm** else. The loop around the updates and the plumbing of its blocks are
+  part of it.
 
-A function within another belongs where that one does, whoever calls it: what is handed
-to a component to be called by it does not become the component's. What is reached
-through a check as well as through a component counts as a check. Nothing is left out:
-"in all" are the three together, and the number to compare with earlier versions. With
-the files come the lines of these files as a whole.
+What only checks or components call, at whatever depth, belongs to them, whatever its
+file and name: the checks of a loss are part of the loss. What both call counts with the
+checks. A function within another one belongs where that one does, whoever calls it:
+what is handed to a component, to be called there, does not become the component's.
+
+Nothing is left out: "in all" is the three together, and the number to compare with
+earlier versions. In parentheses are all lines of these files.
 """
 
 import kerasrl2._startup
@@ -65,46 +66,42 @@ COMPONENTS = {
     "statistics.py",
     "training/episodes.py",  # counts episodes
     "training/finite.py",  # watches for NaN
+    "training/metrics.py",  # metrics of an update by name
 }
-CHECKS = {"training/metrics.py"}  # that an update returns the metrics it announces
 ALGORITHM, CHECK, COMPONENT = "algorithm", "its checks", "its components"
-
-
-def listed(path, names):
-    """Whether a file of the package, or a folder it is in, is among the names."""
-    return any(part.as_posix() in names for part in (path, *path.parents))
 
 
 def own_kind(code):
     """What a function is by itself, wherever it is called from."""
     path = Path(code.co_filename).relative_to(ROOT)
-    if listed(path, COMPONENTS):
+    if code.co_name.lstrip("_").startswith("check"):
+        return CHECK
+    if any(part.as_posix() in COMPONENTS for part in (path, *path.parents)):
         return COMPONENT
-    is_check = code.co_name.lstrip("_").startswith("check") or listed(path, CHECKS)
-    return CHECK if is_check else ALGORITHM
+    return ALGORITHM
 
 
 def entered(function):
-    """Dictionary of the package's code objects that run to the kinds they ran as."""
-    found, stack, definers = defaultdict(set), [], {}
+    """Dictionary of the package's code objects that run to what each one is."""
+    callers, stack, definers = defaultdict(set), [], {}
 
-    def kind_of(code):
-        """As the caller, unless the algorithm calls: then what it is by itself."""
+    def caller_of(code):
+        """The kind of what defined a function, else of what called it."""
         place, _, _ = code.co_qualname.rpartition(".<locals>.")
-        around = definers.get((code.co_filename, place))
-        if around is None:
-            around = next((kind for kind in reversed(stack) if kind), ALGORITHM)
-        return own_kind(code) if around == ALGORITHM else around
+        calling = next((kind for kind in reversed(stack) if kind), ALGORITHM)
+        return definers.get((code.co_filename, place), calling)
 
     def note(frame, event, argument):
         del argument
-        code = frame.f_code
+        code, kind = frame.f_code, None
         if event == "call":
-            ours = code.co_filename.startswith(str(ROOT))
-            stack.append(kind_of(code) if ours else None)
-            if ours:
-                found[code].add(stack[-1])
-                definers[code.co_filename, code.co_qualname] = stack[-1]
+            if code.co_filename.startswith(str(ROOT)):
+                caller = caller_of(code)
+                if code.co_name == "<lambda>" or not code.co_name.startswith("<"):
+                    callers[code].add(caller)  # a comprehension is in its function
+                kind = own_kind(code) if caller == ALGORITHM else caller
+                definers[code.co_filename, code.co_qualname] = kind
+            stack.append(kind)
         elif event == "return" and stack:
             stack.pop()
 
@@ -113,7 +110,14 @@ def entered(function):
         function()
     finally:
         sys.setprofile(None)
-    return found
+    return {
+        code: next(
+            own_kind(code) if kind == ALGORITHM else kind
+            for kind in (ALGORITHM, CHECK, COMPONENT)
+            if kind in kinds
+        )
+        for code, kinds in callers.items()
+    }
 
 
 def lines_of_code(path):
@@ -167,9 +171,8 @@ def main():
     tf.config.run_functions_eagerly(True)
     for name, (algorithm, settings) in WORK.items():
         codes = defaultdict(list)
-        for code, kinds in entered(iteration(algorithm, settings)).items():
-            first = min(kinds, key=(ALGORITHM, CHECK, COMPONENT).index)
-            codes[first].append(code)
+        for code, kind in entered(iteration(algorithm, settings)).items():
+            codes[kind].append(code)
         for kind in (ALGORITHM, CHECK, COMPONENT):
             counts = count(codes[kind])
             show(f"{name}, {kind}", counts)
