@@ -85,6 +85,14 @@ def _own_attributes():
     return {name for layer in bare for name in vars(layer)} - {"part"}
 
 
+def is_bookkeeping(name):
+    """Whether Keras keeps notes of its own in an attribute of that name.
+
+    It sets some of them, `built` among them, whenever it calls a layer.
+    """
+    return name == "built" or (name.startswith("_") and name in _own_attributes())
+
+
 def keras_home():
     """Name of the package of Keras' classes, as it is written in saved files."""
     module = keras.layers.Layer.__module__

@@ -13,7 +13,12 @@ from kerasrl2.returns import generalized_advantages, n_step_returns
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
 from kerasrl2.training.minibatches import run_epochs
 from kerasrl2.training.on_policy import OnPolicyLoop
-from kerasrl2.training.recurrence import unroll
+from kerasrl2.training.recurrence import (
+    exchanged,
+    resets_of,
+    successor_values,
+    unroll_batch,
+)
 from kerasrl2.types import OnPolicyBatch, PolicyOutputs
 
 
@@ -110,10 +115,9 @@ class ActorCritic(ActorCriticBuilder, Agent):
     def forward(self, observation, policy_state=(), training=False, seed=None):
         del seed
         parameters, value = self(observation, training=training)
-        if len(value.shape) == 2:
-            value = ops.squeeze(value, axis=-1)
-        parameters, value = tf.cast(parameters, tf.float32), tf.cast(value, tf.float32)
-        return PolicyOutputs(self.masked(parameters, observation), value, policy_state)
+        value = tf.reshape(tf.cast(value, tf.float32), [-1])  # it may be [B, 1]
+        parameters = self.masked(tf.cast(parameters, tf.float32), observation)
+        return PolicyOutputs(parameters, value, policy_state)
 
     def policy_outputs(self, observation):
         parameters, value = self.network(observation)
@@ -154,10 +158,9 @@ class ActorCritic(ActorCriticBuilder, Agent):
         """
         reward, learner_state = self.scale_reward(rollout, learner_state)
         rollout = rollout._replace(reward=reward)
-        rows = _exchanged if self.remembers else _flat
-        observation, action = (
-            tf.nest.map_structure(rows, nest)
-            for nest in (rollout.observation, rollout.action)
+        rows = exchanged if self.remembers else _flat
+        observation, action = tf.nest.map_structure(
+            rows, (rollout.observation, rollout.action)
         )
         if rollout.value is None:
             parameters, value, _ = self.forward(observation)
@@ -174,10 +177,9 @@ class ActorCritic(ActorCriticBuilder, Agent):
             advantage=rows(advantage),
             target=rows(target),
             valid=rows(rollout.valid),
+            resets=rows(resets_of(rollout)) if self.remembers else (),
+            policy_state=rollout.policy_state,
         )
-        if self.remembers:
-            resets, state = rows(_resets(rollout)), rollout.policy_state
-            batch = batch._replace(resets=resets, policy_state=state)
         return batch, learner_state
 
     def next_values(self, rollout, value):
@@ -195,13 +197,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
         def of_successors():
             if self.remembers:
-                return unroll(
-                    self,
-                    rollout.observation,
-                    rollout.policy_state,
-                    _resets(rollout),
-                    following=rollout.next_observation,
-                ).value
+                return successor_values(self, rollout)
             flat = tf.nest.map_structure(_flat, rollout.next_observation)
             return tf.reshape(self.forward(flat).value, value.shape)
 
@@ -223,15 +219,11 @@ class ActorCritic(ActorCriticBuilder, Agent):
             next_value: `[T, N]` float32, `V` of the true successor of step `t`.
         """
         discount = self.gamma * (1.0 - tf.cast(rollout.terminated, tf.float32))
-        ended = rollout.terminated | rollout.truncated
+        steps = rollout.reward, discount, rollout.terminated | rollout.truncated
         if self.n_step is not None:
-            target = n_step_returns(
-                rollout.reward, discount, ended, next_value, self.n_step
-            )
+            target = n_step_returns(*steps, next_value, self.n_step)
             return target - value, target
-        advantage = generalized_advantages(
-            rollout.reward, discount, ended, value, next_value, self.lambda_
-        )
+        advantage = generalized_advantages(*steps, value, next_value, self.lambda_)
         return advantage, advantage + value
 
     def scale_reward(self, rollout, running):
@@ -271,13 +263,9 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     def outputs_of(self, batch):
         """`PolicyOutputs` of the steps of a batch, `[...]`, for the loss."""
-        if not self.remembers:
-            return self.forward(batch.observation, training=True)
-        nest = tf.nest.map_structure(_exchanged, (batch.observation, batch.resets))
-        outputs = unroll(self, nest[0], batch.policy_state, nest[1], training=True)
-        return outputs._replace(
-            parameters=_exchanged(outputs.parameters), value=_exchanged(outputs.value)
-        )
+        if self.remembers:
+            return unroll_batch(self, batch)
+        return self.forward(batch.observation, training=True)
 
     def compute_loss(self, batch, seed):
         """Loss and metrics of an `OnPolicyBatch`, scalars."""
@@ -362,13 +350,3 @@ class ActorCritic(ActorCriticBuilder, Agent):
 def _flat(tensor):
     """`[T, N, ...]` to `[T * N, ...]`."""
     return tf.reshape(tensor, [tensor.shape[0] * tensor.shape[1], *tensor.shape[2:]])
-
-
-def _exchanged(tensor):
-    """`[T, N, ...]` to `[N, T, ...]`, or back."""
-    return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
-
-
-def _resets(rollout):
-    """`[T, N]` bool, steps after which the policy's state was reset."""
-    return rollout.terminated | rollout.truncated | ~rollout.valid

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_keywords, plain
 from kerasrl2._numbers import Number, number_names
+from kerasrl2._private import is_bookkeeping
 from kerasrl2._seeds import drawn_seed
 from kerasrl2.agents.checking import (
     check_logits,
@@ -108,7 +109,8 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
         runtime = vars(self).get("_runtime")
-        if runtime is not None and name not in number_names(type(self)):
+        is_part = name not in number_names(type(self)) and not is_bookkeeping(name)
+        if runtime is not None and is_part:
             runtime.forget_acting()  # compiled for the parts before
 
     def __getattr__(self, name):

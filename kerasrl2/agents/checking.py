@@ -1,4 +1,4 @@
-"""Checks of networks: that an agent can use them, and that they can learn."""
+"""Checks of networks and losses: that an agent can use them and learn from them."""
 
 import keras
 import numpy as np

@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice
-from kerasrl2.agents.gradients import differentiate, take_step
+from kerasrl2._control import run_if
+from kerasrl2.agents.checking_losses import check_dependence, checked_loss
 from kerasrl2.agents.optimizing import (
     check_optimizer,
     checked_rate,
@@ -14,8 +15,14 @@ from kerasrl2.agents.optimizing import (
     renewed,
     with_rate,
 )
-from kerasrl2.agents.regularization import has_losses
-from kerasrl2.training.minibatches import named_sums, scalars
+from kerasrl2.agents.regularization import Regularization, has_losses
+from kerasrl2.statistics import global_norm
+from kerasrl2.training.metrics import (
+    checked_metrics,
+    checked_scalars,
+    reported_metrics,
+)
+from kerasrl2.types import Gradients
 
 
 class Learning:
@@ -74,9 +81,9 @@ class Learning:
             `[B]` float32, the new priorities of replayed transitions, or None.
         """
         metrics, td_error = self.apply_gradients(self.compute_gradients(batch, seed))
-        if type(self).update is Learning.update:  # else more may come
-            named_sums(metrics, self)  # raises on what a loss returned beside itself
-        scalars(metrics, type(self).__name__)
+        if type(self).update is Learning.update:  # else more metrics may come
+            checked_metrics(metrics, self)
+        checked_scalars(metrics, type(self).__name__)
         return metrics, td_error
 
     def gradient_step(self, name, loss_function):
@@ -102,18 +109,31 @@ class Learning:
         return gradients
 
     def take_step(self, name, gradients):
-        """Clips `types.Gradients` and applies them with the optimizer of this name."""
+        """Clips `types.Gradients` and applies them with the optimizer of this name.
+
+        Not if their norm or loss is NaN or infinite, or anything was before.
+        """
         optimizers = self.optimizers()
         check_choice("name", name, list(optimizers))
         check_optimizer(*optimizers[name])
-        take_step(
-            *optimizers[name],
-            gradients,
-            self.max_gradient_norm,
-            self.guard,
-            list(optimizers).index(name),
-            self.xla is not False,
-        )
+        optimizer, variables = optimizers[name]
+        loss, norm, values, _ = gradients
+        limit = self.max_gradient_norm
+        self.guard.report_step(loss, norm, list(optimizers).index(name))
+
+        def step(healthy, norm, limit, values):
+            def apply(scale):
+                scaled = [value * tf.cast(scale, value.dtype) for value in values]
+                optimizer.apply(scaled, variables)
+
+            scale = tf.minimum(tf.ones_like(norm), limit / (norm + 1e-6))
+            run_if(healthy, apply, scale)
+
+        if self.xla is not False and tf.inside_function():
+            # Op by op an optimizer is slow, whatever compiles the rest of an update.
+            step = tf.function(step, jit_compile=True, autograph=False)
+        limit = norm.dtype.max if limit is None else limit
+        step(self.guard.is_healthy(), norm, tf.cast(limit, norm.dtype), values)
 
     def learn(self, batch, seed):
         """Learns from a rollout; by default makes one update.
@@ -127,8 +147,7 @@ class Learning:
             of updates.
         """
         metrics, _ = self.update(batch, seed)
-        self.guard.report_metrics(metrics)
-        return named_sums(metrics, self), tf.constant(1.0)
+        return reported_metrics(metrics, self), tf.constant(1.0)
 
     def stored(self, rollout):
         """The `Rollout` as a replay buffer stores it."""
@@ -242,3 +261,32 @@ class Learning:
 
     def get_compile_config(self):
         return None
+
+
+def differentiate(loss_function, variables, layers, owner):
+    """`Gradients` of a function that returns `(loss, metrics)`; writes nothing.
+
+    Losses that the layers have of their own, regularizers and `add_loss`, are added to
+    the loss; their sum is the metric `regularization`.
+
+    Args:
+        loss_function: Callable without arguments.
+        variables: List of Keras variables.
+        layers: Sequence of the Keras layers and models that these variables are of.
+        owner: String, whose function it is, for messages.
+
+    Raises:
+        ValueError: The function returned something else, or a loss that depends on none
+            of the variables.
+    """
+    values = [variable.value for variable in variables]
+    own = Regularization(layers, variables)
+    with tf.GradientTape() as tape:
+        loss, metrics = own.added_to(*checked_loss(loss_function(), owner))
+    gradients = tape.gradient(loss, values)
+    check_dependence(gradients, variables, owner)
+    gradients = [
+        tf.zeros_like(value) if gradient is None else gradient
+        for gradient, value in zip(gradients, values, strict=True)
+    ]
+    return Gradients(loss, global_norm(gradients), gradients, metrics)

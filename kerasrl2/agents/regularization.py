@@ -36,21 +36,25 @@ class Regularization:
         self.possible = bool(self._variables or self._adding)
         self._before = [loss for layer in self._adding for loss in _added(layer)]
 
-    def total(self, dtype):
-        """The sum of all, a scalar of that dtype; None where there is none."""
-        known = {id(loss) for loss in self._before}
-        added = [loss for layer in self._adding for loss in _added(layer)]
-        added = list(
-            {id(loss): loss for loss in added if id(loss) not in known}.values()
-        )
-        for loss in added:
-            _check_in_scope(loss)
-        losses = [
-            variable.regularizer(variable) for variable in self._variables
-        ] + added
-        if not losses:
-            return None
-        return tf.add_n([tf.cast(tf.reduce_sum(loss), dtype) for loss in losses])
+    def added_to(self, loss, metrics):
+        """Loss and metrics with the sum of all, as the metric `regularization`.
+
+        Args:
+            loss: Scalar float.
+            metrics: Dictionary; it gets no such metric where there are none.
+        """
+        own = [variable.regularizer(variable) for variable in self._variables]
+        added = [one for layer in self._adding for one in _added(layer)]
+        new = {id(one): one for one in added}
+        for known in self._before:
+            new.pop(id(known), None)
+        for one in new.values():
+            _check_in_scope(one)
+        if not own and not new:
+            return loss, metrics
+        parts = (*own, *new.values())
+        total = tf.add_n([tf.cast(tf.reduce_sum(one), loss.dtype) for one in parts])
+        return loss + total, {**metrics, "regularization": total}
 
 
 def has_losses(layers, variables):

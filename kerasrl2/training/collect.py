@@ -154,9 +154,7 @@ def _row_specs(agent, num_envs, observation, flags, keep):
     """Shapes and dtypes of what `collect` keeps of a step, structured as its rows."""
     specs = {"signals": tf.TensorSpec([flags, num_envs], tf.float32)}
     if keep != "signals":
-        observations = tf.nest.map_structure(
-            lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), observation
-        )
+        observations = tf.nest.map_structure(tf.TensorSpec.from_tensor, observation)
         shape = [num_envs, *agent.head.action_shape]
         specs |= {"observation": observations, "next_observation": observations}
         specs["action"] = tf.TensorSpec(shape, agent.head.action_dtype)

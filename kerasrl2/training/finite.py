@@ -46,6 +46,17 @@ class Guard(tf.Module):
         """Forgets the largest reward: another environment will be played."""
         self.largest_reward.assign(_no_reward())
 
+    def report_rollout(self, rollout, iteration):
+        """Reports the first non-finite observation or reward; notes the rewards.
+
+        Args:
+            rollout: `Rollout` of `T` steps of `N` environments; rows that are not valid
+                are ignored.
+            iteration: Scalar integer, which rollout of the run this is.
+        """
+        self.report(_find_in_rollout(rollout, iteration))
+        self.note_rewards(rollout, iteration)
+
     def note_rewards(self, rollout, iteration):
         """Remembers the largest finite reward of a `Rollout`, of either sign.
 
@@ -119,22 +130,11 @@ class Guard(tf.Module):
         )
 
 
-def find_in_rollout(rollout, iteration):
-    """Finds the first non-finite observation or reward of a `Rollout`.
-
-    Args:
-        rollout: `Rollout` of `T` steps of `N` environments; rows that are not valid are
-            ignored.
-        iteration: Scalar integer, number of the rollout in the run.
-
-    Returns:
-        `(problem, finite)`: `[4]` int64 for `Guard.report`, and `[T, N]` bool, False
-        for rows that are not finite.
-    """
+def _find_in_rollout(rollout, iteration):
+    """`[4]` int64 for `Guard.report`: the first non-finite number of a `Rollout`."""
     num_envs = rollout.reward.shape[1]
-    reward = tf.math.is_finite(rollout.reward)
     observation = _finite_observations(rollout)
-    kinds = [(_REWARD, reward)]
+    kinds = [(_REWARD, tf.math.is_finite(rollout.reward))]
     if observation is not None:
         kinds.insert(0, (_OBSERVATION, observation))
     problem = _no_problem()
@@ -144,8 +144,7 @@ def find_in_rollout(rollout, iteration):
         where = [kind, tf.cast(iteration, tf.int64)]
         row = tf.stack([*where, first // num_envs, first % num_envs])
         problem = tf.where(tf.reduce_any(bad), row, problem)
-    finite = reward if observation is None else reward & observation
-    return problem, finite
+    return problem
 
 
 def _no_reward():

@@ -1,12 +1,9 @@
 """Epochs of shuffled minibatches inside a compiled loop."""
 
-import contextlib
-
 import tensorflow as tf
 
 from kerasrl2.permutations import random_permutation
-
-_OPTIONAL = ("regularization",)  # where the networks have losses of their own
+from kerasrl2.training.metrics import reported_metrics, update_names
 
 
 def run_epochs(agent, batch, num_epochs, batch_size, seed):
@@ -34,32 +31,27 @@ def run_epochs(agent, batch, num_epochs, batch_size, seed):
     def learn(minibatch, seed, loop):
         sums, updates, _ = loop
         metrics, _ = agent.update(minibatch, seed)
-        new = named_sums(metrics, agent)
-        agent.guard.report_metrics(metrics)
+        new = reported_metrics(metrics, agent)
         sums = {name: total + new[name] for name, total in sums.items()}
         return sums, updates + 1.0, agent.should_stop(metrics)
 
     def goes_on(loop):
         return agent.guard.is_healthy() & ~loop[2]
 
-    def minibatches(order, seed, loop):
-        def step(start, loop):
-            chosen = tf.slice(order, [start], [batch_size])
-            minibatch = tf.nest.map_structure(
-                lambda tensor: tf.gather(tensor, chosen), batch
-            )
-            loop = learn(minibatch, seed + tf.stack([0, start]), loop)
-            return start + batch_size, loop
-
-        return tf.while_loop(
-            lambda start, loop: (start < rows) & goes_on(loop), step, (0, loop)
-        )[1]
-
     def epoch(e, loop):
         if batch_size == rows:
             return e + 1, learn(batch, seeds[e, 1], loop)
-        order = random_permutation(rows, seeds[e, 0])
-        return e + 1, minibatches(order, seeds[e, 1], loop)
+        order, seed = random_permutation(rows, seeds[e, 0]), seeds[e, 1]
+
+        def step(start, loop):
+            chosen = tf.slice(order, [start], [batch_size])
+            minibatch = tf.nest.map_structure(lambda x: tf.gather(x, chosen), batch)
+            loop = learn(minibatch, seed + tf.stack([0, start]), loop)
+            return start + batch_size, loop
+
+        return e + 1, tf.while_loop(
+            lambda start, loop: (start < rows) & goes_on(loop), step, (0, loop)
+        )[1]
 
     sums = {name: tf.zeros([]) for name in update_names(agent)}
     _, (sums, updates, _) = tf.while_loop(
@@ -69,56 +61,3 @@ def run_epochs(agent, batch, num_epochs, batch_size, seed):
         parallel_iterations=1,
     )
     return dict(sums), updates
-
-
-def named_sums(metrics, agent):
-    """Metrics of one update as float32 scalars, by the names of `update_names`.
-
-    Raises:
-        ValueError: They are not the scalars that `metric_names` lists.
-    """
-    owner, wanted = type(agent).__name__, update_names(agent)
-    if not isinstance(metrics, dict) or {*metrics, *_OPTIONAL} != {*wanted, *_OPTIONAL}:
-        received = sorted(metrics) if isinstance(metrics, dict) else repr(metrics)[:80]
-        raise ValueError(
-            f"Expected `update` of {owner} to return the metrics its `metric_names` "
-            f"lists: {sorted(agent.metric_names)}. Received: {received}"
-        )
-    none = float("nan")  # `update` left it out
-    return scalars({name: metrics.get(name, none) for name in wanted}, owner)
-
-
-def scalars(metrics, owner):
-    """Metrics as float32 scalars.
-
-    Args:
-        metrics: Dictionary of names to numbers or tensors.
-        owner: String, the agent's class, for the message.
-
-    Raises:
-        ValueError: One of them is no number, or several.
-    """
-    sums = {}
-    for name, value in metrics.items():
-        with contextlib.suppress(TypeError, ValueError):
-            value = tf.convert_to_tensor(value)
-        is_number = isinstance(value, tf.Tensor) and value.dtype != tf.string
-        if not is_number:
-            raise ValueError(
-                f"Expected metrics of {owner} to be scalars. Received: `{name}` = "
-                f"{metrics[name]!r:.60}, which is no number."
-            )
-        sums[name] = tf.cast(value, tf.float32)
-        if sums[name].shape.rank:
-            raise ValueError(
-                f"Expected metrics of {owner} to be scalars. Received: `{name}` of "
-                f"shape {tuple(sums[name].shape)}. Reduce it, for instance by "
-                "`tf.reduce_mean`."
-            )
-    return sums
-
-
-def update_names(agent):
-    """Names of the metrics of an update: `metric_names`, and what networks add."""
-    more = (name for name in _OPTIONAL if name in agent.report_names)
-    return tuple(dict.fromkeys((*agent.metric_names, *more)))

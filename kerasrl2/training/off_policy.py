@@ -8,9 +8,8 @@ from kerasrl2._control import call_if
 from kerasrl2.training.collect import collect
 from kerasrl2.training.contract import OffPolicyLearner
 from kerasrl2.training.episodes import count_episodes
-from kerasrl2.training.finite import find_in_rollout
 from kerasrl2.training.loop import CompiledLoop
-from kerasrl2.training.minibatches import named_sums
+from kerasrl2.training.metrics import reported_metrics
 
 
 class OffPolicyLoop(CompiledLoop):
@@ -96,9 +95,7 @@ class OffPolicyLoop(CompiledLoop):
             env_steps=carry.env_steps
             + self.env.num_envs * tf.range(self.vector_steps, dtype=tf.int64),
         )
-        problem, _ = find_in_rollout(rollout, carry.iteration)
-        guard.report(problem)
-        guard.note_rewards(rollout, carry.iteration)
+        guard.report_rollout(rollout, carry.iteration)
         sums, updates = self._learn(ready, seeds[1], computed)
         valid = rollout.valid & guard.is_healthy()
         rollout = rollout._replace(valid=valid)
@@ -143,8 +140,7 @@ class OffPolicyLoop(CompiledLoop):
             else:
                 index, gradients = computed
                 metrics, td_error = agent.apply_gradients(gradients)
-            new = named_sums(metrics, agent)
-            guard.report_metrics(metrics)
+            new = reported_metrics(metrics, agent)
             if self._prioritize is not None and td_error is not None:
                 self._prioritize(index, td_error)
             values = [new[name] for name in self.metric_names]

@@ -9,7 +9,6 @@ import tensorflow as tf
 from kerasrl2.training.collect import begin_episodes, collect
 from kerasrl2.training.contract import OnPolicyLearner
 from kerasrl2.training.episodes import count_episodes, no_episodes
-from kerasrl2.training.finite import find_in_rollout
 from kerasrl2.training.loop import CompiledLoop
 
 
@@ -53,68 +52,63 @@ class OnPolicyLoop(CompiledLoop):
         self.start()
 
     def _iterate(self, carry):
-        if self.agent.whole_episodes:  # unfinished ones were truncated
-            carry = carry._replace(
-                episodes=no_episodes(self.env.num_envs),
-                learner_state=self.agent.initial_learner_state(self.env.num_envs),
-            )
+        play = self._play_episodes if self.agent.whole_episodes else self._play
         seeds = self._seeds(carry.iteration)
-        actor, rollout = self._play(carry, seeds[0])
-        episodes, learner_state, sums, updates, totals, played = self._learn(
-            rollout, carry.episodes, carry.learner_state, carry.iteration, seeds[1]
-        )
-        return carry._replace(
-            iteration=carry.iteration + 1,
-            env_steps=carry.env_steps + played,
-            actor=actor,
-            episodes=episodes,
-            learner_state=learner_state,
-            sums=carry.sums + tf.cast(sums, tf.float64),
-            updates=carry.updates + tf.cast(updates, tf.float64),
-            totals=carry.totals + totals,
-        )
+        carry, rollout = play(carry, seeds[0])
+        actor = carry.actor
+        learned = self._learn(carry._replace(actor=()), rollout, seeds[1])
+        return learned._replace(actor=actor)
 
-    def _play(self, carry, seed):
-        agent, env, actor, until = self.agent, self.env, carry.actor, None
-        if agent.whole_episodes:
-            seed, of_reset = tf.unstack(tf.random.split(seed, 2, alg="philox"))
-            actor = begin_episodes(agent, env, of_reset)
-
-            def until(ended):
-                return tf.reduce_all(ended > 0)
-
+    def _play(self, carry, seed, until=None):
+        """The `Carry` and the `Rollout` after `T` steps in each environment."""
         actor, rollout = collect(
-            agent,
-            env,
-            actor,
+            self.agent,
+            self.env,
+            carry.actor,
             self.vector_steps,
             seed,
             env_steps=carry.env_steps,
             keep="outputs" if self.keeps_outputs else "steps",
             until=until,
         )
-        return actor, _first_episodes(rollout) if agent.whole_episodes else rollout
+        return carry._replace(actor=actor), rollout
 
-    def _learn_from(self, rollout, episodes, learner_state, iteration, seed):
-        """Learns from a `Rollout`, unless the guard has a report."""
+    def _play_episodes(self, carry, seed):
+        """The same after one whole episode; those of before were truncated."""
+        agent, env = self.agent, self.env
+        seed, of_reset = tf.unstack(tf.random.split(seed, 2, alg="philox"))
+        begun = carry._replace(
+            actor=begin_episodes(agent, env, of_reset),
+            episodes=no_episodes(env.num_envs),
+            learner_state=agent.initial_learner_state(env.num_envs),
+        )
+        carry, rollout = self._play(begun, seed, lambda n: tf.reduce_all(n > 0))
+        return carry, _first_episodes(rollout)
+
+    def _learn_from(self, carry, rollout, seed):
+        """The `Carry` after a `Rollout`, which the guard may keep from being used."""
         agent, guard = self.agent, self.guard
-        problem, _ = find_in_rollout(rollout, iteration)
-        guard.report(problem)
-        guard.note_rewards(rollout, iteration)
+        guard.report_rollout(rollout, carry.iteration)
         healthy = guard.is_healthy()
 
         def unless_reported(new, old):
             return tf.nest.map_structure(partial(tf.where, healthy), new, old)
 
-        counted, totals = count_episodes(rollout, episodes)
-        episodes = unless_reported(counted, episodes)
-        totals = unless_reported(totals, tf.zeros_like(totals))
-        batch, learner_state = agent.prepare(rollout, learner_state)
+        counted, totals = count_episodes(rollout, carry.episodes)
+        batch, learner_state = agent.prepare(rollout, carry.learner_state)
         sums, updates = agent.learn(batch, seed)
         agent.update_statistics(rollout.observation, rollout.valid & healthy)
         sums = tf.stack([tf.cast(sums[name], tf.float32) for name in self.metric_names])
         played = tf.where(healthy, tf.math.count_nonzero(rollout.valid), 0)
-        return episodes, learner_state, sums, updates, totals, played
+        return carry._replace(
+            iteration=carry.iteration + 1,
+            env_steps=carry.env_steps + played,
+            episodes=unless_reported(counted, carry.episodes),
+            learner_state=learner_state,
+            sums=carry.sums + tf.cast(sums, tf.float64),
+            updates=carry.updates + tf.cast(updates, tf.float64),
+            totals=unless_reported(carry.totals + totals, carry.totals),
+        )
 
 
 def _first_episodes(rollout):

@@ -52,3 +52,43 @@ def unroll(agent, observation, policy_state, resets, training=False, following=N
     )
     parameters, value = (array.stack() for array in arrays)
     return PolicyOutputs(parameters, value, state)
+
+
+def unroll_batch(agent, batch):
+    """The networks' outputs for whole environments, for the loss.
+
+    Args:
+        agent: `Agent`, as `unroll` uses it.
+        batch: `OnPolicyBatch` of `[n, T, ...]`.
+
+    Returns:
+        `PolicyOutputs` of `[n, T, ...]`.
+    """
+    observation, resets = tf.nest.map_structure(
+        exchanged, (batch.observation, batch.resets)
+    )
+    outputs = unroll(agent, observation, batch.policy_state, resets, training=True)
+    return outputs._replace(
+        parameters=exchanged(outputs.parameters), value=exchanged(outputs.value)
+    )
+
+
+def successor_values(agent, rollout):
+    """`[T, N]` float32, values of the true successors of a `Rollout`'s steps."""
+    return unroll(
+        agent,
+        rollout.observation,
+        rollout.policy_state,
+        resets_of(rollout),
+        following=rollout.next_observation,
+    ).value
+
+
+def resets_of(rollout):
+    """`[T, N]` bool, the steps of a `Rollout` after which the state was reset."""
+    return rollout.terminated | rollout.truncated | ~rollout.valid
+
+
+def exchanged(tensor):
+    """`[T, N, ...]` to `[N, T, ...]`, or back."""
+    return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2.agents import A2C, DQN, PPO
-from kerasrl2.agents.gradients import differentiate
+from kerasrl2.agents.learning import differentiate
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.types import Transition
 from tests.agents.harness import SEED
@@ -90,7 +90,7 @@ def test_what_an_earlier_call_added_does_not_count():
             return 4.0 * tf.reduce_sum(kernel[0, 0]), {}
 
         expected = 8.0 + calls * float(tf.reduce_sum(q_network()(tf.ones([1, 2]))))
-        gradients = differentiate(loss, network.trainable_variables, [network])
+        gradients = differentiate(loss, network.trainable_variables, [network], "")
         assert float(gradients.loss) == pytest.approx(expected)
 
 

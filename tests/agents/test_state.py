@@ -267,3 +267,17 @@ def test_what_keras_saves_is_not_saved_twice(name):
     assert unsaved
     own = "agent/_numbers/", "agent/reward_scaling/_numbers/"
     assert all(n.startswith(own) for n in unsaved), unsaved
+
+
+@pytest.mark.parametrize("kind", ["a2c", "ppo", "dqn"])
+def test_a_call_of_the_agent_keeps_what_was_compiled_for_acting(kind):
+    agent = make(kind)
+    agent.act(np.zeros(4))
+    compiled = agent._runtime._acting
+    assert compiled
+    for _ in range(2):
+        agent(np.zeros([3, 4], np.float32))
+        agent.seed = 5
+        assert agent._runtime._acting is compiled
+    agent.head = agent.head  # a part, for all that is known another one
+    assert agent._runtime._acting is not compiled

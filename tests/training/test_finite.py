@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kerasrl2.agents import A2C, PPO
 from kerasrl2.errors import NonFiniteError
-from kerasrl2.training.finite import Guard, find_in_rollout
+from kerasrl2.training.finite import Guard
 from kerasrl2.types import Rollout
 from tests.envs.worlds import ThreeSteps
 from tests.training.worlds import Scripted
@@ -54,25 +54,23 @@ def told(report, *arguments):
 )
 def test_finds_the_step_and_the_environment(compiled, value, changes, expected):
     name, index = changes
-    find = compiled(find_in_rollout)
-    problem, finite = find(rollout(**{name: (index, value)}), tf.constant(7))
-    assert problem.numpy().tolist() == told("report", problem) == expected
-    assert not finite[expected[2], expected[3]]
+    guard = Guard()
+    report = compiled(guard.report_rollout)
+    report(rollout(), tf.constant(6))
+    assert guard.is_healthy()
+    report(rollout(**{name: (index, value)}), tf.constant(7))
+    assert guard._problem.numpy().tolist() == expected
 
 
 def test_finds_a_last_observation():
     spoilt = rollout(last_observation=((1, 1), np.nan))
-    problem, finite = find_in_rollout(spoilt, 0)
-    assert problem.numpy().tolist() == [1, 0, 2, 1]
-    assert finite.numpy().tolist() == [[True, True], [True, True], [True, False]]
+    assert told("report_rollout", spoilt, 0) == [KINDS["observation"], 0, 2, 1]
 
 
 def test_finite_rollouts_and_rows_that_do_not_count_are_healthy():
-    problem, finite = find_in_rollout(rollout(), 0)
-    assert told("report", problem) is None
-    assert np.all(finite)
+    assert told("report_rollout", rollout(), 0) is None
     invalid = rollout(reward=((1, 1), np.nan), valid=((1, 1), False))
-    assert told("report", find_in_rollout(invalid, 0)[0]) is None
+    assert told("report_rollout", invalid, 0) is None
 
 
 def test_integer_observations_need_no_look():
@@ -81,7 +79,7 @@ def test_integer_observations_need_no_look():
         next_observation=tf.zeros([3, 2, 4], tf.uint8),
         last_observation=tf.zeros([2, 4], tf.uint8),
     )
-    assert told("report", find_in_rollout(images, 0)[0]) is None
+    assert told("report_rollout", images, 0) is None
 
 
 def test_observations_in_parts_are_all_looked_at():
@@ -93,9 +91,7 @@ def test_observations_in_parts_are_all_looked_at():
         next_observation={"a": images, "b": seen.next_observation},
         last_observation={"a": images[0], "b": seen.last_observation},
     )
-    problem, finite = find_in_rollout(parts, 4)
-    assert problem.numpy().tolist() == [KINDS["observation"], 4, 1, 0]
-    assert np.argwhere(~finite).tolist() == [[1, 0]]
+    assert told("report_rollout", parts, 4) == [KINDS["observation"], 4, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -112,9 +108,9 @@ def test_names_loss_before_gradient(loss, norm, kind):
 def test_the_first_report_is_kept_and_forgotten_once_it_is_told():
     guard, env = Guard(), Scripted([5], num_envs=2)
     for bad in (rollout(reward=((2, 1), np.nan)), rollout(reward=((0, 0), np.nan))):
-        guard.report(find_in_rollout(bad, 7)[0])
+        guard.report_rollout(bad, 7)
     guard.report_step(np.nan, 1.0, 0)
-    guard.report(find_in_rollout(rollout(), 8)[0])
+    guard.report_rollout(rollout(), 8)
     assert not guard.is_healthy()
     message = r"reward from environment 1 of 'Scripted' at its step 24 \(env step 48 of"
     with pytest.raises(NonFiniteError, match=message):
