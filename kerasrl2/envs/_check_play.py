@@ -1,5 +1,6 @@
 """Plays a Gymnasium environment at random and checks everything it returns."""
 
+import contextlib
 import copy
 import time
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from kerasrl2.envs._check_report import described
 from kerasrl2.envs._check_spaces import Seen
+from kerasrl2.envs._leaves import MalformedError, subscript
 from kerasrl2.envs._lockstep import (
     RESET_RESULT,
     STEP_RESULT,
@@ -14,7 +16,7 @@ from kerasrl2.envs._lockstep import (
     as_number,
     not_a_tuple,
 )
-from kerasrl2.envs._spaces import CODECS, MalformedError, codec
+from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces
 
 HUGE, SLOW = 1e6, 0.010  # limits of a reward and of a step's seconds
 REMEMBERED = 4  # observations that are watched for later changes
@@ -37,10 +39,10 @@ class Player:
         self.env, self.report = env, report
         space = env.observation_space
         self._seen, self._codec = Seen(space, report), None
-        if isinstance(space, tuple(CODECS["observation"])):
+        with contextlib.suppress(ValueError):  # which `check` reports
             self._codec = codec(space, "observation")
         self._spaces = copy.deepcopy(self._current_spaces())
-        self._watched = []  # (where, returned array, copy of it)
+        self._watched = []  # (where, name, returned array, copy of it)
 
     def play(self, steps, seed):
         """Takes `steps` random steps, or fewer if the environment fails."""
@@ -121,24 +123,11 @@ class Player:
     # Checks of returned values
 
     def _check_observation(self, observation, where):
-        if isinstance(observation, np.ndarray):
-            kept = self._watched[-(REMEMBERED - 1) :]
-            self._watched = [*kept, (where, observation, observation.copy())]
         if self._codec is None:
-            self._check_membership(observation, where)
+            self._check_membership(
+                self.env.observation_space, observation, "observation", where
+            )
             return
-        array = np.asarray(observation) if _is_regular(observation) else None
-        if array is not None and array.dtype.kind == "f":
-            infinite = ~np.isfinite(array)
-            if infinite.any():
-                self.report.error(
-                    f"the observation holds {array[infinite][0]}",
-                    where,
-                    "find the division by zero or overflow; training stops with a "
-                    "`NonFiniteError` there",
-                    kind="finite observation",
-                )
-                return
         try:
             with np.errstate(over="ignore"):
                 self._codec.put(self._codec.empty(1), 0, observation)
@@ -148,33 +137,60 @@ class Player:
                 where,
                 "return what `observation_space` says, or declare the space that fits",
             )
-        self._seen.count(observation)
-        self._check_membership(observation, where)
+        entries = [
+            (f"observation{subscript(*keys)}", space, entry_at(observation, keys))
+            for keys, space in leaf_spaces(self.env.observation_space)
+        ]
+        self._watch([(where, name, value) for name, _, value in entries])
+        finite = [self._check_finite(name, value, where) for name, _, value in entries]
+        if all(finite):
+            self._seen.count(observation)
+            for name, space, value in entries:
+                self._check_membership(space, value, name, where)
 
-    def _check_membership(self, observation, where):
-        space = self.env.observation_space
+    def _watch(self, entries):
+        """Keeps arrays and copies of them, of the latest observations."""
+        arrays = [entry for entry in entries if isinstance(entry[-1], np.ndarray)]
+        kept = self._watched[-(REMEMBERED - 1) * len(arrays) :] if arrays else []
+        self._watched = kept + [(*entry, entry[-1].copy()) for entry in arrays]
+
+    def _check_finite(self, name, value, where):
+        """Whether all numbers are finite; reports it if not."""
+        array = np.asarray(value)
+        if array.dtype.kind != "f" or np.isfinite(array).all():
+            return True
+        self.report.error(
+            f"the {name} holds {array[~np.isfinite(array)][0]}",
+            where,
+            "find the division by zero or overflow; training stops with a "
+            "`NonFiniteError` there",
+            kind=f"finite {name}",
+        )
+        return False
+
+    def _check_membership(self, space, value, name, where):
         try:
-            inside = space.contains(observation)
+            inside = space.contains(value)
         except Exception:
             inside = False
         if inside:
             return
-        dtype = getattr(observation, "dtype", None)
-        shape = getattr(observation, "shape", None)
+        dtype = getattr(value, "dtype", None)
+        shape = getattr(value, "shape", None)
         if shape == space.shape and dtype is not None and dtype != space.dtype:
             self.report.warning(
-                f"observations have dtype {dtype}, their space has {space.dtype}",
+                f"the {name} has dtype {dtype}, its space has {space.dtype}",
                 where,
                 f"return `.astype({np.dtype(space.dtype).name!r})`; training converts",
-                kind="dtype",
+                kind=f"dtype {name}",
             )
-            if not _outside(space, observation):
+            if not _outside(space, value):
                 return
         self.report.warning(
-            f"the observation {_short(observation)} is not in {space}",
+            f"the {name} {_short(value)} is not in {space}",
             where,
             "declare bounds that hold, or clip; training uses the value as it is",
-            kind="outside",
+            kind=f"outside {name}",
         )
 
     def _check_reward(self, reward, where):
@@ -205,10 +221,10 @@ class Player:
 
     def _check_unchanged(self, where):
         """Reports arrays returned earlier, or spaces, that have changed."""
-        for earlier, array, copied in self._watched:
+        for earlier, name, array, copied in self._watched:
             if not np.array_equal(array, copied, equal_nan=array.dtype.kind == "f"):
                 self.report.warning(
-                    f"the observation returned at {earlier} changes later",
+                    f"the {name} returned at {earlier} changes later",
                     where,
                     "return `observation.copy()`; training is safe, it copies at "
                     "once, but your own loops are not",
@@ -247,15 +263,6 @@ class Player:
 def described_fit(error):
     """The text of a `MalformedError`, type and text of other exceptions."""
     return str(error) if isinstance(error, MalformedError) else described(error)
-
-
-def _is_regular(value):
-    """Whether `value` is an array or a nest of equal lists."""
-    try:
-        np.asarray(value)
-    except Exception:
-        return False
-    return True
 
 
 def _outside(space, observation):

@@ -8,7 +8,8 @@ import tensorflow as tf
 from kerasrl2.envs._check_play import HUGE, SLOW
 from kerasrl2.envs._check_report import described
 from kerasrl2.envs._check_spaces import Seen, check_action_space
-from kerasrl2.envs._spaces import codec
+from kerasrl2.envs._leaves import subscript
+from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces
 
 _FIELDS = "observation", "next_observation", "reward", "terminated", "truncated"
 
@@ -62,7 +63,8 @@ def play(env, steps, seed, report):
             "shapes only",
         )
         return
-    if not np.array_equal(first, again):
+    pairs = zip(tf.nest.flatten(first), tf.nest.flatten(again), strict=True)
+    if not all(np.array_equal(*pair) for pair in pairs):
         report.warning(
             "one seed gives different first observations",
             "reset",
@@ -84,18 +86,31 @@ def _actions(env, count, seed):
 
 
 def _fits(env, name, value, report):
-    """Whether shape and dtype are those of the space; reports it if not."""
-    layout = codec(env.observation_space, "observation")
-    shape = (env.num_envs, *layout.shape)
-    if tuple(value.shape) == shape and value.dtype.as_numpy_dtype == layout.dtype:
-        return True
-    report.error(
-        f"{name} has shape {tuple(value.shape)} and dtype {value.dtype.name}; its "
-        f"space says {shape} and {layout.dtype}",
-        "",
-        "let `observe` return what `observation_space` says, for all copies at once",
-    )
-    return False
+    """Whether structure, shapes and dtypes are those of the space; reports if not."""
+    remedy = "let `observe` return what `observation_space` says, for all copies"
+    structure = codec(env.observation_space, "observation").structure
+    try:
+        tf.nest.assert_same_structure(structure, value)
+    except (ValueError, TypeError):
+        received = tf.nest.map_structure(lambda x: tuple(x.shape), value)
+        expected = tf.nest.map_structure(lambda x: (env.num_envs, *x.shape), structure)
+        report.error(
+            f"{name} has shapes {received}; its space says {expected}", "", remedy
+        )
+        return False
+    fits = True
+    for keys, _ in leaf_spaces(env.observation_space):
+        layout, tensor = entry_at(structure, keys), entry_at(value, keys)
+        shape = (env.num_envs, *layout.shape)
+        if tuple(tensor.shape) != shape or tensor.dtype.as_numpy_dtype != layout.dtype:
+            fits = False
+            report.error(
+                f"{name}{subscript(*keys)} has shape {tuple(tensor.shape)} and dtype "
+                f"{tensor.dtype.name}; its space says {shape} and {layout.dtype}",
+                "",
+                remedy,
+            )
+    return fits
 
 
 def _check_kinds(env, after, report):
@@ -117,24 +132,26 @@ def _check_kinds(env, after, report):
 
 
 def _check_values(env, after, where, report):
-    space = env.observation_space
-    for name in _FIELDS[:2]:
-        value = getattr(after, name).numpy()
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            report.error(
-                f"`{name}` holds {value[~np.isfinite(value)][0]}",
-                where,
-                "find the division by zero or overflow; `tf.where` does not stop the "
-                "branch that is not taken",
-                kind="finite observation",
-            )
-        elif not all(map(space.contains, value)):
-            report.warning(
-                f"`{name}` is not in {space}",
-                where,
-                "declare bounds that hold, or clip; training uses the value as it is",
-                kind="outside",
-            )
+    for field in _FIELDS[:2]:
+        for keys, space in leaf_spaces(env.observation_space):
+            value = entry_at(getattr(after, field), keys).numpy()
+            name = f"`{field}{subscript(*keys)}`"
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                report.error(
+                    f"{name} holds {value[~np.isfinite(value)][0]}",
+                    where,
+                    "find the division by zero or overflow; `tf.where` does not stop "
+                    "the branch that is not taken",
+                    kind=f"finite observation{subscript(*keys)}",
+                )
+            elif not all(map(space.contains, value)):
+                report.warning(
+                    f"{name} is not in {space}",
+                    where,
+                    "declare bounds that hold, or clip; training uses the value as it "
+                    "is",
+                    kind=f"outside {subscript(*keys)}",
+                )
     reward = after.reward.numpy()
     if not np.isfinite(reward).all():
         report.error(

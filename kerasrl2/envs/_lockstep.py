@@ -4,8 +4,9 @@ import numpy as np
 
 from kerasrl2._checks import did_you_mean
 from kerasrl2.envs._check_report import described
+from kerasrl2.envs._leaves import MalformedError
 from kerasrl2.envs._moves import Moves
-from kerasrl2.envs._spaces import MalformedError, codec
+from kerasrl2.envs._spaces import codec
 from kerasrl2.errors import EnvironmentFailure
 
 
@@ -47,14 +48,15 @@ class Lockstep:
             seed: `[2]` int32.
 
         Returns:
-            `(token, observation)`: `[]` int32 and `[N, ...]`.
+            `(token, *observation)`: `[]` int32 and `[N, ...]`; of an observation that
+            is a nest all arrays, in the order of `tf.nest.flatten`.
         """
         self._check_open()
         self._steps, self._valid = 0, False
         self._episodes = [0] * len(self.envs)
         words = [int(word) % 2**32 for word in seed]
         first, first_action = np.random.SeedSequence(words).generate_state(2).tolist()
-        observation = self.observation.empty(1, len(self.envs))[0]
+        observation = self.observation.empty(len(self.envs))
         index = 0
         try:
             for index, env in enumerate(self.envs):
@@ -66,7 +68,7 @@ class Lockstep:
             raise self._failure(error, "reset", index) from error
         self.moves.take_note()
         self._token, self._valid = (self._token + 1) % 2**31, True
-        return np.int32(self._token), observation
+        return np.int32(self._token), *self.observation.leaves(observation)
 
     def step(self, token, action):
         """Steps all environments; those whose episode ends are reset at once.
@@ -76,15 +78,16 @@ class Lockstep:
             action: `[N]` integer or `[N, ...]` float.
 
         Returns:
-            `(observations, outcome)`, new arrays that later steps do not change; two
-            only, since each takes 8 us to enter a graph. `observations` is
-            `[2, N, ...]`, what to act on next and the true successors; `outcome` is
-            `[3, N]` float32: reward, terminated, truncated.
+            `(*observations, outcome)`, new arrays that later steps do not change; few,
+            since each takes 8 us to enter a graph. `observations` are `[2, N, ...]`,
+            what to act on next and the true successors, an array for each one in an
+            observation; `outcome` is `[3, N]` float32: reward, terminated, truncated.
         """
         self._check_open()
         self._check_token(token)
         n, actions, put = len(self.envs), self.action.take(action), self.observation.put
-        current, following = observations = self.observation.empty(2, n)
+        observations = self.observation.empty(2, n)
+        current, following = self.observation.halves(observations)
         reward, terminated, truncated = outcome = np.zeros((3, n), np.float32)
         self._steps, self._valid = self._steps + 1, False
         method, index, ended = "step", 0, []
@@ -109,13 +112,15 @@ class Lockstep:
                     ended.append(index)
         except Exception as error:
             raise self._failure(error, method, index, action[index]) from error
-        first = current[ended] if ended else None
-        current[:] = following
-        if ended:
-            current[ended] = first
+        leaves = self.observation.leaves(observations)
+        for current, following in leaves:
+            first = current[ended] if ended else None
+            current[:] = following
+            if ended:
+                current[ended] = first
         self.moves.take_note()
         self._token, self._valid = self._token + 1, True
-        return observations, outcome
+        return *leaves, outcome
 
     def is_current(self, token):
         """Whether `step` can go on from `token`: nobody else has moved anything.

@@ -38,28 +38,29 @@ class PythonEnvironment(Environment):
         return available()
 
     def reset(self, seed):
-        shape, dtype = self._shape(), self._world.observation.dtype
-        outputs = [tf.TensorSpec([], tf.int32), tf.TensorSpec(shape, dtype)]
-        return self._call(self._world.reset, [seed], outputs, _failed(outputs))
+        outputs = [_TICK, *self._specs(self.num_envs)]
+        state, *observation = self._call(
+            self._world.reset, [seed], outputs, _failed(outputs)
+        )
+        return state, self._nest(observation)
 
     def step(self, state, action, seed):
         """Takes one step in each copy. `seed` is not used: `reset` seeds the copies."""
         inputs = [state, self._checked_action(action)]
-        shape, dtype = self._shape(), self._world.observation.dtype
-        outputs = [tf.TensorSpec([2, *shape], dtype), tf.TensorSpec([3, self.num_envs])]
+        outputs = [*self._specs(2, self.num_envs), tf.TensorSpec([3, self.num_envs])]
         if in_xla_context():
-            tick, observations, outcome = self._host_step(inputs, outputs)
+            tick, *observations, outcome = self._host_step(inputs, outputs)
         else:
-            observations, outcome = self._call(
-                self._world.step, inputs, outputs, _failed(outputs, nan=1)
+            *observations, outcome = self._call(
+                self._world.step, inputs, outputs, _failed(outputs, nan=-1)
             )
             with tf.control_dependencies([outcome]):
                 tick = tf.ones([], tf.int32)
-        current, following = tf.unstack(observations)
+        current, following = zip(*map(tf.unstack, observations), strict=True)
         reward, terminated, truncated = tf.unstack(outcome)
         return state + tick, TimeStep(
-            observation=current,
-            next_observation=following,
+            observation=self._nest(current),
+            next_observation=self._nest(following),
             reward=reward,
             terminated=terminated > 0,
             truncated=truncated > 0,
@@ -86,9 +87,14 @@ class PythonEnvironment(Environment):
     def close(self):
         self._world.close()
 
-    def _shape(self):
-        """Shape of a batch of observations."""
-        return [self.num_envs, *self._world.observation.shape]
+    def _specs(self, *axes):
+        """`tf.TensorSpec`s of the arrays of an observation, after some axes."""
+        leaves = tf.nest.flatten(self._world.observation.structure)
+        return [tf.TensorSpec([*axes, *leaf.shape], leaf.dtype) for leaf in leaves]
+
+    def _nest(self, tensors):
+        """An observation of its tensors."""
+        return tf.nest.pack_sequence_as(self._world.observation.structure, tensors)
 
     def _call(self, function, inputs, specs, failed):
         """Runs `function` on arrays, eagerly or as an operation of the graph.
@@ -114,12 +120,12 @@ class PythonEnvironment(Environment):
         return tuple(values)
 
     def _host_step(self, inputs, outputs):
-        """`(tick, observations, outcome)` in a program of XLA; `tick` is 1.
+        """`(tick, *observations, outcome)` in a program of XLA; `tick` is 1.
 
         An exception cannot end such a program. Instead rewards are NaN from a failure
         on, which stops training loops, and `errors` raises the failure.
         """
-        one, failed = np.ones([], np.int32), _failed(outputs, nan=1)
+        one, failed = np.ones([], np.int32), _failed(outputs, nan=-1)
 
         def step(token, action):
             try:

@@ -12,7 +12,7 @@ from kerasrl2.envs import _check_tensors
 from kerasrl2.envs._check_play import Player
 from kerasrl2.envs._check_report import Finding, Report, described
 from kerasrl2.envs._check_spaces import check_action_space
-from kerasrl2.envs._spaces import CODECS
+from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces, texts
 from kerasrl2.envs.core import Environment
 from kerasrl2.envs.registry import ids, make, make_single
 
@@ -153,10 +153,18 @@ def _check_spaces(first, second, report):
                 "",
                 "give all copies one space; a wrapper can pad what differs",
             )
-        if not isinstance(space, tuple(CODECS[name.partition("_")[0]])):
+        try:
+            codec(space, name.removesuffix("_space"))
+        except ValueError as error:
             report.error(
-                f"no agent knows the `{name}` {space}", "", _wrapper(name, space)
+                f"no agent knows the `{name}` {space}", "", _wrapper(name, error)
             )
+    for text in texts(first.observation_space):
+        report.note(
+            f"the text `{text}` is left out: networks take numbers",
+            "",
+            "if agents need it, encode it: `gymnasium.wrappers.TransformObservation`",
+        )
     action = first.action_space
     if isinstance(action, spaces.Box):
         if not np.issubdtype(action.dtype, np.floating):
@@ -173,15 +181,10 @@ def _check_spaces(first, second, report):
             )
 
 
-def _wrapper(name, space):
-    """The remedy for a space of an unsupported type."""
+def _wrapper(name, error):
+    """The remedy for a space that no agent knows, with the message of its codec."""
     if name == "observation_space":
-        return "wrap it: `gymnasium.wrappers.FlattenObservation(env)` gives a `Box`"
-    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
-        return (
-            "number all combinations: `gymnasium.wrappers.TransformAction` with a "
-            "`Discrete` space and, for instance, `numpy.unravel_index`"
-        )
+        return f"convert what is meant here: {error}"
     return "wrap it: `gymnasium.wrappers.TransformAction` to a `Box` or `Discrete`"
 
 
@@ -189,8 +192,7 @@ def _compare_runs(first, second, seed, report):
     """Reports if two runs with the same seed and actions differ."""
     actions = [_sample(first.action_space, seed + i) for i in range(10)]
     runs = [_run(env, seed, actions) for env in (first, second)]
-    starts = [run[0] for run in runs]
-    if not np.array_equal(*starts, equal_nan=starts[0].dtype.kind in "fc"):
+    if not all(map(_equal, *(run[0] for run in runs))):
         report.warning(
             f"`reset(seed={seed})` gives different first observations",
             "reset",
@@ -199,7 +201,8 @@ def _compare_runs(first, second, seed, report):
         )
         return
     lengths = {len(run) for run in runs}
-    if len(lengths) > 1 or not all(map(np.array_equal, *runs)):
+    steps = [[array for values in run for array in values] for run in runs]
+    if len(lengths) > 1 or not all(map(_equal, *steps)):
         report.warning(
             "the same seed and actions give different steps",
             "",
@@ -214,15 +217,25 @@ def _sample(space, seed):
 
 
 def _run(env, seed, actions):
-    """Observations and rewards of one episode, at most as long as `actions`."""
+    """Arrays of the first observation and of each step, of at most `actions`."""
+    leaves = leaf_spaces(env.observation_space)
+
+    def arrays(observation, *more):
+        entries = [entry_at(observation, keys) for keys, _ in leaves]
+        return [np.array(value) for value in (*entries, *more)]
+
     observation, _ = env.reset(seed=seed)
-    values = [np.array(observation)]
+    values = [arrays(observation)]
     for action in actions:
         observation, reward, terminated, truncated, _ = env.step(action)
-        values += [np.array(observation), np.array(reward)]
+        values.append(arrays(observation, reward))
         if terminated or truncated:
             break
     return values
+
+
+def _equal(a, b):
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
 
 
 def _run_gymnasiums_checker(env, report):

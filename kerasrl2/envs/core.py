@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from gymnasium import spaces  # noqa: F401  (the example below)
+from gymnasium import spaces
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2._memory import check_room
@@ -20,7 +20,9 @@ class Environment(tf.Module):
     `reset` and `step` are pure functions: all that changes is in `state`, a nest of
     tensors with static shapes that compiled loops carry and checkpoints store. Episodes
     that end are reset within the same step ("same-step autoreset"), so every row of a
-    `TimeStep` is a transition.
+    `TimeStep` is a transition. Only those whose `always_valid` is False may differ.
+
+    An observation is `[N, ...]`, or for `Dict` and `Tuple` spaces a nest of such.
 
     Args:
         id: String, the name in messages and logs.
@@ -59,7 +61,7 @@ class Environment(tf.Module):
 
         Returns:
             `(state, observation)`: a nest of tensors to pass to `step`, and the first
-            observations `[N, ...]`.
+            observations, `[N, ...]` or a nest.
         """
         raise NotImplementedError
 
@@ -264,7 +266,7 @@ class TensorFlowEnvironment(Environment):
         raise NotImplementedError
 
     def observe(self, physics):
-        """The observations of `physics`, `[N, ...]`."""
+        """The observations of `physics`: `[N, ...]`, or a nest like their space."""
         raise NotImplementedError
 
     def reset(self, seed):
@@ -299,7 +301,10 @@ class TensorFlowEnvironment(Environment):
 
 
 def observation_bytes(space):
-    """Bytes of one observation of a space with a shape, as agents get it; else 0."""
+    """Bytes of one observation, as agents get it; unknown spaces count as 0."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        entries = space.values() if isinstance(space, spaces.Dict) else space
+        return sum(map(observation_bytes, entries))
     shape, dtype = getattr(space, "shape", None), getattr(space, "dtype", None)
     if shape is None or dtype is None:
         return 0

@@ -1,6 +1,7 @@
 """Gymnasium environments, called from TensorFlow graphs."""
 
 import contextlib
+import warnings
 
 import gymnasium
 import tensorflow as tf  # noqa: F401  (the example below)
@@ -10,7 +11,7 @@ from kerasrl2._memory import check_room
 from kerasrl2.envs._interface import advice, is_single
 from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._python import PythonEnvironment
-from kerasrl2.envs._spaces import check_equal_spaces
+from kerasrl2.envs._spaces import check_equal_spaces, texts, without_text
 from kerasrl2.envs._subprocess import ProcessLockstep
 
 # Bytes of one environment at least: its objects and random generators; a process.
@@ -20,9 +21,12 @@ _OBJECT, _PROCESS = 4_000, 10_000_000
 class GymnasiumEnvironment(PythonEnvironment):
     """`N` Gymnasium environments, stepped in Python by one operation of a graph.
 
-    Observations in a `Box` keep shape and dtype (float64 becomes float32), those in a
-    `Discrete` space are `[N]` int32. Actions are elements of the action space: from
-    `start` upwards for `Discrete`, unclipped for `Box`.
+    Observations in a `Box` keep shape and dtype (float64 becomes float32); those in a
+    `Discrete` space are `[N]` int32, from `start` upwards, as are the integers of
+    `MultiDiscrete`; `MultiBinary` ones are int8. For `Dict` and `Tuple` spaces they are
+    nests of such arrays. A text in a `Dict` is left out, with a warning: agents do not
+    see it. Actions are elements of the action space: from `start` upwards for
+    `Discrete`, unclipped for `Box`.
 
     The environments hold their own state. `state` is a number that `step` checks: it
     must come from the latest `reset` or `step`. Exceptions in the environments' code
@@ -63,9 +67,10 @@ class GymnasiumEnvironment(PythonEnvironment):
                 "Expected `subprocess=True` with a time limit: only another process "
                 f"can be ended. Received: time_limit={time_limit}"
             )
-        first = world.envs[0]
+        observation_space = _seen(world.envs[0].observation_space)
+        action_space = world.envs[0].action_space
         super().__init__(
-            world.id, num_envs, first.observation_space, first.action_space, world=world
+            world.id, num_envs, observation_space, action_space, world=world
         )
 
     @property
@@ -86,6 +91,17 @@ class GymnasiumEnvironment(PythonEnvironment):
                 return limit
             env = vars(env).get("env")
         return None
+
+
+def _seen(observation_space):
+    """The space of what agents see; warns of what they do not."""
+    for text in texts(observation_space):
+        warnings.warn(
+            f"The text `{text}` is left out: networks take numbers. If agents need it, "
+            "encode it as numbers by `gymnasium.wrappers.TransformObservation`.",
+            stacklevel=4,
+        )
+    return without_text(observation_space)
 
 
 def _processes(env, num_envs, time_limit, kwargs):

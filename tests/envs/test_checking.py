@@ -114,9 +114,9 @@ ERRORS = {
     "text reward": ({"change": replaced(reward="1")}, "number as reward", "1"),
     "list reward": ({"change": replaced(reward=[1.0])}, "number as reward", "1"),
     "integer flag": ({"change": replaced(terminated=0)}, "a Boolean as termi", "1"),
-    "dictionary": (
-        {"observation_space": spaces.Dict(a=spaces.Discrete(2)),
-         "draw": lambda self: {"a": 1}},
+    "graph": (
+        {"observation_space": spaces.Dict(a=spaces.Graph(spaces.Discrete(2), None)),
+         "draw": lambda self: {"a": self.observation_space["a"].sample()}},
         "no agent knows the `observation_space` Dict", "",
     ),
     "several actions": (

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from kerasrl2.envs._leaves import MalformedError
 from kerasrl2.envs._lockstep import Lockstep
-from kerasrl2.envs._spaces import MalformedError, codec
+from kerasrl2.envs._spaces import codec
 from kerasrl2.errors import EnvironmentFailure
 from tests.fuzzing import fuzz
 

@@ -11,8 +11,6 @@ from gymnasium import spaces
 from kerasrl2.envs import GymnasiumEnvironment, make
 from tests.envs.worlds import SEED, Spaces, ThreeSteps, play
 
-SEVERAL = spaces.MultiDiscrete, spaces.MultiBinary  # action spaces, not yet observed
-
 
 def test_shows_true_successors_and_new_starts(mode):
     # Environment 0 terminates at time 3, 1 truncates, 2 does both.
@@ -215,24 +213,13 @@ def test_actions_of_the_wrong_shape_are_an_error():
 
 
 @pytest.mark.parametrize(
-    "space",
-    [
-        spaces.Dict(a=spaces.Discrete(2)),
-        spaces.Tuple([spaces.Discrete(2)]),
-        spaces.MultiDiscrete([2, 3]),
-        spaces.MultiBinary(3),
-    ],
+    "space", [spaces.Dict(a=spaces.Discrete(2)), spaces.Tuple([spaces.Discrete(2)])]
 )
-def test_other_spaces_are_named_in_the_error(space):
-    for pair, role in (
-        ((space, spaces.Discrete(2)), "observation"),
-        ((spaces.Box(0, 1, [1]), space), "action"),
-    ):
-        if role == "action" and isinstance(space, SEVERAL):
-            continue
-        with pytest.raises(ValueError, match=f"{role}s in .* Box or Discrete") as error:
-            GymnasiumEnvironment(functools.partial(Spaces, *pair))
-        assert str(space) in str(error.value)
+def test_other_actions_are_named_in_the_error(space):
+    box = spaces.Box(0, 1, [1])
+    with pytest.raises(ValueError, match=r"actions in .* Box or Discrete") as error:
+        GymnasiumEnvironment(functools.partial(Spaces, box, space))
+    assert str(space) in str(error.value)
 
 
 @pytest.mark.parametrize(

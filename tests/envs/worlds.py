@@ -18,7 +18,7 @@ def play(env, actions, mode=tf.function, seed=SEED):
             state, time_step = step(state, tf.constant(action), seed)
             time_steps.append(time_step)
     stacked = tf.nest.map_structure(lambda *values: np.stack(values), *time_steps)
-    return first.numpy(), stacked
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), first), stacked
 
 
 class ThreeSteps(gymnasium.Env):
