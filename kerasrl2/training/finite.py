@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from kerasrl2.errors import NonFiniteError
+from kerasrl2.layers.specs import ObservationSpec, entries_of
 
 _NONE, _OBSERVATION, _REWARD, _LOSS, _GRADIENT = range(5)
 _NAMES = {
@@ -13,6 +14,7 @@ _NAMES = {
 }
 
 
+_ENTRY = 16  # the kind of an observation's entry is `_OBSERVATION` and so much more
 _LARGE = 1e6  # of a reward that may be why a loss has overflown
 
 
@@ -124,19 +126,21 @@ class Guard(tf.Module):
         if kind == _NONE:
             return
         self.clear()
+        entry, kind = divmod(kind, _ENTRY)
+        if kind in (_OBSERVATION, _REWARD):
+            raise _played_failure(kind, entry, found * steps + step + 1, index, env)
         cause = self.largest(steps)
-        raise _failure(
-            kind, found, step, index, env, iteration, steps, optimizers, cause
-        )
+        raise _learned_failure(kind, step, env, iteration, steps, optimizers, cause)
 
 
 def _find_in_rollout(rollout, iteration):
     """`[4]` int64 for `Guard.report`: the first non-finite number of a `Rollout`."""
     num_envs = rollout.reward.shape[1]
-    observation = _finite_observations(rollout)
-    kinds = [(_REWARD, tf.math.is_finite(rollout.reward))]
-    if observation is not None:
-        kinds.insert(0, (_OBSERVATION, observation))
+    kinds = [
+        (_OBSERVATION + _ENTRY * entry, finite)
+        for entry, finite in _finite_observations(rollout)
+    ]
+    kinds.append((_REWARD, tf.math.is_finite(rollout.reward)))
     problem = _no_problem()
     for kind, good in reversed(kinds):
         bad = tf.reshape(~good & rollout.valid, [-1])
@@ -156,7 +160,10 @@ def _no_problem():
 
 
 def _finite_observations(rollout):
-    """`[T, N]` bool, steps with finite observations before and after; None if ints."""
+    """Yields entries and `[T, N]` bool: whether they are finite before and after.
+
+    An entry is a position among those of nested observations; integers are left out.
+    """
     rows = [
         tf.nest.flatten(nest)
         for nest in (
@@ -165,15 +172,11 @@ def _finite_observations(rollout):
             rollout.last_observation,
         )
     ]
-    finite = None
-    for now, following, last in zip(*rows, strict=True):
-        if not now.dtype.is_floating:
-            continue
-        acted_on = _finite_rows(now)
-        after = tf.concat([acted_on[1:], _finite_rows(last[None])], axis=0)
-        good = acted_on & _finite_rows(following) & after
-        finite = good if finite is None else finite & good
-    return finite
+    for entry, (now, following, last) in enumerate(zip(*rows, strict=True)):
+        if now.dtype.is_floating:
+            acted_on = _finite_rows(now)
+            after = tf.concat([acted_on[1:], _finite_rows(last[None])], axis=0)
+            yield entry, acted_on & _finite_rows(following) & after
 
 
 def _finite_rows(observation):
@@ -182,16 +185,22 @@ def _finite_rows(observation):
     return tf.reduce_all(tf.math.is_finite(observation), axis=axes)
 
 
-def _failure(kind, found, step, index, env, iteration, steps, optimizers, cause):
-    """The `NonFiniteError` for a report."""
-    if kind in (_OBSERVATION, _REWARD):
-        steps = found * steps + step + 1
-        return NonFiniteError(
-            f"Expected finite numbers. Received: a NaN or infinite {_NAMES[kind]} "
-            f"from environment {index} of {env.id!r} at its step {steps} (env step "
-            f"{steps * env.num_envs} of the run). Nothing was learned from it. "
-            f"Repair the environment, or clip what it returns."
-        )
+def _played_failure(kind, entry, steps, index, env):
+    """The `NonFiniteError` for what an environment returned at a step."""
+    what = _NAMES[kind]
+    if kind == _OBSERVATION:
+        path, _ = entries_of(ObservationSpec.of_space(env.observation_space))[entry]
+        what += "".join(f"[{key!r}]" for key in path)
+    return NonFiniteError(
+        f"Expected finite numbers. Received: a NaN or infinite {what} "
+        f"from environment {index} of {env.id!r} at its step {steps} (env step "
+        f"{steps * env.num_envs} of the run). Nothing was learned from it. "
+        f"Repair the environment, or clip what it returns."
+    )
+
+
+def _learned_failure(kind, step, env, iteration, steps, optimizers, cause):
+    """The `NonFiniteError` for a loss or gradient."""
     reward, at, culprit = cause
     why = ""
     if abs(reward) > _LARGE:

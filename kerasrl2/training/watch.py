@@ -27,7 +27,8 @@ class NumberWatch:
     def look(self, observation):
         """Looks at `[N, ...]`, what will be acted on next, and at the rewards so far.
 
-        Nests of observations are not looked at.
+        Args:
+            observation: Tensor, or a nest of them.
         """
         reward, step, index = self._guard.largest(self._steps)
         if abs(reward) > HUGE:
@@ -39,16 +40,26 @@ class NumberWatch:
                 "`gymnasium.wrappers.TransformReward`, `normalize_rewards=True`, or "
                 "DQN's `clip_rewards=True`.",
             )
-        space = self.env.observation_space
-        if hasattr(space, "low") and hasattr(observation, "numpy"):
-            for kind, text in _unfit(space, observation.numpy()):
-                self._tell(kind, f"{text} of {self.env.id!r}{_ADVICE[kind]}")
+        for place, space, part in _parts(self.env.observation_space, observation):
+            for kind, text in _unfit(space, part):
+                self._tell(kind, f"{text} of {self.env.id!r}{place}{_ADVICE[kind]}")
 
     def _tell(self, kind, text):
         if kind not in self._told:
             self._told.add(kind)
             expected = "Expected numbers that can be learned from. Received: "
             warnings.warn(expected + text, stacklevel=6)
+
+
+def _parts(space, observation, place=""):
+    """Yields `(place, Box, array)` of the boxes in a space."""
+    if isinstance(observation, dict | tuple):
+        named = isinstance(observation, dict)
+        for key in observation if named else range(len(observation)):
+            inner = f"{place}[{key!r}]" if place else f", entry [{key!r}]"
+            yield from _parts(space[key], observation[key], inner)
+    elif hasattr(space, "low") and hasattr(observation, "numpy"):
+        yield place, space, observation.numpy()
 
 
 _ADVICE = {

@@ -7,6 +7,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from kerasrl2.agents import A2C, DQN, PPO, ObservationSpec, Rainbow, load_agent
+from kerasrl2.errors import NonFiniteError
 from kerasrl2.layers import encoder_for
 from tests.agents.nested_worlds import STEPS, Riddle
 
@@ -233,3 +234,29 @@ def test_specs_round_trip():
 def test_unsupported_spaces_name_the_entry(space, message):
     with pytest.raises(ValueError, match=message):
         ObservationSpec.of_space(space)
+
+
+class Broken(Riddle):
+    """Its box is NaN from the fifth step of an episode on."""
+
+    bad, seen = np.nan, None
+
+    def observe(self, physics):
+        nest = super().observe(physics)
+        place, box = nest["place"]
+        bad = tf.equal(nest["flags"][:, :1], 1)
+        return {**nest, "place": (place, tf.where(bad, self.bad, box))}
+
+
+def test_nan_in_an_entry_is_reported_with_its_name():
+    agent = made(learning_starts=10_000)
+    with pytest.raises(NonFiniteError, match=r"infinite observation\['place'\]\[1\]"):
+        agent.fit(Broken(8), steps=64, epochs=1, verbose=0)
+
+
+def test_numbers_outside_of_an_entrys_bounds_are_told():
+    class Outside(Broken):
+        bad = 1000.0
+
+    with pytest.warns(UserWarning, match=r"outside of 0 to 10.*entry \['place'\]\[1\]"):
+        made(PPO).fit(Outside(8), steps=256, epochs=1, verbose=0)
