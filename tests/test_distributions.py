@@ -16,6 +16,7 @@ from kerasrl2.distributions import (
     DiagonalGaussian,
     MultiCategorical,
     SquashedGaussian,
+    StateDependentGaussian,
     head_for,
 )
 from kerasrl2.distributions.sampling import gamma, normal, uniform
@@ -30,6 +31,7 @@ HEADS = [
     Beta(**BOX),
     MultiCategorical([3, 1, 4], starts=[0, 5, -1]),
     Bernoulli(3),
+    StateDependentGaussian([-1.0, None, 0.0], [1.0, None, 4.0], num_features=5),
 ]
 
 

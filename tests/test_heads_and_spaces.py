@@ -23,6 +23,7 @@ SPACES = {
     "gaussian": BOX,
     "squashed_gaussian": BOX,
     "beta": BOX,
+    "gsde": BOX,
     "multi_categorical": spaces.MultiDiscrete([[3, 2], [4, 2]], start=[[0, 1], [2, 3]]),
     "bernoulli": spaces.MultiBinary([2, 3]),
 }

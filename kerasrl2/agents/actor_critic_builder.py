@@ -35,6 +35,7 @@ class ActorCriticBuilder:
         distribution="auto",
         standard_deviation="independent",
         initial_log_std=0.0,
+        noise_steps=4,
         normalize_observations=False,
         normalize_rewards=False,
         gamma=0.99,
@@ -51,11 +52,13 @@ class ActorCriticBuilder:
             activation: String, Keras activation of the hidden layers.
             shared_trunk: Boolean, whether policy and value share their hidden layers.
             encoder: `"auto"` (by the space, see `layers.encoder_for`), `"mlp"`,
-                `"nature_cnn"`, `"small_cnn"` or `"grid_cnn"`.
-            distribution: `"auto"` (categorical or diagonal Gaussian), `"gaussian"`,
-                `"squashed_gaussian"` or `"beta"`.
+                `"impala_cnn"`, `"nature_cnn"`, `"small_cnn"` or `"grid_cnn"`.
+            distribution: `"auto"` (by the space), `"gaussian"`, `"squashed_gaussian"`,
+                `"beta"`, or `"gsde"`, noise that is a function of the state; see
+                `distributions.head_for`.
             standard_deviation: `"independent"` of the state or `"dependent"` on it.
             initial_log_std: Float, initial log standard deviation.
+            noise_steps: Integer >= 1, steps for which `"gsde"` keeps its noise.
             normalize_observations: Boolean, by running mean and variance; `Discrete`
                 ones and pictures of 8 bits stay as they are.
             normalize_rewards: Boolean, by the running standard deviation of returns.
@@ -72,12 +75,20 @@ class ActorCriticBuilder:
         check_choice("distribution", distribution, DISTRIBUTIONS)
         with looked_at(env) as example:
             spec = ObservationSpec.of_space(example.observation_space)
-            head = head_for(example.action_space, distribution)
+            options = {}
+            if distribution == "gsde":
+                options = {
+                    "num_features": _features(hidden),
+                    "noise_steps": noise_steps,
+                }
+            head = head_for(example.action_space, distribution, **options)
         if normalize_observations:
             hyperparameters["observation_normalizer"] = normalizer_for(spec.for_network)
         normalizer = hyperparameters.get("observation_normalizer")
         if network is None:
-            gaussian = "gaussian" in head.kind
+            gaussian = "gaussian" in head.kind or head.kind == "gsde"
+            if head.kind == "gsde":
+                standard_deviation = "gsde"
             network = actor_critic(
                 seen_by_network(spec.for_network, normalizer),
                 head.num_parameters,
@@ -93,3 +104,13 @@ class ActorCriticBuilder:
         if normalize_rewards:
             hyperparameters["reward_scaling"] = RewardScaling(gamma)
         return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)
+
+
+def _features(hidden):
+    """Units of the last hidden layer, whose outputs are the features of `"gsde"`."""
+    if not len(hidden):
+        raise ValueError(
+            "Expected a hidden layer with distribution='gsde': its outputs make the "
+            f"noise. Received: hidden={hidden}"
+        )
+    return int(hidden[-1])

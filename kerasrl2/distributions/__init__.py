@@ -12,6 +12,7 @@ from kerasrl2.distributions.head import PolicyHead
 from kerasrl2.distributions.masks import mask_parameters
 from kerasrl2.distributions.several import Bernoulli, MultiCategorical
 from kerasrl2.distributions.spaces import head_for
+from kerasrl2.distributions.state_dependent import StateDependentGaussian
 
 __all__ = [
     "Bernoulli",
@@ -21,6 +22,7 @@ __all__ = [
     "MultiCategorical",
     "PolicyHead",
     "SquashedGaussian",
+    "StateDependentGaussian",
     "head_for",
     "mask_parameters",
 ]

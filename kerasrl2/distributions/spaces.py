@@ -9,16 +9,18 @@ from kerasrl2.distributions.bounds import float_dtype, is_continuous, is_discret
 from kerasrl2.distributions.categorical import Categorical
 from kerasrl2.distributions.continuous import Beta, DiagonalGaussian, SquashedGaussian
 from kerasrl2.distributions.several import Bernoulli, MultiCategorical
+from kerasrl2.distributions.state_dependent import StateDependentGaussian
 
 _BOXES = {
     "gaussian": DiagonalGaussian,
     "squashed_gaussian": SquashedGaussian,
     "beta": Beta,
+    "gsde": StateDependentGaussian,
 }
 KINDS = ("categorical", "multi_categorical", "bernoulli", *_BOXES)
 
 
-def head_for(action_space, kind="auto"):
+def head_for(action_space, kind="auto", **options):
     """The policy head for a Gymnasium action space.
 
     Args:
@@ -26,8 +28,9 @@ def head_for(action_space, kind="auto"):
             floating-point `Box`.
         kind: `"auto"`, or a head's `kind`: `"categorical"` for `Discrete`,
             `"multi_categorical"` for `MultiDiscrete`, `"bernoulli"` for `MultiBinary`,
-            `"gaussian"` (which `"auto"` takes), `"squashed_gaussian"` or `"beta"` for
-            `Box`.
+            `"gaussian"` (which `"auto"` takes), `"squashed_gaussian"`, `"beta"` or
+            `"gsde"` (`StateDependentGaussian`) for `Box`.
+        **options: Further keywords of a head for `Box`.
 
     Returns:
         A `PolicyHead`.
@@ -67,7 +70,8 @@ def head_for(action_space, kind="auto"):
         sizes = np.ravel(action_space.nvec).tolist()
         return MultiCategorical(sizes, np.ravel(starts).tolist(), action_space.shape)
     low, high = (np.ravel(x).tolist() for x in (action_space.low, action_space.high))
-    return _BOXES[kind](low, high, action_space.shape, float_dtype(action_space))
+    dtype = float_dtype(action_space)
+    return _BOXES[kind](low, high, action_space.shape, dtype, **options)
 
 
 def _fitting(space):

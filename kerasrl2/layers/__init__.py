@@ -10,7 +10,7 @@ from kerasrl2.layers.convolutions import (
     small_cnn,
 )
 from kerasrl2.layers.encoders import encoder_for, mlp
-from kerasrl2.layers.heads import StateIndependentLogStd
+from kerasrl2.layers.heads import StateDependentNoise, StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
 from kerasrl2.layers.normalization import (
     NestedNormalization,
@@ -31,6 +31,7 @@ __all__ = [
     "PixelConv2D",
     "RewardScaling",
     "RunningNormalization",
+    "StateDependentNoise",
     "StateIndependentLogStd",
     "actor_critic",
     "encoder_for",

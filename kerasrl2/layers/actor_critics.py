@@ -14,7 +14,7 @@ from kerasrl2.layers.encoders import (
     observations,
     unused_name,
 )
-from kerasrl2.layers.heads import StateIndependentLogStd
+from kerasrl2.layers.heads import StateDependentNoise, StateIndependentLogStd
 from kerasrl2.layers.pictures import ENCODERS
 
 POLICY_GAIN, VALUE_GAIN = 0.01, 1.0
@@ -53,8 +53,9 @@ def actor_critic(
         gaussian_std: None: one linear layer makes all parameters. `"independent"`: it
             makes the first half, means; the log standard deviations are weights of
             their own (`StateIndependentLogStd`). `"dependent"`: a second linear layer
-            makes them from the features.
-        initial_log_std: Float, their first value with the two latter.
+            makes them from the features. `"gsde"`: parameters of a
+            `StateDependentGaussian`, whose features are those of the last layer.
+        initial_log_std: Float, their first value with the three latter.
         num_classes: Integer >= 1, the number of discrete observations, which are
             one-hot encoded; with `observation_shape` `()` only.
 
@@ -70,7 +71,9 @@ def actor_critic(
     check_positive_integer("num_parameters", num_parameters)
     hidden = check_hidden(hidden)
     check_choice("encoder", encoder, ENCODERS)
-    check_choice("gaussian_std", gaussian_std, (None, "independent", "dependent"))
+    check_choice(
+        "gaussian_std", gaussian_std, (None, "independent", "dependent", "gsde")
+    )
     known = observations(observation_shape, num_classes)
     inputs = observation_input(known)
     encode = functools.partial(features, inputs, known, hidden, activation, encoder)
@@ -90,6 +93,19 @@ def _policy_output(x, num_parameters, gaussian_std, initial_log_std, named):
 
     if gaussian_std is None:
         return linear(num_parameters, "policy")(x)
+    if gaussian_std == "gsde":
+        units = x.shape[-1]
+        if num_parameters % (1 + units):
+            raise ValueError(
+                f"Expected `num_parameters` as a multiple of {1 + units}, the last "
+                f"layer's units and one more, with gaussian_std='gsde'. Received: "
+                f"num_parameters={num_parameters}"
+            )
+        mean = linear(num_parameters // (1 + units), "mean")(x)
+        noise = StateDependentNoise(
+            initial_log_std, dtype="float32", name=named("policy")
+        )
+        return noise([mean, x])
     if num_parameters % 2:
         raise ValueError(
             "Expected an even `num_parameters`, means and log standard deviations, "

@@ -66,6 +66,10 @@ def collect(
     seeds = tf.random.stateless_uniform(
         [length, 3, 2], seed, None, None, tf.int32, alg="philox"
     )
+    held = getattr(agent.head, "noise_steps", 1)
+    if held > 1 and not greedy:  # as many steps draw the same noise
+        of_choice = tf.repeat(seeds[::held, :1], held, axis=0)[:length]
+        seeds = tf.concat([of_choice, seeds[:, 1:]], axis=1)
     env_steps = tf.broadcast_to(tf.cast(env_steps, tf.int64), [length])
     # An array costs 10 us per step in a graph: the signals share one, without `valid`
     # where all rows are transitions.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2.distributions import DiagonalGaussian
-from kerasrl2.layers import StateIndependentLogStd
+from kerasrl2.distributions import DiagonalGaussian, StateDependentGaussian
+from kerasrl2.layers import StateDependentNoise, StateIndependentLogStd
 from tests.harness import check_layer
 
 # Keras 3.15 saves variables in a way that NumPy 2.4 deprecates.
@@ -34,3 +34,28 @@ def test_trains_the_standard_deviation():
 def test_bad_input():
     with pytest.raises(ValueError, match="`initial_log_std`"):
         StateIndependentLogStd(float("nan"))
+
+
+def test_state_dependent_noise_is_scaled_and_shapes_no_features():
+    layer = StateDependentNoise(initial_log_std=-1.0)
+    mean, features = tf.zeros([2, 3]), tf.ones([2, 16])
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        parameters = layer((mean, features))
+    assert parameters.shape == layer.compute_output_shape(([2, 3], [2, 16]))
+    assert tape.gradient(parameters, features) is None
+    head = StateDependentGaussian([-1.0] * 3, [1.0] * 3, num_features=16)
+    np.testing.assert_allclose(
+        head.distribution(parameters).stddev(), np.full([2, 3], np.exp(-1)), rtol=1e-4
+    )
+
+
+def test_equal_seeds_make_the_noise_a_function_of_the_state():
+    head = StateDependentGaussian([-1.0], [1.0], num_features=2)
+    p = tf.constant([[0.0, 1.0, 0.0]])
+    first, again = head.sample(p, [0, 1]), head.sample(p, [0, 1])
+    np.testing.assert_array_equal(first, again)
+    twice = head.sample(tf.constant([[0.0, 2.0, 0.0]]), [0, 1])
+    np.testing.assert_allclose(twice, 2 * first, rtol=1e-6)
+    drawn = np.array([head.sample(p, [0, i])[0, 0] for i in range(2000)])
+    assert abs(drawn.std() - 1.0) < 0.05

@@ -13,6 +13,7 @@ from gymnasium.spaces import MultiBinary, MultiDiscrete
 from kerasrl2.agents import PPO
 from kerasrl2.zoo import settings
 from kerasrl2.zoo.build import tuned_agent
+from tests.agents.nested_worlds import STEPS, Minefield, Riddle
 from tests.envs.worlds import Match
 
 pytestmark = pytest.mark.learning
@@ -26,11 +27,12 @@ def greedy_return(algorithm, env_id, steps, seed):
 
 @pytest.mark.parametrize(
     ("algorithm", "env_id", "steps", "reached", "seeds", "needed"),
-    [  # a random policy gets 22, 22, -499 and -1223
+    [  # a random policy gets 22, 22, -499, -1223 and -33
         ("ppo", "CartPole-v1", 60_000, 475.0, 3, 3),
         ("a2c", "CartPole-v1", 500_000, 475.0, 3, 2),
         ("ppo", "Acrobot-v1", 200_000, -100.0, 2, 2),
         ("ppo", "Pendulum-v1", 200_000, -250.0, 2, 2),
+        ("ppo", "MountainCarContinuous-v0", 100_000, 90.0, 5, 4),
     ],
 )
 def test_reaches(algorithm, env_id, steps, reached, seeds, needed):
@@ -51,6 +53,21 @@ def test_several_actions_reach_the_optimum(space):
         agent.fit(lambda: Match(space), steps=40_960, epochs=1, verbose=0)
         scores = agent.evaluate(lambda: Match(space), episodes=100)
         assert scores["return"] == 1.0, seed
+
+
+@pytest.mark.parametrize(
+    ("world", "steps", "learning_rate"),
+    [(Riddle, 24_576, 3e-3), (Minefield, 8192, 3e-3)],
+)
+def test_nested_observations_and_masks_reach_the_optimum(world, steps, learning_rate):
+    """A dictionary whose parts matter; mines, which would end training."""
+    for seed in range(5):
+        agent = PPO.for_env(
+            world(8), hidden=(32,), num_envs=8, seed=seed, rollout_length=32,
+            learning_rate=learning_rate,
+        )  # fmt: skip
+        agent.fit(world(8), steps=steps, epochs=1, verbose=0)
+        assert agent.evaluate(world(8), episodes=100)["return"] == STEPS, seed
 
 
 class WithoutSignal(PPO):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2.training.collect import ActorState, collect
+from kerasrl2 import envs
+from kerasrl2.agents import PPO
+from kerasrl2.training.collect import ActorState, begin_episodes, collect
 from kerasrl2.types import Rollout
 from tests.harness import xla_in_long_runs
 from tests.training.players import Gated, Player, Summing, begun, table
@@ -240,3 +242,27 @@ def test_begins_with_the_first_state_of_the_policy():
     assert isinstance(state, ActorState)
     np.testing.assert_array_equal(state.policy_state["h"], np.full([2, 2], 0.5))
     np.testing.assert_array_equal(state.observation, env.reset(None)[1])
+
+
+def test_gsde_keeps_its_noise_for_some_steps():
+    """With one feature `z` the noise of a step is `z sigma epsilon`."""
+    agent = PPO.for_env(
+        "Pendulum-v1", hidden=(1,), distribution="gsde", noise_steps=3, seed=0,
+        num_envs=2, xla=False,
+    )  # fmt: skip
+    env = envs.make("Pendulum-v1", num_envs=2)
+    state = begin_episodes(agent, env, SEED)
+    _, rollout = collect(agent, env, state, 8, SEED, env_steps=0, keep="outputs")
+    mean, factor = tf.unstack(rollout.parameters, axis=-1)
+    epsilon = ((rollout.action[..., 0] - mean) / factor).numpy()
+    for first in 0, 3, 6:
+        np.testing.assert_allclose(
+            epsilon[first : first + 3],
+            np.repeat(epsilon[first : first + 1], min(3, 8 - first), axis=0),
+            rtol=1e-4,
+        )
+    assert len(np.unique(np.round(epsilon[::3], 4))) == 6
+    _, greedy = collect(
+        agent, env, state, 4, SEED, env_steps=0, greedy=True, keep="outputs"
+    )
+    np.testing.assert_allclose(greedy.action[..., 0], greedy.parameters[..., 0])
