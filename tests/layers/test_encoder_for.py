@@ -6,7 +6,7 @@ import pytest
 from gymnasium import spaces
 
 from kerasrl2._private import layers_of
-from kerasrl2.layers import actor_critic, encoder_for, q_network
+from kerasrl2.layers import actor_critic, encoder_for, impala_cnn, q_network
 from kerasrl2.layers.pictures import layout_of
 from kerasrl2.layers.specs import ObservationSpec
 
@@ -214,8 +214,7 @@ class TestSpec:
         empty.n = 0
         for space, message in [
             (empty, "at least one observation.*n=0"),
-            (spaces.MultiBinary(3), "Box or Discrete.*MultiBinary"),
-            (spaces.Text(3), "Box or Discrete.*Text.*wrapper"),
+            (spaces.Text(3), "Box, Discrete.*Text.*wrapper"),
             (box(0, 1, 0), r"hold numbers.*\(0,\)"),
         ]:
             with pytest.raises(ValueError, match=message):
@@ -229,3 +228,53 @@ def test_a_convolution_of_no_picture_is_refused():
         encoder_for(box(0, 255, 32, 32, 3, dtype=U1), encoder="nature_cnn")
     with pytest.raises(ValueError, match="`num_classes` with"):
         q_network(spaces.Discrete(3), 2, num_classes=3)
+
+
+class TestKindsOfSpaces:
+    """Which encoder each space gets; the table of docs/environments.md."""
+
+    def test_multi_discrete_and_multi_binary(self):
+        """Row 9 of vectors.md: [0,0,1,1,0] and [1,0,1]."""
+        model = encoder_for(spaces.MultiDiscrete([3, 2]), hidden=())
+        np.testing.assert_array_equal(model(np.array([[2, 0]])), [[0, 0, 1, 1, 0]])
+        model = encoder_for(spaces.MultiBinary(3), hidden=())
+        np.testing.assert_array_equal(model(np.int8([[1, 0, 1]])), [[1, 0, 1]])
+
+    def test_multi_discrete_of_two_axes_and_with_starts(self):
+        space = spaces.MultiDiscrete([[3, 2], [2, 2]], start=[[5, 0], [0, 1]])
+        model = encoder_for(space, hidden=())
+        row = np.array([[[7, 0], [1, 2]]])
+        np.testing.assert_array_equal(model(row), [[0, 0, 1, 1, 0, 0, 1, 0, 1]])
+
+    def test_pictures_within_dictionaries(self):
+        """Scaled, brought to channels last and convolved as if they were alone."""
+        picture = spaces.Box(0, 255, [3, 40, 40], np.uint8)
+        space = spaces.Dict({"camera": picture, "speed": spaces.Box(-1, 1, [2])})
+        alone = encoder_for(picture, hidden=(), name="alone")
+        both = encoder_for(space, hidden=(), name="both")
+        both.set_weights(alone.get_weights())
+        camera = np.random.default_rng(0).integers(0, 256, [2, 3, 40, 40], np.uint8)
+        speed = np.float32([[0.5, 1.0], [0.0, -1.0]])
+        found = both({"camera": camera, "speed": speed})
+        expected = np.hstack([alone(camera), speed])
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+    def test_an_entry_may_have_the_name_of_a_layer(self):
+        names = ("value", "policy", "mean", "encoder", "hidden", "values")
+        space = spaces.Dict({name: spaces.Box(-1, 1, [1]) for name in names})
+        batch = {name: np.ones([2, 1], np.float32) for name in names}
+        model = actor_critic(space, 4, gaussian_std="dependent")
+        assert [output.shape for output in model(batch)] == [(2, 4), (2, 1)]
+        assert q_network(space, 3, dueling=True)(batch).shape == (2, 3)
+
+    def test_impala_cnn(self):
+        """Three sections halve 84 to 11: 11 * 11 * 32; 15 convolutions."""
+        model = impala_cnn((84, 84, 4), units=None)
+        assert model.output_shape == (None, 3872)
+        kernels = [w for w in model.weights if len(w.shape) == 4]
+        assert len(kernels) == 15
+        assert model.count_params() == 98_128
+        space = spaces.Box(0, 255, [9, 9, 3], np.uint8)
+        assert encoder_for(space, encoder="impala_cnn").output_shape == (None, 64)
+        with pytest.raises(ValueError, match="at least 8 x 8"):
+            impala_cnn((7, 7, 3))
