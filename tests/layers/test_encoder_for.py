@@ -273,7 +273,9 @@ class TestKindsOfSpaces:
         assert model.output_shape == (None, 3872)
         kernels = [w for w in model.weights if len(w.shape) == 4]
         assert len(kernels) == 15
-        assert model.count_params() == 98_128
+        first = (4 * 9 + 1) * 16 + 4 * (16 * 9 + 1) * 16
+        rest = (16 * 9 + 1) * 32 + 9 * (32 * 9 + 1) * 32
+        assert model.count_params() == first + rest == 97_744
         space = spaces.Box(0, 255, [9, 9, 3], np.uint8)
         assert encoder_for(space, encoder="impala_cnn").output_shape == (None, 64)
         with pytest.raises(ValueError, match="at least 8 x 8"):
