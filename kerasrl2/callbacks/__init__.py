@@ -3,7 +3,12 @@
 import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.callbacks.evaluation import EvaluateReturn, StopAtReturn
-from kerasrl2.callbacks.recording import RecordEpisodes, record_episode
+from kerasrl2.callbacks.recording import (
+    RecordEpisodes,
+    RecordVideo,
+    record_episode,
+    record_video,
+)
 from kerasrl2.callbacks.schedules import ScheduleValue
 from kerasrl2.callbacks.targets import TargetNetworkUpdate
 from kerasrl2.training.progress import EpochLines, ProgressBar
@@ -14,9 +19,11 @@ __all__ = [
     "EvaluateReturn",
     "ProgressBar",
     "RecordEpisodes",
+    "RecordVideo",
     "ScheduleValue",
     "StopAtReturn",
     "TargetNetworkUpdate",
     "TrainingCheckpoint",
     "record_episode",
+    "record_video",
 ]
