@@ -96,10 +96,12 @@ class _InTensorFlow:
         return self._env.observe(self._physics).numpy()
 
     def step(self, action):
-        seed = tf.random.fold_in(self._chance, self._steps + 1, alg="philox")
         self._steps += 1
         self._physics, observation, reward, ended = self._step(
-            self._physics, tf.convert_to_tensor(action), seed
+            self._physics,
+            tf.convert_to_tensor(action),
+            self._chance,
+            tf.constant(self._steps),
         )
         limit = self._env.max_episode_steps
         ended = bool(ended[0]) or (limit is not None and self._steps >= limit)
@@ -109,7 +111,8 @@ class _InTensorFlow:
         first = tf.nest.map_structure(lambda tensor: tensor[:1], self._physics)
         return np.asarray(self._env.picture(first))
 
-    def _one_step(self, physics, action, seed):
+    def _one_step(self, physics, action, seed, number):
+        seed = tf.random.fold_in(seed, number, alg="philox")
         physics, action = self._env.apply_chance(physics, action, seed)
         physics, reward, terminated = self._env.transition(physics, action)
         return physics, self._env.observe(physics), reward, terminated

@@ -1,5 +1,7 @@
 """Recordings of episodes: animated images and videos."""
 
+from kerasrl2._startup import native_chatter_kept_back
+
 import contextlib
 from pathlib import Path
 
@@ -173,7 +175,10 @@ def record_video(
     made = make_drawn(env, backend, **kwargs)
     try:
         played = Episodes(agent, made, max_steps, seed)
-        with contextlib.closing(played.pictures(episodes)) as pictures:
+        with (
+            contextlib.closing(played.pictures(episodes)) as pictures,
+            native_chatter_kept_back(),  # pygame's, where there is no display
+        ):
             write_film(path, pictures, fps)
     finally:
         if made is not env and not isinstance(made, Environment):
