@@ -3,6 +3,10 @@
 import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.callbacks.evaluation import EvaluateReturn, StopAtReturn
+from kerasrl2.callbacks.hyperparameters import (
+    LogHyperparameters,
+    hyperparameters_of,
+)
 from kerasrl2.callbacks.recording import (
     RecordEpisodes,
     RecordVideo,
@@ -17,6 +21,7 @@ from kerasrl2.training.resume import TrainingCheckpoint
 __all__ = [
     "EpochLines",
     "EvaluateReturn",
+    "LogHyperparameters",
     "ProgressBar",
     "RecordEpisodes",
     "RecordVideo",
@@ -24,6 +29,7 @@ __all__ = [
     "StopAtReturn",
     "TargetNetworkUpdate",
     "TrainingCheckpoint",
+    "hyperparameters_of",
     "record_episode",
     "record_video",
 ]
