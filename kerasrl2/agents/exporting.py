@@ -135,8 +135,9 @@ def _to_onnx(agent):
         model, _ = tf2onnx.convert.from_function(
             function, input_signature=function.input_signature
         )
-        # The converter only tells of operations that it leaves as TensorFlow's.
-        onnx.checker.check_model(model)
+        # The converter only tells of operations that it leaves as TensorFlow's, and
+        # mixes up half-precision types.
+        onnx.checker.check_model(model, full_check=True)
         return model.SerializeToString()
 
     content, error = _attempt(convert)
@@ -193,17 +194,16 @@ def _check_path(path, format):
         if found:
             raise ValueError(
                 f"Expected a new or an empty directory to export to. Received: {path}, "
-                f"which holds {', '.join(found[:3])}. Choose another, or remove it; "
-                "TensorFlow Serving takes the next version as a number beside it, such "
-                f"as {_next(path)}."
+                f"which holds {', '.join(found[:3])}. Choose another, or remove it."
+                f"{_next(path)}"
             )
 
 
 def _next(path):
-    """The next version of a model, as TensorFlow Serving lays them out."""
-    return (
-        path.with_name(str(int(path.name) + 1)) if path.name.isdigit() else path / "1"
-    )
+    """What to choose, where a directory is a version of TensorFlow Serving's."""
+    if not path.name.isdigit():
+        return ""
+    return f" The next version is {path.with_name(str(int(path.name) + 1))}."
 
 
 def _check_stateless(agent):
@@ -231,4 +231,4 @@ def _reason(error):
     if operations:
         return f"{', '.join(dict.fromkeys(operations))}."
     text = " ".join(str(error).split()) or type(error).__name__
-    return text[:300]
+    return f"{text[:300].rstrip('.')}."

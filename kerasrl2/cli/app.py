@@ -20,7 +20,7 @@ app = typer.Typer(
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
 AgentArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run directory, or an agent's file.")
+    Path, typer.Argument(help="A run directory, or an agent's file.")
 ]
 EnvOption = Annotated[
     str | None, typer.Option(help="Default: the environment of the run.")

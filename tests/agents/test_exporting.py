@@ -143,8 +143,16 @@ def test_a_nest_becomes_several_inputs_of_the_saved_signature(tmp_path):
         ("a.onnx", "saved_model", "Add format='onnx'"),
         ("directory.onnx", "onnx", "Expected a file. Received: .* a directory"),
         ("file", "saved_model", "Received: .*file, a file. Choose another"),
-        ("full", "saved_model", "full, which holds mine. .* such as .*full/1"),
-        ("model/7", "saved_model", "7, which holds mine. .* such as .*model/8"),
+        (
+            "full",
+            "saved_model",
+            "full, which holds mine. Choose another, or remove it.$",
+        ),
+        (
+            "model/7",
+            "saved_model",
+            "7, which holds mine. .* The next version is .*model/8",
+        ),
     ],
 )
 def test_what_is_there_already_stays(ppo, tmp_path, path, format, message):
@@ -298,3 +306,16 @@ def test_operations_that_a_converter_lacks_are_told(
             agent.export(tmp_path / "a.onnx", format="onnx")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == (["a.onnx", "a.tflite"] if fits else [])
+
+
+@pytest.mark.long
+def test_types_that_the_converter_mixes_up_are_told(tmp_path):
+    """Its file for `mixed_bfloat16` is one that ONNX Runtime cannot load."""
+    pytest.importorskip("tf2onnx")
+    inputs = keras.Input([4])
+    hidden = keras.layers.Dense(3, dtype="mixed_bfloat16")(inputs)
+    outputs = [keras.layers.Dense(2)(hidden), keras.layers.Dense(1)(hidden)]
+    agent = A2C.for_env("CartPole-v1", network=keras.Model(inputs, outputs))
+    with pytest.raises(ValueError, match=r"tf2onnx can convert.*bfloat16.*Export it"):
+        agent.export(tmp_path / "a.onnx", format="onnx")
+    assert list(tmp_path.iterdir()) == []
