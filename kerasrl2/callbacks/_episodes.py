@@ -31,7 +31,7 @@ class Episodes:
         for number in range(episodes):
             self.returns.append(0.0)
             observation = self._world.reset(self._seed + number)
-            memory = self._first_memory(len(observation))
+            memory = self._first_memory(len(tf.nest.flatten(observation)[0]))
             yield self._world.picture()
             for _ in range(self._max_steps):
                 action, memory = self._act(observation, memory)
@@ -93,7 +93,7 @@ class _InTensorFlow:
         self._chance = tf.constant([seed % 2**31, seed // 2**31], tf.int32)
         self._physics = self._env.initial(self._chance, self._env.num_envs)
         self._steps = 0
-        return self._env.observe(self._physics).numpy()
+        return _arrays(self._env.observe(self._physics))
 
     def step(self, action):
         self._steps += 1
@@ -105,7 +105,7 @@ class _InTensorFlow:
         )
         limit = self._env.max_episode_steps
         ended = bool(ended[0]) or (limit is not None and self._steps >= limit)
-        return observation.numpy(), float(reward[0]), ended
+        return _arrays(observation), float(reward[0]), ended
 
     def picture(self):
         first = tf.nest.map_structure(lambda tensor: tensor[:1], self._physics)
@@ -116,3 +116,8 @@ class _InTensorFlow:
         physics, action = self._env.apply_chance(physics, action, seed)
         physics, reward, terminated = self._env.transition(physics, action)
         return physics, self._env.observe(physics), reward, terminated
+
+
+def _arrays(observation):
+    """NumPy arrays of a nest of tensors."""
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), observation)
