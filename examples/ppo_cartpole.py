@@ -44,9 +44,9 @@ def main():
         callbacks=[
             keras.callbacks.CSVLogger("metrics.csv"),
             keras.callbacks.ModelCheckpoint(
-                "best.keras", monitor="val_return", mode="max", save_best_only=True
+                "best.keras", monitor="val_return", save_best_only=True
             ),
-            keras.callbacks.EarlyStopping("val_return", mode="max", patience=3),
+            keras.callbacks.EarlyStopping("val_return", patience=3),
         ],
     )
     best = krl.load_agent("best.keras")

@@ -53,7 +53,7 @@ def main():
         steps=steps,
         epochs=max(1, steps // 10_000),
         callbacks=[
-            krl.callbacks.RecordEpisodes(
+            krl.callbacks.RecordVideo(
                 ENV, "pictures", every_episodes=GAMES_PER_PICTURE, max_steps=2_000
             ),
             keras.callbacks.TensorBoard("logs", write_graph=False),

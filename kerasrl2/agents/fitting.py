@@ -7,6 +7,7 @@ import keras
 from kerasrl2 import envs
 from kerasrl2._checks import check_positive_integer
 from kerasrl2.agents.checking import check_learnable
+from kerasrl2.agents.directions import directions
 from kerasrl2.agents.optimizing import rate_of, run_out
 from kerasrl2.agents.specs import check_spaces
 from kerasrl2.envs.registry import is_recipe
@@ -168,6 +169,15 @@ class Fitting:
         """
         evaluator = self._runtime.evaluator(self, env, episodes)
         return evaluator.run(self, greedy, seed, max_episode_steps, info_keys)
+
+    @property
+    def metrics(self):
+        """Keras' metrics and, for callbacks that monitor a log, which way it is better.
+
+        So `EarlyStopping`, `ModelCheckpoint` and `ReduceLROnPlateau` need no `mode` for
+        returns, rates of success and losses.
+        """
+        return [*super().metrics, *directions(self.report_names)]
 
     def _warn_of_rates(self):
         """Warns, once for each optimizer, where a schedule has run out."""

@@ -5,12 +5,12 @@ import warnings
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from kerasrl2._private import layers_of
 from kerasrl2._state import state_of
 from kerasrl2.agents._allowed import code_in
 from kerasrl2.agents._configuration import FORMAT, check_loadable
+from kerasrl2.agents.exporting import export
 
 _PREFIX = "own."  # of names of variables that Keras would not save
 
@@ -147,14 +147,31 @@ class Saving:
             and "/_numbers/" not in name  # part of the configuration
         }
 
-    def export(self, filepath):
-        """Writes a SavedModel whose `serve` maps observations to greedy actions."""
-        spec = self.observation_spec
-        module = tf.Module()
-        module.agent_variables = [variable.value for variable in self.variables]
-        module.serve = tf.function(
-            lambda observation: self.act(observation, training=False),
-            input_signature=[tf.TensorSpec([None, *spec.shape], spec.dtype)],
-            autograph=False,
-        )
-        tf.saved_model.save(module, str(filepath))
+    def export(self, filepath, format="saved_model"):
+        """Writes the greedy policy for programs without kerasrl2.
+
+        From a batch of observations, as the environment gives them, to `"action"`, as
+        `act` returns it, and to what it was chosen from: `"action_values"` `[B, A]` of
+        an agent that learns them; of others the head's `"parameters"` `[B, P]`, of
+        discrete actions also as `"probabilities"`, and `"value"` `[B]` of a critic.
+        Normaliser, scaling and head are inside.
+
+        - `"saved_model"`: a directory for TensorFlow and TensorFlow Serving, whose
+          `serving_default` signature this is; `serve` gives actions alone.
+        - `"tflite"`: a file for LiteRT, with the same signature.
+        - `"onnx"`: a file for ONNX Runtime and others; needs `kerasrl2[onnx]`.
+
+        The inputs are named `observation`, or after the entries of observations that
+        consist of several.
+
+        Args:
+            filepath: String or path: a directory that does not exist or is empty, or a
+                file that ends with `.tflite` or `.onnx`, which is replaced.
+            format: String, one of the three.
+
+        Raises:
+            ValueError: The policy remembers, something is in the directory, or a
+                converter cannot take the network.
+            ImportError: The converter is not installed.
+        """
+        export(self, filepath, format)

@@ -3,7 +3,16 @@
 import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.callbacks.evaluation import EvaluateReturn, StopAtReturn
-from kerasrl2.callbacks.recording import RecordEpisodes, record_episode
+from kerasrl2.callbacks.hyperparameters import (
+    LogHyperparameters,
+    hyperparameters_of,
+)
+from kerasrl2.callbacks.recording import (
+    RecordEpisodes,
+    RecordVideo,
+    record_episode,
+    record_video,
+)
 from kerasrl2.callbacks.schedules import ScheduleValue
 from kerasrl2.callbacks.targets import TargetNetworkUpdate
 from kerasrl2.training.progress import EpochLines, ProgressBar
@@ -12,11 +21,15 @@ from kerasrl2.training.resume import TrainingCheckpoint
 __all__ = [
     "EpochLines",
     "EvaluateReturn",
+    "LogHyperparameters",
     "ProgressBar",
     "RecordEpisodes",
+    "RecordVideo",
     "ScheduleValue",
     "StopAtReturn",
     "TargetNetworkUpdate",
     "TrainingCheckpoint",
+    "hyperparameters_of",
     "record_episode",
+    "record_video",
 ]

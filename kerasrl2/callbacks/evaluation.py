@@ -10,7 +10,7 @@ class EvaluateReturn(keras.callbacks.Callback):
 
     Adds `<prefix>_return`, `<prefix>_return_std` and `<prefix>_episode_length` to the
     epoch's logs; in epochs without an evaluation, the latest values. List it before
-    callbacks that monitor them (`mode="max"`).
+    callbacks that monitor them, which need `mode="max"` only with another `prefix`.
 
     Args:
         env: Environment id, callable, `gymnasium.Env` or `envs.Environment`, not the

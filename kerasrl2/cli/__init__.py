@@ -1,4 +1,4 @@
-"""The command line: `kerasrl2 train`, `resume`, `evaluate`, `plot`, `check`, `list`."""
+"""The command line: `kerasrl2 train`, `evaluate`, `record`, `export` and others."""
 
 import sys
 

@@ -19,6 +19,12 @@ app = typer.Typer(
 )
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
+AgentArgument = Annotated[
+    Path, typer.Argument(help="A run directory, or an agent's file.")
+]
+EnvOption = Annotated[
+    str | None, typer.Option(help="Default: the environment of the run.")
+]
 EPISODES, THREADS = 10**7, 1024
 LARGEST = 2**31 - 1  # of the integers that TensorFlow's shapes and seeds are
 
@@ -119,7 +125,7 @@ def resume(
 
 @app.command()
 def evaluate(
-    run: RunArgument,
+    run: AgentArgument,
     episodes: Annotated[int, count("Whole episodes.", EPISODES)] = 20,
     seed: Annotated[int, typer.Option(parser=whole(0))] = 0,
     sample: Annotated[
@@ -128,6 +134,7 @@ def evaluate(
     max_episode_steps: Annotated[
         int | None, count("A longer episode is an error.", LARGEST)
     ] = None,
+    env: EnvOption = None,
 ):
     """Plays whole episodes with the agent of a run."""
     with plain_failures():
@@ -139,6 +146,7 @@ def evaluate(
             seed=seed,
             greedy=not sample,
             max_episode_steps=max_episode_steps,
+            env=env,
         )
 
 
@@ -154,6 +162,60 @@ def plot(
         from kerasrl2.cli.plot import plot as draw
 
         draw(runs, output)
+
+
+@app.command()
+def record(
+    run: AgentArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help=".mp4, .gif or .webp; default: episode.mp4 in RUN."
+        ),
+    ] = None,
+    env: EnvOption = None,
+    episodes: Annotated[int, count("Shown one after another.", EPISODES)] = 1,
+    seed: Annotated[int, typer.Option(parser=whole(0, LARGEST))] = 0,
+    fps: Annotated[int, count("Images per second.", 1_000)] = 30,
+    max_steps: Annotated[int, count("Longer episodes are cut.", LARGEST)] = 5_000,
+    backend: Annotated[
+        str, typer.Option(help="Environments: auto, tensorflow or gymnasium.")
+    ] = "auto",
+):
+    """Records episodes of a trained agent as a video."""
+    with plain_failures():
+        from kerasrl2.cli.record import record as run_recording
+
+        run_recording(
+            run,
+            output,
+            env,
+            episodes=episodes,
+            seed=seed,
+            fps=fps,
+            max_steps=max_steps,
+            backend=backend,
+        )
+
+
+@app.command()
+def export(
+    run: AgentArgument,
+    format: Annotated[
+        str, typer.Option("-f", "--format", help="saved_model, tflite or onnx.")
+    ] = "saved_model",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Default: saved_model, policy.tflite, ... in RUN."
+        ),
+    ] = None,
+):
+    """Writes a trained policy for TensorFlow Serving, LiteRT or ONNX Runtime."""
+    with plain_failures():
+        from kerasrl2.cli.export import export as write
+
+        write(run, format, output)
 
 
 @app.command()

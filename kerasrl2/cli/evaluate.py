@@ -1,35 +1,30 @@
 """`kerasrl2 evaluate`."""
 
-from pathlib import Path
-
 import typer
 
-from kerasrl2.cli.configuration import read_config
+from kerasrl2.cli.trained import trained, world_of
 
 
-def evaluate(run, episodes, seed, greedy, max_episode_steps=None):
-    """Prints the returns of the agent of a run."""
-    config = read_config(run)
-    import kerasrl2 as krl
-    from kerasrl2.agents.loading import check_saved_class
+def evaluate(run, episodes, seed, greedy, max_episode_steps=None, env=None):
+    """Prints the returns of the agent of a run, or of a file."""
+    agent, config = trained(run)
+    name = world_of(run, config, env)
+    from kerasrl2 import envs
     from kerasrl2.cli.environments import recipe
 
-    path = Path(run) / "agent.keras"
-    check_saved_class(path, krl.agents.algorithm(config["algorithm"]))
-    agent = krl.load_agent(path)
-    env = krl.envs.make(
-        recipe(config["env"], without=run),
-        num_envs=min(episodes, 32),
-        backend=config.get("backend", "auto"),
+    backend = config.get("backend", "auto") if env is None else "auto"
+    made = envs.make(
+        recipe(name, without=run), num_envs=min(episodes, 32), backend=backend
     )
     limit = {"max_episode_steps": max_episode_steps}
     limit = {} if max_episode_steps is None else limit
     try:
-        scores = agent.evaluate(env, episodes, greedy=greedy, seed=seed, **limit)
+        scores = agent.evaluate(made, episodes, greedy=greedy, seed=seed, **limit)
     finally:
-        env.close()
+        made.close()
+    algorithm = config.get("algorithm", type(agent).__name__)
     typer.echo(
-        f"{config['algorithm']} on {config['env']}: return {scores['return']:.2f} "
+        f"{algorithm} on {name}: return {scores['return']:.2f} "
         f"+- {scores['return_std']:.2f} (min {scores['return_min']:.2f}, max "
         f"{scores['return_max']:.2f}), episode length {scores['episode_length']:.1f}, "
         f"{scores['episodes']} episodes"

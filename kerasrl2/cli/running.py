@@ -46,7 +46,7 @@ def run(config, make_directory, steps=None, resumed=None):
         typer.echo(_title(written, env, directory))
         begun.append(True)
 
-    writers = _writers(directory)
+    writers = _writers(directory, written)
     try:
         interrupted = _fit(
             agent, directory, writers, begun,
@@ -190,12 +190,17 @@ def _phases(times):
     return keras.callbacks.LambdaCallback(on_train_begin=begin, on_epoch_begin=compiled)
 
 
-def _writers(directory):
+def _writers(directory, config):
     import keras
 
+    from kerasrl2.callbacks import LogHyperparameters
+
+    names = "algorithm", "env", "backend", "steps", "seed"
+    shown = {**config["settings"], **{name: config[name] for name in names}}
     return [
         keras.callbacks.CSVLogger(str(directory / "metrics.csv"), append=True),
         keras.callbacks.TensorBoard(str(directory), write_graph=False),
+        LogHyperparameters(directory, shown),
     ]
 
 

@@ -269,6 +269,21 @@ class TensorFlowEnvironment(Environment):
         """The observations of `physics`: `[N, ...]`, or a nest like their space."""
         raise NotImplementedError
 
+    def picture(self, physics):
+        """A picture of one copy's state, for recordings; define it to have them.
+
+        Args:
+            physics: Nest of `[1, ...]` tensors.
+
+        Returns:
+            `[height, width, 3]` uint8 NumPy array, of one size throughout.
+        """
+        raise ValueError(
+            f"Expected an environment that draws itself. Received: {self.id!r}, whose "
+            f"class {type(self).__name__} does not define `picture(self, physics)`. "
+            "Define it: what to return is in `TensorFlowEnvironment.picture`."
+        )
+
     def reset(self, seed):
         physics = self.initial(seed, self.num_envs)
         elapsed = tf.zeros([self.num_envs], tf.int32)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from gymnasium import spaces
 
+from kerasrl2.envs._drawing import board
 from kerasrl2.envs.core import TensorFlowEnvironment
 
 NUM_STATES = 5
@@ -57,6 +58,9 @@ class Chain(TensorFlowEnvironment):
 
     def observe(self, physics):
         return tf.one_hot(physics, NUM_STATES)
+
+    def picture(self, physics):
+        return board(self.observe(physics)[..., None])  # one row of cells
 
 
 class Endless(TensorFlowEnvironment):

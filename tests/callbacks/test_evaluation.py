@@ -31,7 +31,7 @@ def attached(callback):
 
 
 def test_all_are_keras_callbacks():
-    for name in {*callbacks.__all__} - {"record_episode"}:
+    for name in (name for name in callbacks.__all__ if name[0].isupper()):
         assert issubclass(getattr(callbacks, name), keras.callbacks.Callback)
 
 

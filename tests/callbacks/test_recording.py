@@ -8,7 +8,12 @@ from PIL import Image, ImageSequence
 
 from kerasrl2 import envs
 from kerasrl2.agents import A2C
-from kerasrl2.callbacks import RecordEpisodes, record_episode
+from kerasrl2.callbacks import (
+    RecordEpisodes,
+    RecordVideo,
+    record_episode,
+    record_video,
+)
 from kerasrl2.callbacks import recording as module
 
 
@@ -119,14 +124,14 @@ def test_other_formats(tmp_path):
         (Counts("rgb_array"), "a.gif", {"cut": True}, r"with \['cut'\]"),
         (3, "a.gif", {}, "Expected an id, a callable"),
         (lambda: 3, "a.gif", {}, "callable that returns a `gymnasium.Env`"),
-        (envs.make("CartPole-v1"), "a.gif", {}, "'CartPole-v1', which renders no im"),
-        (
-            "Chain-5",
-            "a.gif",
-            {},
-            "Expected an id of Gymnasium. Received: env='Chain-5'",
-        ),
-        (Counts, "a.mp4", {}, "`format` to be one of: gif, webp. Received: 'mp4'"),
+        (envs.make(Counts), "a.gif", {}, "a GymnasiumEnvironment, which renders no im"),
+        (envs.make("Chain-5"), "a.gif", {"cut": True}, r"'Chain-5' with \['cut'\]"),
+        ("Endless-1", "a.gif", {}, "'Endless-1', whose class Endless .*picture"),
+        ("Nowhere-v0", "a.gif", {}, "Received: env='Nowhere-v0'"),
+        ("Chain-5", "a.gif", {"backend": "gymnasium"}, "an id of Gymnasium. Received"),
+        ("CartPole-v1", "a.gif", {"backend": "jax"}, "`backend` to be one of: auto"),
+        (Counts, "a.avi", {}, "`format` to be one of: gif, webp, mp4. Received: 'avi'"),
+        (Counts, "a.gif", {"episodes": 0}, "`episodes` to be an integer >= 1"),
         (Counts, "a", {}, "`format` to be one of"),
         (Counts, "a.gif", {"fps": 0}, r"`fps` in \(0.0, inf\)"),
         (Counts, "a.gif", {"max_steps": 0}, "`max_steps` to be an integer >= 1"),
@@ -134,7 +139,7 @@ def test_other_formats(tmp_path):
 )
 def test_errors_help(tmp_path, env, path, settings, message):
     with pytest.raises(ValueError, match=message):
-        record_episode(Fake(), env, tmp_path / path, **settings)
+        record_video(Fake(), env, tmp_path / path, **settings)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,26 +177,26 @@ def test_games_are_seen_in_grey_and_drawn_in_colour(tmp_path):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Replaces `record_episode`; the list of calls."""
+    """Replaces `record_video`; the list of calls."""
     calls = []
 
     def record(agent, env, path, **settings):
         calls.append((agent, env, path.name, settings))
-        return float(len(calls)), path
+        return [len(calls) - 1.0, len(calls) + 1.0], path
 
-    monkeypatch.setattr(module, "record_episode", record)
+    monkeypatch.setattr(module, "record_video", record)
     return calls
 
 
 def attached(*arguments, **keywords):
-    callback = RecordEpisodes(*arguments, **keywords)
+    callback = RecordVideo(*arguments, **keywords)
     callback.set_model(Fake())
     return callback
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4])])
 def test_records_every_so_many_epochs(tmp_path, recorded, every, epochs):
-    settings = {"fps": 9, "max_steps": 70, "seed": 5, "cut": True}
+    settings = {"fps": 9, "max_steps": 70, "seed": 5, "cut": True, "episodes": 2}
     directory = tmp_path / "new" / "deep"
     callback = attached(Counts, directory, every, format="webp", **settings)
     for epoch in range(5):
@@ -199,7 +204,12 @@ def test_records_every_so_many_epochs(tmp_path, recorded, every, epochs):
         callback.on_train_batch_end(0, {"episodes": 50.0})
         callback.on_epoch_end(epoch, {})
     assert recorded == [
-        (callback.model, Counts, f"episode-{100 * epoch}.webp", settings)
+        (
+            callback.model,
+            Counts,
+            f"episode-{100 * epoch}.webp",
+            {**settings, "backend": "auto"},
+        )
         for epoch in epochs
     ]
     assert callback.recordings == [
@@ -219,25 +229,46 @@ def test_records_every_so_many_episodes(tmp_path, recorded):
     assert numbers == [0, 0, 1, 1, 1, 2, 2, 2]
 
 
+def test_records_every_so_many_steps(tmp_path, recorded):
+    callback = attached(Counts, tmp_path, every_steps=100)
+    callback.model.env_steps = 250  # learned before
+    callback.on_train_begin()
+    for env_steps in (290, 310, 390, 640, 690):
+        callback.model.env_steps = env_steps
+        callback.on_train_batch_end(0, {})
+        callback.on_epoch_end(0, {})
+    assert [name for _, _, name, _ in recorded] == [
+        "episode-310.gif",
+        "episode-640.gif",
+    ]
+
+
+def test_it_has_its_former_name(tmp_path):
+    assert isinstance(RecordEpisodes(Counts, tmp_path, 1), RecordVideo)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "either `every_epochs` or `every_episodes`"),
+        ({}, "one of `every_epochs`, `every_episodes` and `every_steps`"),
         ({"every_epochs": 1, "every_episodes": 1}, "every_epochs=1, every_episodes=1"),
+        ({"every_epochs": 1, "every_steps": 2}, "every_epochs=1, .*every_steps=2"),
+        ({"every_steps": 0}, "`every_steps` to be an integer >= 1. Received: 0"),
+        ({"every_steps": 1, "episodes": 0}, "`episodes` to be an integer >= 1"),
         ({"every_epochs": 0}, "`every_epochs` to be an integer >= 1. Received: 0"),
         ({"every_episodes": 0}, "`every_episodes` to be an integer >= 1. Received: 0"),
-        ({"every_epochs": 1, "format": "mp4"}, "`format` to be one of"),
+        ({"every_epochs": 1, "format": "avi"}, "`format` to be one of"),
         ({"every_epochs": 1, "fps": -1}, "`fps` in"),
         ({"every_epochs": 1, "max_steps": 0}, "`max_steps` to be"),
     ],
 )
 def test_wrong_settings_are_told_before_training(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
-        RecordEpisodes(Counts, tmp_path, **settings)
+        RecordVideo(Counts, tmp_path, **settings)
 
 
 def test_records_while_an_agent_is_trained(tmp_path):
     agent = A2C.for_env("CartPole-v1", seed=0, xla=False)
-    callback = RecordEpisodes("CartPole-v1", tmp_path, every_epochs=2, max_steps=3)
+    callback = RecordVideo("CartPole-v1", tmp_path, every_epochs=2, max_steps=3)
     agent.fit("CartPole-v1", steps=160, epochs=2, callbacks=[callback], verbose=0)
     assert [path.name for path in tmp_path.iterdir()] == ["episode-80.gif"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kerasrl2 import agents, envs
-from kerasrl2.callbacks import EvaluateReturn, RecordEpisodes, TrainingCheckpoint
+from kerasrl2.callbacks import EvaluateReturn, RecordVideo, TrainingCheckpoint
 from kerasrl2.errors import CheckpointError
 from kerasrl2.training import resume
 from kerasrl2.training.loop import CompiledLoop
@@ -340,17 +340,16 @@ def test_a_run_that_was_stopped_early_is_kept(tmp_path):
 
 
 def test_recordings_go_on_counting(tmp_path):
-    recording = RecordEpisodes("CartPole-v1", tmp_path, every_episodes=5)
-    recording._record = lambda: recordings.append(recording._episodes)
+    recording = RecordVideo("CartPole-v1", tmp_path, every_episodes=5)
+    recording._record = lambda: recordings.append(recording._count)
     recordings = []
     for episodes in (3, 4, 7):  # of one epoch so far
         recording.on_train_batch_end(0, {"episodes": episodes})
     state = recording.get_state()
-    other = RecordEpisodes("CartPole-v1", tmp_path, every_episodes=5)
-    other._record = lambda: recordings.append(other._episodes)
+    other = RecordVideo("CartPole-v1", tmp_path, every_episodes=5)
+    other._record = lambda: recordings.append(other._count)
     other.set_state(json.loads(json.dumps(state)))
     other.on_train_batch_end(0, {"episodes": 9})
-    recording.every_epochs = None
     other.on_epoch_end(0)
     other.on_train_batch_end(0, {"episodes": 1})
     assert recordings == [7, 10]

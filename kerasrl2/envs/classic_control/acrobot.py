@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
+from kerasrl2.envs._drawing import joints
 from kerasrl2.envs._random import uniform
 from kerasrl2.envs.classic_control.pendulum import wrap_angle
 from kerasrl2.envs.core import TensorFlowEnvironment
@@ -61,6 +62,15 @@ class Acrobot(TensorFlowEnvironment):
         angle_1, angle_2, speed_1, speed_2 = tf.unstack(physics, axis=1)
         parts = [tf.cos(angle_1), tf.sin(angle_1), tf.cos(angle_2), tf.sin(angle_2)]
         return tf.stack([*parts, speed_1, speed_2], axis=1)
+
+    def picture(self, physics):
+        first, second = physics.numpy()[0, :2]  # 0 hangs down
+        middle = LENGTH_1 * math.sin(first), -LENGTH_1 * math.cos(first)
+        tip = (
+            middle[0] + LENGTH_1 * math.sin(first + second),
+            middle[1] - LENGTH_1 * math.cos(first + second),
+        )
+        return joints([(0.0, 0.0), middle, tip], goal=LENGTH_1)
 
 
 def _rates(angle_1, angle_2, speed_1, speed_2, torque):

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
+from kerasrl2.envs._drawing import cart_and_pole
 from kerasrl2.envs._random import uniform
 from kerasrl2.envs.core import TensorFlowEnvironment
 
@@ -63,3 +64,7 @@ class CartPole(TensorFlowEnvironment):
 
     def observe(self, physics):
         return physics
+
+    def picture(self, physics):
+        position, _, angle, _ = physics.numpy()[0]
+        return cart_and_pole(position, angle, 2 * HALF_LENGTH, MAX_POSITION)

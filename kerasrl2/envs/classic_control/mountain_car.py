@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
+from kerasrl2.envs._drawing import car_on_hill
 from kerasrl2.envs._random import uniform
 from kerasrl2.envs.core import TensorFlowEnvironment
 
@@ -46,6 +47,10 @@ class MountainCar(TensorFlowEnvironment):
 
     def observe(self, physics):
         return physics
+
+    def picture(self, physics):
+        position = physics.numpy()[0, 0]
+        return car_on_hill(position, self.goal, MIN_POSITION, MAX_POSITION)
 
     def _drive(self, physics, acceleration):
         """One step; a car at the left wall stops."""

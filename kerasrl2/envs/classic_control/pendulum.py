@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium import spaces
 
+from kerasrl2.envs._drawing import joints
 from kerasrl2.envs._random import uniform
 from kerasrl2.envs.core import TensorFlowEnvironment
 
@@ -66,3 +67,7 @@ class Pendulum(TensorFlowEnvironment):
     def observe(self, physics):
         angle, speed = tf.unstack(physics, axis=1)
         return tf.stack([tf.cos(angle), tf.sin(angle), speed], axis=1)
+
+    def picture(self, physics):
+        angle = physics.numpy()[0, 0]  # 0 is upright, and it grows to the left
+        return joints([(0.0, 0.0), (-math.sin(angle), math.cos(angle))])

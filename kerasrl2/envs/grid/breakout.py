@@ -6,6 +6,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from kerasrl2._checks import check_range
+from kerasrl2.envs._drawing import board
 from kerasrl2.envs.core import TensorFlowEnvironment
 from kerasrl2.envs.grid._board import (
     SIZE,
@@ -162,6 +163,9 @@ class GridBreakout(TensorFlowEnvironment):
         paddle = cell(BOTTOM, physics.paddle)
         ball = cell(physics.row, physics.column)
         return stack_planes(paddle, ball, physics.trail, physics.bricks)
+
+    def picture(self, physics):
+        return board(self.observe(physics)[0])
 
 
 def _wall(n):

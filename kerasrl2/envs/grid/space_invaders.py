@@ -6,6 +6,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from kerasrl2._checks import check_range
+from kerasrl2.envs._drawing import board
 from kerasrl2.envs.core import TensorFlowEnvironment
 from kerasrl2.envs.grid._board import (
     SIZE,
@@ -183,6 +184,9 @@ class GridSpaceInvaders(TensorFlowEnvironment):
             physics.shots,
             physics.bombs,
         )
+
+    def picture(self, physics):
+        return board(self.observe(physics)[0])
 
 
 def _march(aliens, right, moves):

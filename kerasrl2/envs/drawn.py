@@ -1,0 +1,85 @@
+"""Environments that give pictures of themselves, for recordings."""
+
+import importlib.util
+import inspect
+
+import gymnasium
+
+from kerasrl2._checks import check_choice
+from kerasrl2.envs.core import Environment, TensorFlowEnvironment
+from kerasrl2.envs.registry import ids, make, make_single
+
+BACKENDS = "auto", "tensorflow", "gymnasium"
+
+
+def make_drawn(env, backend="auto", **kwargs):
+    """An environment that can be recorded.
+
+    Args:
+        env: String, an id; a callable that returns a `gymnasium.Env`, with the keyword
+            `render_mode` or already in this mode, or a `TensorFlowEnvironment`; or one
+            of these, which is returned unchanged.
+        backend: String, of an id that both have: `"tensorflow"`, which draws itself,
+            or `"gymnasium"`; `"auto"` is Gymnasium's, unless it lacks pygame.
+        **kwargs: Passed to the environment's constructor.
+
+    Returns:
+        `TensorFlowEnvironment`, or `gymnasium.Env` with `render_mode="rgb_array"`.
+
+    Raises:
+        ValueError: It gives no pictures, or `env` is none of these.
+    """
+    check_choice("backend", backend, BACKENDS)
+    if isinstance(env, str) and _draws_itself(env, backend):
+        return _checked(make(env, backend="tensorflow", **kwargs))
+    if isinstance(env, Environment):
+        if kwargs:
+            raise ValueError(
+                "Expected an id or a callable, to pass keywords. Received: the "
+                f"environment {env.id!r} with {sorted(kwargs)}"
+            )
+        return _checked(env)
+    if isinstance(env, str) or (callable(env) and _takes_render_mode(env)):
+        kwargs = {"render_mode": "rgb_array", **kwargs}
+    if callable(env) and not isinstance(env, gymnasium.Env):
+        made = env(**kwargs)
+        if isinstance(made, Environment):
+            return _checked(made)
+        env, kwargs = made, {}
+    made = make_single(env, **kwargs)
+    if made.render_mode != "rgb_array":
+        raise ValueError(
+            'Expected an environment made with render_mode="rgb_array". '
+            f"Received: {made} with render_mode={made.render_mode!r}"
+        )
+    return made
+
+
+def _draws_itself(env, backend):
+    """Whether an id's version in TensorFlow is the one to record."""
+    if backend != "auto":
+        return backend == "tensorflow"
+    if env not in ids():
+        return False
+    twin = env in gymnasium.registry
+    return not twin or importlib.util.find_spec("pygame") is None
+
+
+def _checked(env):
+    if not isinstance(env, TensorFlowEnvironment):
+        raise ValueError(
+            "Expected an id, a callable, a `gymnasium.Env` or a "
+            f"`TensorFlowEnvironment` to record. Received: {env.id!r}, a "
+            f"{type(env).__name__}, which renders no images. Give its id, and its "
+            "settings as keywords."
+        )
+    if type(env).picture is TensorFlowEnvironment.picture:
+        env.picture(None)  # raises, and says what to define
+    return env
+
+
+def _takes_render_mode(env):
+    """Whether a callable may be given `render_mode`."""
+    parameters = inspect.signature(env).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return "render_mode" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
