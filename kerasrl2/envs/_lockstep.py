@@ -24,7 +24,10 @@ class Lockstep(World):
 
     def __init__(self, id, envs):
         space, actions = envs[0].observation_space, envs[0].action_space
-        super().__init__(id, envs, len(envs), space, actions)
+        first = envs[0]
+        super().__init__(
+            id, envs, len(envs), space, actions, lambda: self._try_reset(first)
+        )
 
     @property
     def max_episode_steps(self):
@@ -71,6 +74,8 @@ class Lockstep(World):
                 if not isinstance(result, tuple) or len(result) != 5:
                     raise MalformedError(not_a_tuple(result, STEP_RESULT))
                 value, gain, end, cut, info = result
+                if self.masks is not None:
+                    value = self.masks.observed(value, info, as_flag(end))
                 put(following, index, value)
                 reward[index] = gain if type(gain) is float else as_number(gain)
                 if end is False and cut is False:  # the usual case, without `as_flag`
@@ -106,6 +111,10 @@ class Lockstep(World):
         if errors:
             raise errors[0]
 
+    def _try_reset(self, env):
+        """Result of a `reset` before any other."""
+        return env.reset(seed=0)
+
     def _begin_reset(self, env, seed, action_seed):
         """Seeds the action space; a subclass with processes also starts the reset."""
         env.action_space.seed(action_seed)
@@ -117,4 +126,7 @@ class Lockstep(World):
         result = self.envs[index].reset(seed=seed)
         if not isinstance(result, tuple) or len(result) != 2:
             raise MalformedError(not_a_tuple(result, RESET_RESULT))
-        self.observation.put(observation, index, result[0])
+        value, info = result
+        if self.masks is not None:
+            value = self.masks.observed(value, info)
+        self.observation.put(observation, index, value)

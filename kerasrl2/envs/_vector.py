@@ -45,7 +45,10 @@ class VectorWorld(World):
             _single_space(vector, f"single_{role}_space")
             for role in ("observation", "action")
         ]
-        super().__init__(_name(vector), (vector,), int(vector.num_envs), *single)
+        num_envs = int(vector.num_envs)
+        super().__init__(
+            _name(vector), (vector,), num_envs, *single, lambda: self._reset(0)
+        )
         _check_homogeneous(vector, single[0], self.num_envs)
         self.always_valid = self._mode is not _NEXT
         self._over = np.zeros(self.num_envs, bool)  # in the step before
@@ -74,9 +77,9 @@ class VectorWorld(World):
         try:
             for space in (self._vector.action_space, self._vector.single_action_space):
                 space.seed(first_action % 2**31)
-            keywords = {"seed": first % (2**31 - self.num_envs)}  # then one each
-            result = self._vector.reset(**({} if self._is_pool else keywords))
-            self.observation.put_all(observation, _checked(result, RESET_RESULT)[0])
+            result = self._reset(first % (2**31 - self.num_envs))  # then one each
+            all_act = np.ones(self.num_envs, bool)
+            self._put_all(observation, *_checked(result, RESET_RESULT), all_act)
         except Exception as error:
             raise self._failure(error, "reset", None) from error
         self._over[:] = False
@@ -96,8 +99,10 @@ class VectorWorld(World):
             outcome[0] = self._row(reward, "fiub", "reward")
             outcome[1] = terminated = self._row(terminated, "b", "terminated")
             outcome[2] = truncated = self._row(truncated, "b", "truncated")
-            self.observation.put_all(following, value)
             over = terminated | truncated
+            # Those of ended episodes come later where a new one begins at once.
+            acts = np.ones_like(over) if self._mode is _SAME else ~terminated
+            self._put_all(following, value, info, acts)
             if self._mode is _NEXT:
                 over &= ~self._over
                 outcome[:3, self._over] = 0.0
@@ -109,11 +114,11 @@ class VectorWorld(World):
                 ended = np.flatnonzero(over).tolist()
                 self._end_episodes(ended, info)
                 if self._mode is _SAME:
-                    self._put_final(following, ended, info)
+                    self._put_final(following, ended, info, terminated)
                 elif self._mode is _DISABLED:
                     method = "reset"
                     result = self._vector.reset(options={"reset_mask": over})
-                    self._put_first(leaves, over, _checked(result, RESET_RESULT)[0])
+                    self._put_first(leaves, over, *_checked(result, RESET_RESULT))
         except Exception as error:
             raise self._failure(error, method, None, action) from error
         self._done()
@@ -150,7 +155,17 @@ class VectorWorld(World):
             )
         return values
 
-    def _put_final(self, following, ended, info):
+    def _reset(self, seed):
+        """Result of the vector environment's `reset`."""
+        return self._vector.reset(**({} if self._is_pool else {"seed": seed}))
+
+    def _put_all(self, batch, observations, info, acts):
+        """Writes the observations of all; `acts` `[N]`, where one has to act on it."""
+        if self.masks is not None:
+            observations = self.masks.observed_by_all(observations, info, acts)
+        self.observation.put_all(batch, observations)
+
+    def _put_final(self, following, ended, info, terminated):
         """Writes the last observations of episodes, which `info` holds."""
         final = info.get("final_obs") if isinstance(info, dict) else None
         if final is None:
@@ -158,13 +173,18 @@ class VectorWorld(World):
                 "Expected `final_obs` in `info` where an episode ends, as its autoreset"
                 f" mode is {self._mode}. Received: {', '.join(info) or 'nothing'}"
             )
+        infos = info.get("final_info", {})
         for index in ended:
-            self.observation.put(following, index, _entry(final, index))
+            value = _entry(final, index)
+            if self.masks is not None:
+                last = _info_of(infos, index)
+                value = self.masks.observed(value, last, bool(terminated[index]))
+            self.observation.put(following, index, value)
 
-    def _put_first(self, leaves, over, observation):
+    def _put_first(self, leaves, over, observations, info):
         """Writes the first observations of the episodes that a reset began."""
         fresh = self.observation.empty(self.num_envs)
-        self.observation.put_all(fresh, observation)
+        self._put_all(fresh, observations, info, over)
         for leaf, new in zip(leaves, self.observation.leaves(fresh), strict=True):
             leaf[0][over] = new[over]
 

@@ -5,6 +5,7 @@ import numpy as np
 from kerasrl2._checks import did_you_mean
 from kerasrl2.envs._check_report import described
 from kerasrl2.envs._leaves import MalformedError
+from kerasrl2.envs._masks import masks_for
 from kerasrl2.envs._moves import Moves
 from kerasrl2.envs._spaces import codec
 from kerasrl2.errors import EnvironmentFailure
@@ -24,8 +25,12 @@ class World:
         num_envs: Integer, `N`.
         observation_space: `gymnasium.Space` of one copy.
         action_space: `gymnasium.Space` of one copy.
+        reset: Callable without arguments that resets what is stepped, or one of it, and
+            returns what that returned, to look for action masks; None if there are
+            none.
 
     Attributes:
+        masks: `Masks`, or None if no action is ever illegal.
         observation: Codec of observations.
         action: Codec of actions.
         always_valid: Boolean, whether all rows of all steps are transitions.
@@ -35,10 +40,15 @@ class World:
 
     always_valid = True
 
-    def __init__(self, id, envs, num_envs, observation_space, action_space):
+    def __init__(self, id, envs, num_envs, observation_space, action_space, reset=None):
         self.id, self.envs, self.num_envs = id, tuple(envs), num_envs
         self.observation_space, self.action_space = observation_space, action_space
-        self.observation = codec(observation_space, "observation")
+        self.masks = None
+        if reset is not None:
+            self.masks = masks_for(observation_space, action_space, reset)
+        if self.masks is not None:
+            self.observation_space = self.masks.observation_space
+        self.observation = codec(self.observation_space, "observation")
         self.action = codec(action_space, "action")
         self.closed = False
         self._token, self._valid = 0, False
