@@ -10,6 +10,7 @@ from kerasrl2.agents.checking import check_learnable
 from kerasrl2.agents.directions import directions
 from kerasrl2.agents.optimizing import rate_of, run_out
 from kerasrl2.agents.specs import check_spaces
+from kerasrl2.envs._interface import Preferred
 from kerasrl2.envs.registry import is_recipe
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
 from kerasrl2.training.fit import fit_loop
@@ -209,8 +210,12 @@ class Fitting:
         return self.loop_class(self, env, self.seed, self.xla)
 
     def environment(self, env, num_envs):
-        """Makes `env` an `envs.Environment` and checks that it fits the agent."""
-        made = envs.make(env, num_envs=num_envs)
+        """Makes `env` an `envs.Environment` and checks that it fits the agent.
+
+        Of a callable that returns a `VectorEnv`, the number that this one has counts.
+        """
+        wish = None if num_envs is None else Preferred(num_envs)
+        made = envs.make(env, num_envs=wish)
         try:
             check_spaces(made, self.observation_spec, self.head)
         except BaseException:

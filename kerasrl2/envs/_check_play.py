@@ -9,14 +9,14 @@ import numpy as np
 from kerasrl2.envs._check_report import described
 from kerasrl2.envs._check_spaces import Seen
 from kerasrl2.envs._leaves import MalformedError, subscript
-from kerasrl2.envs._lockstep import (
+from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces
+from kerasrl2.envs._world import (
     RESET_RESULT,
     STEP_RESULT,
     as_flag,
     as_number,
     not_a_tuple,
 )
-from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces
 
 HUGE, SLOW = 1e6, 0.010  # limits of a reward and of a step's seconds
 REMEMBERED = 4  # observations that are watched for later changes

@@ -48,7 +48,7 @@ def play(env, steps, seed, report):
                 return
             _check_values(env, after, where, report)
             seen.count(after.next_observation)
-            length += 1
+            length += after.valid.numpy()
             ended = after.terminated.numpy() | after.truncated.numpy()
             lengths += length[ended].tolist()
             length[ended] = 0

@@ -1,4 +1,4 @@
-"""What is no single Gymnasium environment, and what to do about it."""
+"""What is one Gymnasium environment, what is several, and what is none."""
 
 import gymnasium
 from gymnasium import spaces
@@ -6,10 +6,18 @@ from gymnasium import spaces
 _BATCHED = "send", "recv"  # of EnvPool, whose environments are `gymnasium.Env`s
 
 
+class Preferred(int):
+    """A number of copies that is a wish, not a demand.
+
+    Of a callable that returns a `VectorEnv`, the number that this one has counts.
+    """
+
+
 def is_batched(env):
     """Whether an object steps several environments at a time."""
-    vector = isinstance(env, gymnasium.vector.VectorEnv)
-    return vector or all(callable(getattr(env, name, None)) for name in _BATCHED)
+    if isinstance(env, gymnasium.vector.VectorEnv | type):
+        return not isinstance(env, type)
+    return all(callable(getattr(env, name, None)) for name in _BATCHED)
 
 
 def is_single(env):
@@ -20,13 +28,9 @@ def is_single(env):
 def advice(env):
     """What to do about an object that is not `is_single`, to end a message with."""
     if is_batched(env):
-        copies = getattr(env, "num_envs", None)
-        copies = copies if isinstance(copies, int) else 8
         return (
-            ", which steps several environments at a time. That is not accepted yet: "
-            "give the id of one environment, or a callable that returns one, and "
-            f"num_envs={copies}; `subprocess=True` of `envs.make` steps them side by "
-            "side."
+            ", which steps several environments at a time. One alone is needed here: "
+            "give the id of one environment, or a callable that returns one."
         )
     if callable(getattr(env, "step", None)) and callable(getattr(env, "reset", None)):
         return (

@@ -5,24 +5,29 @@ import functools
 import gymnasium
 
 _COUNT, _MARK = "_kerasrl2_moves", "_kerasrl2_counts_moves"
+_COUNTED = gymnasium.Env, gymnasium.vector.VectorEnv
 
 
 class Moves:
-    """Counts the calls of `reset` and `step` of Gymnasium environments.
+    """Counts the calls of `reset` and `step` of Gymnasium's environments and vectors.
 
     Whoever makes them: another user of the same object, or of another wrapper around
     it. The innermost environment is counted; its class becomes a subclass of its own
     that counts, so copies and wrappers work as before.
 
     Args:
-        envs: Sequence; what is no `gymnasium.Env` is not counted.
+        envs: Sequence; what is neither a `gymnasium.Env` nor a `VectorEnv` is not
+            counted. Of a `SyncVectorEnv` its environments are, too.
 
     Attributes:
         worlds: List of the attributes of the innermost environments.
     """
 
     def __init__(self, envs):
-        found = [env.unwrapped for env in envs if isinstance(env, gymnasium.Env)]
+        found = [env.unwrapped for env in envs if isinstance(env, _COUNTED)]
+        for world in found.copy():
+            if isinstance(world, gymnasium.vector.SyncVectorEnv):
+                found += [env.unwrapped for env in world.envs]
         for world in found:
             _count(world)
         self.worlds = [vars(world) for world in found]

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from kerasrl2._private import in_xla_context
 from kerasrl2.envs._host_call import HostFunction, available
+from kerasrl2.envs._spaces import without_text
 from kerasrl2.envs.core import Environment
 from kerasrl2.types import TimeStep
 
@@ -19,18 +20,13 @@ class PythonEnvironment(Environment):
 
     Args:
         id: String, the name in messages and logs.
-        num_envs: Integer >= 1, the number of copies `N`.
-        observation_space: `gymnasium.Space` of one copy.
-        action_space: `gymnasium.Space` of one copy.
-        world: The copies: a `Lockstep`, or an object with its public methods on NumPy
-            arrays, and with the codec `observation`.
+        world: `World`, the copies.
     """
 
-    always_valid = True
-
-    def __init__(self, id, num_envs, observation_space, action_space, world):
-        super().__init__(id, num_envs, observation_space, action_space)
-        self._world = world
+    def __init__(self, id, world):
+        space = without_text(world.observation_space)
+        super().__init__(id, world.num_envs, space, world.action_space)
+        self._world, self.always_valid = world, world.always_valid
         self._host_functions = {}
 
     @property
@@ -47,7 +43,8 @@ class PythonEnvironment(Environment):
     def step(self, state, action, seed):
         """Takes one step in each copy. `seed` is not used: `reset` seeds the copies."""
         inputs = [state, self._checked_action(action)]
-        outputs = [*self._specs(2, self.num_envs), tf.TensorSpec([3, self.num_envs])]
+        rows = 3 if self.always_valid else 4
+        outputs = [*self._specs(2, self.num_envs), tf.TensorSpec([rows, self.num_envs])]
         if in_xla_context():
             tick, *observations, outcome = self._host_step(inputs, outputs)
         else:
@@ -57,14 +54,14 @@ class PythonEnvironment(Environment):
             with tf.control_dependencies([outcome]):
                 tick = tf.ones([], tf.int32)
         current, following = zip(*map(tf.unstack, observations), strict=True)
-        reward, terminated, truncated = tf.unstack(outcome)
+        reward, terminated, truncated, *valid = tf.unstack(outcome)
         return state + tick, TimeStep(
             observation=self._nest(current),
             next_observation=self._nest(following),
             reward=reward,
             terminated=terminated > 0,
             truncated=truncated > 0,
-            valid=tf.ones([self.num_envs], tf.bool),
+            valid=valid[0] > 0 if valid else tf.ones([self.num_envs], tf.bool),
         )
 
     def is_current(self, state):

@@ -161,6 +161,10 @@ class ProcessLockstep(Lockstep):
                 env_process.kill()
             raise
 
+    def _try_reset(self, env):
+        env.ask("reset", 0, 0)
+        return super()._try_reset(env)
+
     def _begin_reset(self, env, seed, action_seed):
         super()._begin_reset(env, seed, action_seed)
         env.ask("reset", seed, action_seed)

@@ -32,7 +32,7 @@ def serve(connection):
         os._exit(1)
 
 
-_ROLES = "observation", "action"
+_ROLES, _MASK = ("observation", "action"), "action_mask"
 
 
 def _make(connection):
@@ -89,14 +89,16 @@ def _ends(*flags):
 
 
 def _with_info(result, keys=()):
-    """`result` with the names in `info` and the values of `keys`.
+    """`result` with the mask of actions, the names in `info` and the values of `keys`.
 
     Nobody reads the others, and they might not pickle.
     """
     if not isinstance(result, tuple) or len(result) not in (2, 5):
         return result
-    info = result[-1] if keys and isinstance(result[-1], dict) else {}
-    told = {str(name): info[name] if name in keys else None for name in info}
+    info = result[-1] if isinstance(result[-1], dict) else {}
+    told = {str(name): info[name] if name in keys else None for name in info if keys}
+    if _MASK in info:
+        told[_MASK] = info[_MASK]
     return (*result[:-1], told)
 
 

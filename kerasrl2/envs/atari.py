@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import inspect
-from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -11,8 +10,8 @@ import tensorflow as tf  # noqa: F401  (the example below)
 from gymnasium import spaces, wrappers
 
 from kerasrl2._checks import check_keywords, check_positive_integer, check_range
-from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._python import PythonEnvironment
+from kerasrl2.envs._world import World
 from kerasrl2.errors import EnvironmentFailure
 
 SIZE = 84
@@ -107,12 +106,12 @@ class AtariEnvironment(PythonEnvironment):
             )
 
         world = Games(id, build, frame_stack, terminal_on_life_loss, max_episode_steps)
-        super().__init__(id, num_envs, *world.envs[0], world=world)
+        super().__init__(id, world)
         self.frame_stack = frame_stack
         self.max_episode_steps = max_episode_steps
 
 
-class Games(Lockstep):
+class Games(World):
     """Steps `ale_py.vector_env.AtariVectorEnv` and stacks its frames, on NumPy arrays.
 
     The vector environment returns single frames, has no time limit and resets a game
@@ -132,7 +131,7 @@ class Games(Lockstep):
         n = self._vector.num_envs
         screens = spaces.Box(0, 255, [SIZE, SIZE, frame_stack], np.uint8)
         actions = spaces.Discrete(int(self._vector.single_action_space.n))
-        super().__init__(id, [_Spaces(screens, actions)] * n)
+        super().__init__(id, (), n, screens, actions)
         self._life_loss, self._limit = terminal_on_life_loss, limit or _FOREVER
         self._frames = np.zeros([frame_stack, n, SIZE, SIZE], np.uint8)
         self._lives = self._elapsed = np.zeros([n], np.int64)
@@ -147,19 +146,16 @@ class Games(Lockstep):
         Returns:
             `(token, observation)`: `[]` int32 and `[N, 84, 84, frame_stack]`.
         """
-        self._check_open()
+        self._begin()
         if self._in_call:  # a call was interrupted: its threads may still run
             self._vector, self._in_call = self._build(), False
-        self._steps, self._valid = 0, False
-        self._episodes = [0] * len(self.envs)
         words = [int(word) % 2**32 for word in seed]
-        seeds = np.random.SeedSequence(words).generate_state(len(self.envs))
+        seeds = np.random.SeedSequence(words).generate_state(self.num_envs)
         frames, info = self._ask("reset", seed=(seeds % 2**31).astype(np.int64))
         self._frames[:] = frames[:, 0]
         self._lives, self._elapsed = info["lives"], np.zeros_like(self._elapsed)
-        self._token, self._valid = (self._token + 1) % 2**31, True
-        observation = self.observation.empty(len(self.envs))
-        return np.int32(self._token), self._stack_into(observation)
+        observation = self.observation.empty(self.num_envs)
+        return np.int32(self._done()), self._stack_into(observation)
 
     def step(self, token, action):
         """Steps all games; those that end are reset at once.
@@ -169,12 +165,10 @@ class Games(Lockstep):
             action: `[N]` integer.
 
         Returns:
-            `(observations, outcome)` as from `Lockstep.step`.
+            `(observations, outcome)` as from `World.step`.
         """
-        self._check_open()
-        self._check_token(token)
+        self._begin_step(token)
         actions = self.action.take(action)
-        self._steps, self._valid = self._steps + 1, False
         frames, reward, terminated, _, info = self._ask("step", actions)
         self._elapsed = self._elapsed + 1
         truncated = self._elapsed >= self._limit
@@ -183,7 +177,7 @@ class Games(Lockstep):
             terminated = terminated | ((lives > 0) & (lives < self._lives))
         self._frames[:-1] = self._frames[1:]
         self._frames[-1] = frames[:, 0]
-        current, following = observations = self.observation.empty(2, len(self.envs))
+        current, following = observations = self.observation.empty(2, self.num_envs)
         self._stack_into(following)
         for index in np.flatnonzero(terminated | truncated):
             self._end_episode(index, self._info_of(index, info))
@@ -198,7 +192,7 @@ class Games(Lockstep):
         else:
             current[:] = following
         self._lives = lives
-        self._token, self._valid = self._token + 1, True
+        self._done()
         return observations, np.array([reward, terminated, truncated], np.float32)
 
     def _info_of(self, index, info):
@@ -227,13 +221,6 @@ class Games(Lockstep):
             ) from error
         self._in_call = False
         return result
-
-
-class _Spaces(NamedTuple):
-    """Passed as an environment to `Lockstep.__init__`, which reads its spaces only."""
-
-    observation_space: Any
-    action_space: Any
 
 
 def settings_of_games(id, settings):

@@ -12,6 +12,7 @@ from kerasrl2.envs import _check_tensors
 from kerasrl2.envs._check_play import Player
 from kerasrl2.envs._check_report import Finding, Report, described
 from kerasrl2.envs._check_spaces import check_action_space
+from kerasrl2.envs._interface import is_batched
 from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces, texts
 from kerasrl2.envs.core import Environment
 from kerasrl2.envs.registry import ids, make, make_single
@@ -45,8 +46,8 @@ def check(env, steps=1_000, seed=0):
 
     Args:
         env: As for `make`: an id, a callable that returns a new `gymnasium.Env`, one
-            `gymnasium.Env`, or an `Environment`. A given `gymnasium.Env` is left in the
-            middle of an episode; others are made here and closed.
+            `gymnasium.Env`, a `VectorEnv`, or an `Environment`. Given objects are left
+            in the middle of an episode; others are made here and closed.
         steps: Integer >= 1, steps of random play.
         seed: Integer, of environment and actions.
 
@@ -77,15 +78,12 @@ def check(env, steps=1_000, seed=0):
     report = Report()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if isinstance(env, Environment) or (
-            isinstance(env, str) and (env in ids() or env.startswith("ALE/"))
-        ):
-            made = make(env)
-            try:
-                _check_tensors.play(made, steps, seed, report)
-            finally:
-                if made is not env:
-                    made.close()
+        if isinstance(env, Environment):
+            _check_tensors.play(env, steps, seed, report)
+        elif is_batched(env):
+            _check_tensors.play(make(env), steps, seed, report)
+        elif isinstance(env, str) and (env in ids() or env.startswith("ALE/")):
+            _check_made(env, steps, seed, report)
         else:
             _check_gymnasium(env, steps, seed, report)
     for warning in caught:  # also those of Gymnasium's wrappers
@@ -95,10 +93,23 @@ def check(env, steps=1_000, seed=0):
     return report.sorted()
 
 
+def _check_made(env, steps, seed, report):
+    """Checks what `make` makes of `env`, and closes it."""
+    made = make(env)
+    try:
+        _check_tensors.play(made, steps, seed, report)
+    finally:
+        made.close()
+
+
 def _check_gymnasium(env, steps, seed, report):
     given = isinstance(env, gymnasium.Env)
     try:
-        first = make_single(env)
+        first = env() if callable(env) and not given else env
+        if is_batched(first):
+            _check_made(first, steps, seed, report)
+            return
+        first = make_single(first)
         second = first if given else make_single(env)
     except Exception as error:
         known = ValueError, ImportError, gymnasium.error.Error

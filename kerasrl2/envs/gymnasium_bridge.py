@@ -6,14 +6,16 @@ import warnings
 import gymnasium
 import tensorflow as tf  # noqa: F401  (the example below)
 
-from kerasrl2._checks import check_positive_integer, check_range
+from kerasrl2._checks import check_choice, check_positive_integer, check_range
 from kerasrl2._memory import check_room
-from kerasrl2.envs._interface import advice, is_single
+from kerasrl2.envs._interface import Preferred, advice, is_batched, is_single
 from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._python import PythonEnvironment
-from kerasrl2.envs._spaces import check_equal_spaces, texts, without_text
+from kerasrl2.envs._spaces import check_equal_spaces, texts
 from kerasrl2.envs._subprocess import ProcessLockstep
+from kerasrl2.envs._vector import VectorWorld
 
+VECTORIZATIONS = "sync", "async", "vector_entry_point"
 # Bytes of one environment at least: its objects and random generators; a process.
 _OBJECT, _PROCESS = 4_000, 10_000_000
 
@@ -35,15 +37,25 @@ class GymnasiumEnvironment(PythonEnvironment):
 
     Args:
         env: String, an id that `gymnasium.make` knows; or a callable that returns a new
-            `gymnasium.Env` each time; or one `gymnasium.Env`.
-        num_envs: Integer >= 1, the number of environments `N`; 1 for a `gymnasium.Env`.
+            `gymnasium.Env` each time; or one `gymnasium.Env`; or a `VectorEnv`, also
+            one of EnvPool, or a callable that returns one.
+        num_envs: Integer >= 1, the number of environments `N`; None means 1, or as many
+            as a `VectorEnv` has. Another number than this is an error.
         subprocess: Boolean, whether each runs in a separate process, all in parallel;
-            not for one `gymnasium.Env`. A callable is sent there by cloudpickle: its
-            module must be importable there, unless it is the main script.
+            for an id or a callable that returns a `gymnasium.Env`. A callable is sent
+            there by cloudpickle: its module must be importable there, unless it is the
+            main script.
         time_limit: Float > 0, seconds that a step or a reset of all `N` may take, or
             None; needs `subprocess`. If they take longer, or a process ends,
             `EnvironmentFailure` is raised and all processes are ended.
-        **kwargs: Passed to `gymnasium.make` or to the callable.
+        vectorization: String, `"sync"`, `"async"` or `"vector_entry_point"`, to make an
+            id by `gymnasium.make_vec`; None makes `N` environments that are stepped
+            here one after another, which is faster than `"sync"`.
+        **kwargs: Passed to `gymnasium.make`, `gymnasium.make_vec` or the callable.
+
+    Attributes:
+        always_valid: Boolean, False for a `VectorEnv` whose autoreset mode is
+            `NEXT_STEP`: the row after the end of an episode is no transition there.
 
     Example:
     >>> env = GymnasiumEnvironment("CartPole-v1", num_envs=2)
@@ -54,75 +66,103 @@ class GymnasiumEnvironment(PythonEnvironment):
     >>> env.close()
     """
 
-    def __init__(self, env, num_envs=1, *, subprocess=False, time_limit=None, **kwargs):
-        check_positive_integer("num_envs", num_envs)
-        size = num_envs * (_PROCESS if subprocess else _OBJECT)
-        check_room("num_envs", num_envs, size, f"so many of {_shown(env)}")
+    def __init__(
+        self, env, num_envs=None, *, subprocess=False, time_limit=None,
+        vectorization=None, **kwargs
+    ):  # fmt: skip
+        if num_envs is not None:
+            check_positive_integer("num_envs", num_envs)
+            size = num_envs * (_PROCESS if subprocess else _OBJECT)
+            check_room("num_envs", num_envs, size, f"so many of {_shown(env)}")
+        _check_alternatives(env, subprocess, time_limit, vectorization)
         if subprocess:
-            world = _processes(env, num_envs, time_limit, kwargs)
-        elif time_limit is None:
-            world = _in_this_process(env, num_envs, kwargs)
+            world = ProcessLockstep(env, num_envs or 1, time_limit, kwargs)
+        elif vectorization is not None:
+            world = _world_of(_make_vec(env, num_envs or 1, vectorization, kwargs))
+        elif is_batched(env):
+            _check_own(env, num_envs, kwargs)
+            world = VectorWorld(env)
+        elif isinstance(env, gymnasium.Env):
+            _check_alone(env, num_envs, kwargs)
+            world = Lockstep(_name(env, env), [env])
         else:
-            raise ValueError(
-                "Expected `subprocess=True` with a time limit: only another process "
-                f"can be ended. Received: time_limit={time_limit}"
+            world = _made(env, num_envs, kwargs)
+        for text in texts(world.observation_space):
+            warnings.warn(
+                f"The text `{text}` is left out: networks take numbers. If agents need "
+                "it, encode it as numbers by "
+                "`gymnasium.wrappers.TransformObservation`.",
+                stacklevel=3,
             )
-        observation_space = _seen(world.envs[0].observation_space)
-        action_space = world.envs[0].action_space
-        super().__init__(
-            world.id, num_envs, observation_space, action_space, world=world
-        )
+        super().__init__(world.id, world)
 
     @property
     def envs(self):
         """Tuple of the `gymnasium.Env`s, for inspection or rendering.
 
-        With `subprocess`, of proxies for those in the processes, which cannot render.
+        With `subprocess`, of proxies for those in the processes, which cannot render;
+        or only the `VectorEnv`.
         """
         return self._world.envs
 
     @property
     def max_episode_steps(self):
-        """Integer, the time limit in steps of the first one's wrappers, or None."""
-        env = self.envs[0]
-        while env is not None:
-            limit = getattr(env, "_max_episode_steps", None)
-            if isinstance(limit, int):
-                return limit
-            env = vars(env).get("env")
-        return None
+        """Integer, the time limit of the first one in steps, or None."""
+        return self._world.max_episode_steps
 
 
-def _seen(observation_space):
-    """The space of what agents see; warns of what they do not."""
-    for text in texts(observation_space):
-        warnings.warn(
-            f"The text `{text}` is left out: networks take numbers. If agents need it, "
-            "encode it as numbers by `gymnasium.wrappers.TransformObservation`.",
-            stacklevel=4,
+def _check_alternatives(env, subprocess, time_limit, vectorization):
+    """Raises where settings do not fit each other or `env`."""
+    if vectorization is not None:
+        check_choice("vectorization", vectorization, VECTORIZATIONS)
+    if vectorization is not None and (subprocess or not isinstance(env, str)):
+        raise ValueError(
+            "Expected an id, and no `subprocess`, with `vectorization`: "
+            f"`gymnasium.make_vec` makes it. Received: {_shown(env)}, vectorization="
+            f"{vectorization!r}, subprocess={subprocess}"
         )
-    return without_text(observation_space)
-
-
-def _processes(env, num_envs, time_limit, kwargs):
-    if isinstance(env, gymnasium.Env):
+    if subprocess and isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
         raise ValueError(
             "Expected an id or a callable that returns a new environment, to make it "
             f"in another process. Received: the environment {env}"
         )
+    if time_limit is not None and not subprocess:
+        raise ValueError(
+            "Expected `subprocess=True` with a time limit: only another process "
+            f"can be ended. Received: time_limit={time_limit}"
+        )
     check_range("time_limit", time_limit, 0.0, open_low=True)
-    return ProcessLockstep(env, num_envs, time_limit, kwargs)
 
 
-def _in_this_process(env, num_envs, kwargs):
-    """`Lockstep` of environments with equal spaces; of none if one cannot be used."""
-    if isinstance(env, gymnasium.Env):
-        _check_alone(env, num_envs, kwargs)
-        check_equal_spaces([env])
-        return Lockstep(_name(env, env), [env])
-    made = []
+def _check_own(vector, num_envs, kwargs=()):
+    """Raises where a `VectorEnv` is to be another one than it is."""
+    wish = num_envs is None or isinstance(num_envs, Preferred)
+    if kwargs or not (wish or num_envs == vector.num_envs):
+        raise ValueError(
+            f"Expected no other settings than those of the vector environment {vector}"
+            f", which has num_envs={vector.num_envs}. Received: num_envs={num_envs}, "
+            f"keywords {sorted(kwargs)}. Leave them out, or make another one."
+        )
+
+
+def _check_alone(env, num_envs, kwargs):
+    if num_envs not in (None, 1) or kwargs:
+        raise ValueError(
+            "Expected an id or a callable that returns a new environment, to make "
+            f"several or to pass keywords. Received: the environment {env} with "
+            f"num_envs={num_envs}, keywords {sorted(kwargs)}"
+        )
+    check_equal_spaces([env])
+
+
+def _made(env, num_envs, kwargs):
+    """The world of what an id or a callable makes; of none if one cannot be used."""
+    made = [_make(env, kwargs)]
+    if is_batched(made[0]):
+        return _world_of(made[0], num_envs)
     try:
-        for _ in range(num_envs):
+        _check_made(env, made)
+        for _ in range((num_envs or 1) - 1):
             made.append(_make(env, kwargs))
             _check_made(env, made)
         check_equal_spaces(made)
@@ -134,24 +174,40 @@ def _in_this_process(env, num_envs, kwargs):
         raise
 
 
-def _check_alone(env, num_envs, kwargs):
-    if not is_single(env):
-        raise ValueError(
-            "Expected an id, a callable that returns a new environment, or one "
-            f"environment. Received: {_shown(env)}{advice(env)}"
-        )
-    if num_envs != 1 or kwargs:
-        raise ValueError(
-            "Expected an id or a callable that returns a new environment, to make "
-            f"several or to pass keywords. Received: the environment {env} with "
-            f"num_envs={num_envs}, keywords {sorted(kwargs)}"
-        )
+def _world_of(vector, num_envs=None):
+    """The world of a vector environment made here, which is closed if it fails."""
+    try:
+        _check_own(vector, num_envs)
+        return VectorWorld(vector)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            vector.close()
+        raise
 
 
 def _make(env, kwargs):
     if isinstance(env, str):
         return gymnasium.make(env, **{"disable_env_checker": True, **kwargs})
     return env(**kwargs)
+
+
+def _make_vec(id, num_envs, vectorization, kwargs):
+    defaults = {}
+    if vectorization != "vector_entry_point":
+        # All rows are transitions in this mode.
+        settings = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}
+        settings |= kwargs.get("vector_kwargs", {})
+        defaults = {"disable_env_checker": True, "vector_kwargs": settings}
+    keywords = {**kwargs, **defaults}
+    try:
+        return gymnasium.make_vec(id, num_envs, vectorization, **keywords)
+    except gymnasium.error.Error as error:
+        if "vector entry point" not in str(error):
+            raise
+        raise ValueError(
+            f"Expected an id with a `vector_entry_point`. Received: {id!r}, which has "
+            "none. Leave `vectorization` out, or choose 'sync' or 'async'."
+        ) from error
 
 
 def _check_made(env, made):

@@ -81,21 +81,25 @@ def register(id, factory):
 
 def is_recipe(env):
     """Whether environments are made from `env`: an id or a callable."""
-    made = isinstance(env, Environment | gymnasium.Env)
+    made = isinstance(env, Environment | gymnasium.Env | gymnasium.vector.VectorEnv)
     return isinstance(env, str) or (callable(env) and not made)
 
 
-def make(env, num_envs=None, backend="auto", **kwargs):
+def make(env, num_envs=None, backend="auto", vectorization=None, **kwargs):
     """An `Environment` of `num_envs` copies.
 
     Args:
         env: String, an id of this library or of Gymnasium (`"module:id"` imports the
             module first); or a callable that returns a new `gymnasium.Env` each time;
-            or one `gymnasium.Env`; or an `Environment`, which is returned unchanged.
+            or one `gymnasium.Env`; or a `gymnasium.vector.VectorEnv`, also one of
+            EnvPool, or a callable that returns one; or an `Environment`, which is
+            returned unchanged.
         num_envs: Integer >= 1, the number of copies; None means that of a given
-            `Environment`, else 1.
+            `Environment` or `VectorEnv`, else 1.
         backend: String, `"tensorflow"`, `"gymnasium"`, or `"auto"`: the TensorFlow
             version if there is one, `AtariEnvironment` for `"ALE/..."`.
+        vectorization: String, `"sync"`, `"async"` or `"vector_entry_point"`: an id is
+            made by `gymnasium.make_vec`. None: copies are stepped one after another.
         **kwargs: Passed to the environment's constructor, such as `max_episode_steps`;
             for Gymnasium also `subprocess` and `time_limit`, see
             `GymnasiumEnvironment`.
@@ -112,13 +116,16 @@ def make(env, num_envs=None, backend="auto", **kwargs):
     """
     check_choice("backend", backend, ("auto", "tensorflow", "gymnasium"))
     if isinstance(env, Environment):
-        return _check_given(env, num_envs, backend, kwargs)
-    if is_batched(env) or not (isinstance(env, str | gymnasium.Env) or callable(env)):
+        given = kwargs if vectorization is None else {"vectorization": vectorization}
+        return _check_given(env, num_envs, backend, {**kwargs, **given})
+    if not (isinstance(env, str | gymnasium.Env) or is_batched(env) or callable(env)):
         raise ValueError(
-            "Expected an id, a callable, a `gymnasium.Env` or an `Environment`. "
-            f"Received: env={env!r:.200}{advice(env)}"
+            "Expected an id, a callable, a `gymnasium.Env`, a `VectorEnv` or an "
+            f"`Environment`. Received: env={env!r:.200}{advice(env)}"
         )
-    num_envs = 1 if num_envs is None else num_envs
+    if vectorization is not None:
+        check_choice("backend", backend, ("auto", "gymnasium"))
+        backend, kwargs = "gymnasium", {**kwargs, "vectorization": vectorization}
     if backend == "tensorflow" and env not in ids():
         raise ValueError(
             f"Expected an id with a TensorFlow version: {', '.join(ids())}. "
@@ -127,9 +134,9 @@ def make(env, num_envs=None, backend="auto", **kwargs):
     if not isinstance(env, str):
         return GymnasiumEnvironment(env, num_envs, **kwargs)
     if backend != "gymnasium" and env in _FACTORIES:
-        return _from_factory(env, num_envs, kwargs)
+        return _from_factory(env, 1 if num_envs is None else num_envs, kwargs)
     if backend != "gymnasium" and _is_game(env):
-        return _from_atari(env, num_envs, kwargs)
+        return _from_atari(env, 1 if num_envs is None else num_envs, kwargs)
     return _from_gymnasium(env, num_envs, backend, kwargs)
 
 

@@ -14,7 +14,7 @@ BOX, TWO = spaces.Box(-1.0, 1.0, [1]), spaces.Discrete(2)
 
 
 class Pool(ThreeSteps):
-    """Has what EnvPool's environments have: a `gymnasium.Env` that is a batch."""
+    """As EnvPool of old: a `gymnasium.Env` that is a batch and does not tell how."""
 
     num_envs = 4
 
@@ -25,25 +25,12 @@ class Pool(ThreeSteps):
         raise NotImplementedError
 
 
-def vector():
-    return gymnasium.vector.SyncVectorEnv([ThreeSteps, ThreeSteps])
-
-
 @pytest.mark.parametrize(
-    ("made", "copies"), [(vector, 2), (Pool, 4)], ids=["VectorEnv", "EnvPool"]
+    "give", [lambda: Pool(), lambda: Pool], ids=["object", "class"]
 )
-@pytest.mark.parametrize("role", ["object", "callable", "check", "single"])
-def test_a_batch_of_environments_is_told_what_to_do(made, copies, role):
-    batch = made()
-    give = {
-        "object": lambda: envs.make(batch),
-        "callable": lambda: envs.make(lambda: batch),
-        "check": lambda: envs.check(batch),
-        "single": lambda: envs.registry.make_single(batch),
-    }[role]
-    with pytest.raises(ValueError, match="several environments at a time") as error:
-        give()
-    assert f"num_envs={copies}" in str(error.value)
+def test_a_batch_that_does_not_declare_its_mode_is_told_what_to_do(give):
+    with pytest.raises(ValueError, match=r"Received: Pool with .*=None\. Look"):
+        envs.make(give())
 
 
 class OfOld:

@@ -84,12 +84,6 @@ def test_errors_help(id, keywords, message):
         make(id, **keywords)
 
 
-def test_vector_environments_are_refused_by_name():
-    vector = gymnasium.make_vec("CartPole-v1", num_envs=2)
-    with pytest.raises(ValueError, match="Expected an id, a callable"):
-        make(vector)
-
-
 @pytest.mark.long
 def test_a_missing_package_gives_the_command():
     commands = {
