@@ -48,7 +48,7 @@ def served(agent):
         A `tf.function` of one tensor `[B, ...]` for each entry of an observation, in
         the order of `tf.nest.flatten`, to a dictionary of tensors.
     """
-    structure = getattr(agent.observation_spec, "nest", agent.observation_spec)
+    structure = agent.observation_spec.nest
 
     def serve(*tensors):
         observation = tf.nest.pack_sequence_as(structure, tensors)
