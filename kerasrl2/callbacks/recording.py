@@ -8,6 +8,7 @@ import keras
 from PIL import Image
 
 from kerasrl2._checks import check_choice, check_positive_integer, check_range
+from kerasrl2.envs._masks import with_masks
 from kerasrl2.envs._spaces import codec
 from kerasrl2.envs.core import Environment
 from kerasrl2.envs.registry import make_single
@@ -149,7 +150,7 @@ def record_episode(agent, env, path, fps=30, max_steps=5_000, seed=0, **kwargs):
                 'Expected an environment made with render_mode="rgb_array". '
                 f"Received: {made} with render_mode={made.render_mode!r}"
             )
-        episode = _Episode(agent, made, max_steps, seed)
+        episode = _Episode(agent, with_masks(made), max_steps, seed)
         pictures = episode.pictures()
         first = next(pictures)
         with contextlib.closing(pictures):
