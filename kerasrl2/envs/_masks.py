@@ -155,7 +155,9 @@ class _Masked(gymnasium.Wrapper):
 
 def with_masks(env):
     """A `gymnasium.Env` with the observations that agents get of it."""
-    masks = masks_for(env.observation_space, env.action_space, env.reset)
+    masks = masks_for(
+        env.observation_space, env.action_space, lambda: env.reset(seed=0)
+    )
     return env if masks is None else _Masked(env, masks)
 
 
