@@ -16,13 +16,14 @@ from kerasrl2.agents.registry import (
     register,
     registration,
 )
-from kerasrl2.agents.specs import ObservationSpec
+from kerasrl2.agents.specs import NestedSpec, ObservationSpec
 
 __all__ = [
     "A2C",
     "DQN",
     "PPO",
     "Agent",
+    "NestedSpec",
     "Number",
     "ObservationSpec",
     "Rainbow",

@@ -214,8 +214,10 @@ class Fitting:
 
         Of a callable that returns a `VectorEnv`, the number that this one has counts.
         """
-        wish = None if num_envs is None else Preferred(num_envs)
-        made = envs.make(env, num_envs=wish)
+        if num_envs is not None:
+            check_positive_integer("num_envs", num_envs)
+            num_envs = Preferred(num_envs)
+        made = envs.make(env, num_envs=num_envs)
         try:
             check_spaces(made, self.observation_spec, self.head)
         except BaseException:

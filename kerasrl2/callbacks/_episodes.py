@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from kerasrl2.envs._masks import with_masks
 from kerasrl2.envs._spaces import codec
 from kerasrl2.envs.core import TensorFlowEnvironment
 
@@ -56,7 +57,7 @@ class _OfGymnasium:
     """A `gymnasium.Env` as a batch of one."""
 
     def __init__(self, env):
-        self._env = env
+        self._env = env = with_masks(env)
         self._observation = codec(env.observation_space, "observation")
         self._action = codec(env.action_space, "action")
 

@@ -112,7 +112,7 @@ class Lockstep(World):
             raise errors[0]
 
     def _try_reset(self, env):
-        """Result of a `reset` before any other."""
+        """Result of a `reset` before any other, to look for action masks."""
         return env.reset(seed=0)
 
     def _begin_reset(self, env, seed, action_seed):

@@ -1,5 +1,6 @@
 """Which actions are legal: `info["action_mask"]` as an entry of observations."""
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 
@@ -133,6 +134,31 @@ def masks_for(observation_space, action_space, reset):
         if not isinstance(info, dict) or MASK not in info:
             return None
     return Masks(observation_space, action_space)
+
+
+class _Masked(gymnasium.Wrapper):
+    """An environment whose observations have its masks."""
+
+    def __init__(self, env, masks):
+        super().__init__(env)
+        self._masks, self.observation_space = masks, masks.observation_space
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._masks.observed(observation, info), info
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation = self._masks.observed(observation, info, terminated)
+        return observation, reward, terminated, truncated, info
+
+
+def with_masks(env):
+    """A `gymnasium.Env` with the observations that agents get of it."""
+    masks = masks_for(
+        env.observation_space, env.action_space, lambda: env.reset(seed=0)
+    )
+    return env if masks is None else _Masked(env, masks)
 
 
 def _joined(mask):

@@ -41,8 +41,11 @@ def _make(connection):
 
     def make():
         env = ForkingPickler.loads(factory)()
-        if not isinstance(env, gymnasium.Env):
-            raise ValueError(f"Expected a `gymnasium.Env`. Received: {env!r}")
+        batched = isinstance(env, gymnasium.vector.VectorEnv)  # EnvPool's are both
+        if batched or not isinstance(env, gymnasium.Env):
+            raise ValueError(
+                f"Expected a `gymnasium.Env`, one environment. Received: {env!r}"
+            )
         made.append(env)
         spaces = [getattr(env, f"{role}_space", None) for role in _ROLES]
         return *spaces, _name(env)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2.agents import A2C, DQN, PPO, ObservationSpec, Rainbow
+from kerasrl2.agents import A2C, DQN, PPO, NestedSpec, ObservationSpec, Rainbow
 from kerasrl2.agents import exporting as module
 from kerasrl2.envs.exact import Endless
 
@@ -105,10 +105,14 @@ def test_a_nest_becomes_several_inputs_of_the_saved_signature(tmp_path):
     """What an agent of such observations needs of this is what a fake one has."""
 
     class Summing:
-        observation_spec = {  # noqa: RUF012
-            "left": ObservationSpec((1,)),
-            "right": (ObservationSpec((1,)), ObservationSpec((), "int32")),
-        }
+        observation_spec = NestedSpec(
+            {
+                "left": ObservationSpec((1,)),
+                "right": NestedSpec(
+                    (ObservationSpec((1,)), ObservationSpec((), "int32"))
+                ),
+            }
+        )
         head = type("Head", (), {"kind": None, "to_env": staticmethod(tf.identity)})
 
         def forward(self, observation):

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from kerasrl2 import envs
+from kerasrl2.envs._masks import with_masks
 from kerasrl2.errors import EnvironmentFailure
 from tests.envs.vectors import MODES
 from tests.envs.worlds import SEED, play
@@ -213,6 +214,17 @@ def test_each_component_needs_a_legal_action():
     env = envs.make(functools.partial(Joined, np.int8([1, 1, 0, 0, 0])))
     with pytest.raises(EnvironmentFailure, match=r"`reset` .* a legal action"):
         env.reset(SEED)
+
+
+def test_one_environment_with_what_agents_see_of_it():
+    env = with_masks(Legal())
+    assert env.observation_space == envs.make(Legal).observation_space
+    seen = [env.reset(seed=1)[0], *(env.step(action)[0] for action in (0, 1, 2))]
+    assert all(map(env.observation_space.contains, seen))
+    masks = [np.argmax(value["action_mask"]) for value in seen]
+    assert masks == [0, 1, 2, 3]
+    single = gymnasium.make("CartPole-v1")
+    assert with_masks(single) is single
 
 
 def test_who_has_none_is_not_changed():

@@ -94,6 +94,8 @@ def test_envpool(id, settings):
         return envpool.make(id, "gymnasium", num_envs=4, seed=7, **settings)
 
     env, peer = envs.make(make), make()
+    if isinstance(env.action_space, spaces.Discrete):
+        peer.reset()  # as `envs.make` does, to look for action masks
     limit = settings.get("max_episode_steps")
     assert (env.num_envs, env.always_valid) == (4, False)
     assert limit is None or env.max_episode_steps == limit

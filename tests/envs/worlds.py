@@ -62,7 +62,8 @@ class ThreeSteps(gymnasium.Env):
 class Fails(ThreeSteps):
     """Returns `fault(result)` from call number `at` of `where` instead of its result.
 
-    `where` is `"reset"` or `"step"`; calls are counted from 1.
+    `where` is `"reset"` or `"step"`; calls are counted from 1, without the reset by
+    which `envs.make` looks for action masks.
     """
 
     def __init__(self, where, at, fault):
@@ -72,7 +73,7 @@ class Fails(ThreeSteps):
 
     def reset(self, *, seed=None, options=None):
         result = super().reset(seed=seed)
-        return self._maybe("reset", result)
+        return result if seed == 0 else self._maybe("reset", result)
 
     def step(self, action):
         return self._maybe("step", super().step(action))
