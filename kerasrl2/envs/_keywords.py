@@ -39,7 +39,7 @@ def keywords_explained(env, kwargs, vectorization=None):
 
 
 def _known(env, vectorization):
-    """Names that a constructor takes; None if it takes any, or is not known."""
+    """Names that a constructor takes; None if any, or if it is not known."""
     further, constructor = (), env
     if isinstance(env, str):
         spec = gymnasium.registry.get(env.rpartition(":")[2])
@@ -53,4 +53,4 @@ def _known(env, vectorization):
     parameters = inspect.signature(constructor).parameters
     if inspect.Parameter.VAR_KEYWORD in {p.kind for p in parameters.values()}:
         return None
-    return {*parameters, *further}
+    return {*parameters, *further} - {"num_envs"}  # an argument of `make`

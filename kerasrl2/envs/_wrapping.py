@@ -24,6 +24,29 @@ def names():
     return sorted({*gymnasium.wrappers.__all__} - {"vector", *_INSTEAD})
 
 
+def resolved(wrappers):
+    """`(name, callable)` of each wrapper; of such a list, the list.
+
+    Args:
+        wrappers: As for `envs.make`.
+
+    Raises:
+        ValueError: There is no wrapper of a name, or it lacks a keyword.
+        ImportError: It is in a module or needs one that is not installed.
+    """
+    if isinstance(wrappers, str) or not isinstance(wrappers, list | tuple):
+        raise ValueError(
+            "Expected `wrappers` as a list of names, callables or pairs of a name and "
+            f"a dictionary. Received: {wrappers!r:.200}"
+        )
+    return [_named(wrapper) for wrapper in wrappers]
+
+
+def prepared(wrappers):
+    """Callables from one `gymnasium.Env` to another, whose errors name the wrapper."""
+    return [_explained(name, function) for name, function in resolved(wrappers)]
+
+
 def wrapped(make, wrappers):
     """A callable like `make` that puts wrappers around what this one returns.
 
@@ -33,26 +56,8 @@ def wrapped(make, wrappers):
 
     Returns:
         Callable; `make` itself if there are no wrappers.
-
-    Raises:
-        ValueError: There is no wrapper of a name, or it lacks a keyword.
-        ImportError: It is in a module or needs one that is not installed.
     """
     return _around(make, prepared(wrappers)) if wrappers else make
-
-
-def prepared(wrappers):
-    """Callables from one `gymnasium.Env` to another, whose errors name the wrapper.
-
-    Args:
-        wrappers: As for `envs.make`.
-    """
-    if isinstance(wrappers, str) or not isinstance(wrappers, list | tuple):
-        raise ValueError(
-            "Expected `wrappers` as a list of names, callables or pairs of a name and "
-            f"a dictionary. Received: {wrappers!r:.200}"
-        )
-    return [_explained(*_named(wrapper)) for wrapper in wrappers]
 
 
 # What the next two functions return is sent by value to other processes: it may refer
@@ -93,25 +98,26 @@ def _named(wrapper):
     """`(name, function)` of one of the elements of `wrappers`."""
     if callable(wrapper):
         return getattr(wrapper, "__name__", repr(wrapper)), wrapper
-    name, keywords = wrapper if _is_pair(wrapper) else (wrapper, {})
-    if not isinstance(name, str):
+    name, more = wrapper if _is_pair(wrapper) else (wrapper, {})
+    if callable(more):  # resolved before
+        return name, more
+    if not (isinstance(name, str) and isinstance(more, dict)):
         raise ValueError(
             "Expected a wrapper as a name, a callable, or a pair of a name and a "
             f"dictionary. Received: {wrapper!r:.200}"
         )
     function = _imported(name) if ":" in name else _of_gymnasium(name)
-    if not keywords:
+    if not more:
         return name, function
     parameters = inspect.signature(function).parameters
     if inspect.Parameter.VAR_KEYWORD not in {p.kind for p in parameters.values()}:
-        check_keywords(name, keywords, list(parameters)[1:])
-    shown = ", ".join(f"{key}={value!r}" for key, value in keywords.items())
-    return f"{name}({shown})", functools.partial(function, **keywords)
+        check_keywords(name, more, list(parameters)[1:])
+    shown = ", ".join(f"{key}={value!r}" for key, value in more.items())
+    return f"{name}({shown})", functools.partial(function, **more)
 
 
 def _is_pair(wrapper):
-    pair = isinstance(wrapper, list | tuple) and len(wrapper) == 2
-    return pair and isinstance(wrapper[1], dict)
+    return isinstance(wrapper, list | tuple) and len(wrapper) == 2
 
 
 def _of_gymnasium(name):

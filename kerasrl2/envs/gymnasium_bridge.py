@@ -15,7 +15,7 @@ from kerasrl2.envs._python import PythonEnvironment
 from kerasrl2.envs._spaces import check_equal_spaces, texts
 from kerasrl2.envs._subprocess import ProcessLockstep
 from kerasrl2.envs._vector import VectorWorld
-from kerasrl2.envs._wrapping import prepared, wrapped
+from kerasrl2.envs._wrapping import prepared, resolved, wrapped
 
 VECTORIZATIONS = "sync", "async", "vector_entry_point"
 # Bytes of one environment at least: its objects and random generators; a process.
@@ -151,16 +151,17 @@ def _check_one_by_one(env, vectorization, wrappers):
     """Raises where there is no single environment to put wrappers around."""
     if not wrappers:
         return
+    names = ", ".join(name for name, _ in resolved(wrappers))
     if vectorization == "vector_entry_point":
         raise ValueError(
             "Expected no `wrappers` with vectorization='vector_entry_point', which "
-            f"makes no single environments. Received: {wrappers!r:.200}. Choose 'sync' "
+            f"makes no single environments. Received: {names}. Choose 'sync' "
             "or 'async', or leave one of both out."
         )
     if is_batched(env):
         raise ValueError(
-            "Expected no `wrappers` with a vector environment. Received: "
-            f"{wrappers!r:.200} for {_shown(env)}. Put them around its environments "
+            f"Expected no `wrappers` with a vector environment. Received: {names} for "
+            f"{_shown(env)}. Put them around its environments "
             "when it is made, or use those of `gymnasium.wrappers.vector`."
         )
 

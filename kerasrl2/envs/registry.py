@@ -10,7 +10,7 @@ import gymnasium
 from kerasrl2._checks import check_choice, did_you_mean
 from kerasrl2.envs._interface import advice, is_batched, is_single
 from kerasrl2.envs._keywords import keywords_explained
-from kerasrl2.envs._wrapping import wrapped
+from kerasrl2.envs._wrapping import resolved, wrapped
 from kerasrl2.envs.atari import (
     AtariEnvironment,
     settings_of_games,
@@ -135,6 +135,7 @@ def make(env, num_envs=None, backend="auto", vectorization=None, wrappers=(), **
         )
     if how:
         _check_in_gymnasium(env, backend, how)
+        how |= {"wrappers": resolved(wrappers)} if wrappers else {}
         backend, kwargs = "gymnasium", {**kwargs, **how}
     if backend == "tensorflow" and env not in ids():
         raise ValueError(
@@ -213,6 +214,7 @@ def make_single(env, backend="auto", wrappers=(), **kwargs):
     (4,)
     """
     if wrappers:
+        wrappers = resolved(wrappers)
         single = make_single(env, "gymnasium", **kwargs)
         try:
             return wrapped(lambda: single, wrappers)()
