@@ -59,7 +59,18 @@ SeedOption = Annotated[
 ]
 
 
-@app.command()
+_EXAMPLES = """Examples:
+
+kerasrl2 train ppo CartPole-v1 --seed 1
+
+kerasrl2 train dqn FrozenLake-v1 --env is_slippery=false --env map_name=8x8
+
+kerasrl2 train a2c Acrobot-v1 --wrapper TimeAwareObservation --set gamma=0.98
+
+kerasrl2 train ppo my_module:Mine-v0 --num-envs 16 --vectorization async"""
+
+
+@app.command(epilog=_EXAMPLES)
 def train(
     algorithm: Annotated[str, typer.Argument(help="For instance ppo.")],
     env: Annotated[str, typer.Argument(help="For instance CartPole-v1.")],

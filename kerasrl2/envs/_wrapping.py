@@ -10,8 +10,8 @@ from kerasrl2._checks import check_keywords, did_you_mean
 
 # Their moments are in no file, and each environment has its own, also in evaluation.
 _INSTEAD = {
-    "NormalizeObservation": "normalize_observations=True",
-    "NormalizeReward": "normalize_rewards=True",
+    "NormalizeObservation": "`normalize_observations=True` of the agent",
+    "NormalizeReward": "`normalize_rewards=True` of PPO and A2C, `clip_rewards` of DQN",
 }
 
 
@@ -123,9 +123,9 @@ def _is_pair(wrapper):
 def _of_gymnasium(name):
     if name in _INSTEAD:
         raise ValueError(
-            f"Expected `{_INSTEAD[name]}` of the agent. Received: the wrapper {name}, "
-            "whose statistics are saved in no file and go on changing in evaluation; "
-            "those of the agent are saved with it, and frozen there."
+            f"Expected {_INSTEAD[name]}. Received: the wrapper {name}, whose moments "
+            "are saved in no file, differ between copies and go on changing in "
+            "evaluation; those of the agent are saved with it, and frozen there."
         )
     if name not in names():
         raise ValueError(

@@ -206,7 +206,7 @@ def test_the_version_in_tensorflow_is_left_in_one_line(more, line, tmp_path):
         (["--wrapper", "no_such_module:X"], "Expected the module 'no_such_module'"),
         (
             ["--wrapper", "NormalizeObservation"],
-            "Expected `normalize_observations=True",
+            "Expected `normalize_observations=True` of",
         ),
         (["--vectorization", "entry-point"], "Did you mean 'vector_entry_point'"),
         (

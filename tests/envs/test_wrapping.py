@@ -135,7 +135,7 @@ FAULTS = {
         "raised ValueError: Grayscale",
     ),
     "it returns nothing": ([lambda env: None], "returns a `gymnasium.Env`.*None"),
-    "moments": (["NormalizeReward"], "Expected `normalize_rewards=True` of the agent"),
+    "moments": (["NormalizeReward"], "Expected `normalize_rewards=True` of PPO and"),
 }  # fmt: skip
 
 
