@@ -109,6 +109,7 @@ def test_evaluate_plays_as_it_was_trained(run):
     assert "return 15.00" in output
 
 
+@pytest.mark.long
 def test_a_file_says_nothing(run):
     command = "evaluate", run / "agent.keras", "--episodes", 2
     assert "Expected `--env`" in fail(*command, "--env", "length=2", *WRAPPERS)
@@ -153,6 +154,7 @@ def test_other_processes(how, directory, tmp_path):
     assert "no faults" in succeed("check", run, "--steps", 30)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("more", "line"),
     [
@@ -160,10 +162,9 @@ def test_other_processes(how, directory, tmp_path):
             ["--wrapper", "TimeAwareObservation"],
             "--wrapper: Gymnasium's version of CartPole-v1, not the one in TensorFlow",
         ),
-        pytest.param(
+        (
             ["--vectorization", "vector_entry_point"],
             "--vectorization: Gymnasium's version of CartPole-v1, not the one in Tens",
-            marks=pytest.mark.long,
         ),
     ],
     ids=["wrapper", "vectorization"],
