@@ -9,6 +9,7 @@ import numpy as np
 from kerasrl2.envs._check_report import described
 from kerasrl2.envs._check_spaces import Seen
 from kerasrl2.envs._leaves import MalformedError, subscript
+from kerasrl2.envs._masks import MASK, masks_for
 from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces
 from kerasrl2.envs._world import (
     RESET_RESULT,
@@ -42,6 +43,8 @@ class Player:
         with contextlib.suppress(ValueError):  # which `check` reports
             self._codec = codec(space, "observation")
         self._spaces = copy.deepcopy(self._current_spaces())
+        self._masks = masks_for(space, env.action_space, env.reset)
+        self._mask = None  # of the next action
         self._watched = []  # (where, name, returned array, copy of it)
 
     def play(self, steps, seed):
@@ -51,7 +54,7 @@ class Player:
         try:
             self._reset(seed, "reset")
             for number in range(1, steps + 1):
-                action = self.env.action_space.sample()
+                action = self._sample()
                 where = f"step {number}, action {_short(action)}"
                 start = time.perf_counter()
                 ended = self._step(action, where)
@@ -74,6 +77,11 @@ class Player:
                 "side by side: `make(..., num_envs=8, subprocess=True)`",
             )
 
+    def _sample(self):
+        if self._mask is None:
+            return self.env.action_space.sample()
+        return self._masks.sample(self._mask)
+
     def _reset(self, seed, where):
         result = self._call("reset", where, lambda: self.env.reset(seed=seed))
         if not isinstance(result, tuple) or len(result) != 2:
@@ -81,6 +89,7 @@ class Player:
                 not_a_tuple(result, RESET_RESULT), where, "return both, as a tuple"
             )
         self._check_observation(result[0], where)
+        self._check_mask(*result, False, where)
 
     def _step(self, action, where):
         """Whether the episode ended."""
@@ -100,9 +109,11 @@ class Player:
                 kind="info",
             )
         try:
-            return as_flag(terminated) | as_flag(truncated)
+            ends = as_flag(terminated), as_flag(truncated)
         except MalformedError as error:
             self._fail(str(error), where, "return `bool(...)` of each end flag")
+        self._check_mask(observation, info, ends[0], where)
+        return any(ends)
 
     def _call(self, method, where, function):
         try:
@@ -153,6 +164,20 @@ class Player:
         arrays = [entry for entry in entries if isinstance(entry[-1], np.ndarray)]
         kept = self._watched[-(REMEMBERED - 1) * len(arrays) :] if arrays else []
         self._watched = kept + [(*entry, entry[-1].copy()) for entry in arrays]
+
+    def _check_mask(self, observation, info, terminated, where):
+        """Checks the mask of the next action, where an environment has masks."""
+        if self._masks is None:
+            return
+        try:
+            seen = self._masks.observed(observation, info, terminated)
+        except Exception as error:
+            self._fail(
+                described_fit(error),
+                where,
+                "return 1 for each action that is legal in the new state, else 0",
+            )
+        self._mask = seen[MASK]
 
     def _check_finite(self, name, value, where):
         """Whether all numbers are finite; reports it if not."""

@@ -9,6 +9,7 @@ from kerasrl2.envs._check_play import HUGE, SLOW
 from kerasrl2.envs._check_report import described
 from kerasrl2.envs._check_spaces import Seen, check_action_space
 from kerasrl2.envs._leaves import subscript
+from kerasrl2.envs._masks import MASK, Masks, declares_mask
 from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces
 
 _FIELDS = "observation", "next_observation", "reward", "terminated", "truncated"
@@ -30,23 +31,31 @@ def play(env, steps, seed, report):
     where, seen = "reset", Seen(env.observation_space, report)
     if not check_action_space(env.action_space, report):
         return
+    masks = None
+    if declares_mask(env.observation_space):
+        masks = Masks(env.observation_space, env.action_space)
     actions = _actions(env, min(steps, 1_000), seed)
     try:
         with env.errors():
             state, first = reset(tf.constant([seed, 0]))
         if not _fits(env, "the first observation", first, report):
             return
+        shown = first
         lengths, length, seconds = [], np.zeros(env.num_envs, int), []
         for number in range(1, steps + 1):
             where = f"step {number}"
             start = time.perf_counter()
             with env.errors():
-                action = tf.constant(actions[number % len(actions)])
+                action = actions[number % len(actions)]
+                if masks is not None:
+                    action = [masks.sample(mask) for mask in shown[MASK].numpy()]
+                action = tf.constant(action, actions.dtype)
                 state, after = step(state, action, tf.constant([seed, number]))
             seconds.append(time.perf_counter() - start)
             if number == 1 and not _check_kinds(env, after, report):
                 return
             _check_values(env, after, where, report)
+            shown = after.observation
             seen.count(after.next_observation)
             length += after.valid.numpy()
             ended = after.terminated.numpy() | after.truncated.numpy()

@@ -25,6 +25,7 @@ class Masks:
     """
 
     def __init__(self, observation_space, action_space):
+        self._actions = action_space
         sizes = np.ravel(getattr(action_space, "nvec", getattr(action_space, "n", 0)))
         self._starts = np.cumsum([0, *sizes[:-1]])  # of the components
         self._length = int(sum(sizes))
@@ -70,6 +71,14 @@ class Masks:
             if needed or (mask is not None and np.any(_joined(mask))):
                 rows[index] = self._checked(mask, f" of environment {index}")
         return self._with(observations, rows)
+
+    def sample(self, mask):
+        """A random action that a mask allows, by the generator of the action space."""
+        parts = np.split(np.asarray(mask), self._starts[1:])
+        random = self._actions.np_random
+        chosen = [random.choice(np.flatnonzero(part)) for part in parts]
+        number = np.reshape(chosen, self._actions.shape).astype(self._actions.dtype)
+        return number[()] + getattr(self._actions, "start", 0)
 
     def _with(self, observation, mask):
         if self._extends:

@@ -1,5 +1,6 @@
 """Agents in environments whose observations are dictionaries and tuples."""
 
+import gymnasium
 import keras
 import numpy as np
 import pytest
@@ -260,3 +261,49 @@ def test_numbers_outside_of_an_entrys_bounds_are_told():
 
     with pytest.warns(UserWarning, match=r"outside of 0 to 10.*entry \['place'\]\[1\]"):
         made(PPO).fit(Outside(8), steps=256, epochs=1, verbose=0)
+
+
+class Shop(gymnasium.Env):
+    """Reward by what a dictionary of floats and an index says, and by chance."""
+
+    observation_space = spaces.Dict(
+        {
+            "which": spaces.Discrete(3),
+            "where": spaces.Box(-1, 1, [2], np.float32),
+            "flags": spaces.MultiBinary(2),
+        }
+    )
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 20
+        return self._look(), {}
+
+    def step(self, action):
+        reward = float(action == self.which) + self.np_random.normal() * 0.1
+        self.left -= 1
+        return self._look(), reward, self.left == 0, False, {}
+
+    def _look(self):
+        self.which = int(self.np_random.integers(3))
+        where = self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        flags = self.np_random.integers(0, 2, 2).astype(np.int8)
+        return {"which": self.which, "where": where, "flags": flags}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [PPO, DQN])
+def test_flattened_observations_give_the_same_returns(kind):
+    def flat():
+        return gymnasium.wrappers.FlattenObservation(Shop())
+
+    more = {"rollout_length": 16, "batch_size": 16} if kind is PPO else {}
+    more |= {"learning_starts": 16} if kind is DQN else {}
+    returns = []
+    for env in (Shop, flat):
+        agent = kind.for_env(env, hidden=(8,), num_envs=2, seed=3, xla=False, **more)
+        history = agent.fit(env, steps=320, epochs=2, verbose=0).history
+        scores = agent.evaluate(env, episodes=5, seed=1)
+        returns.append([*history["return"], scores["return"]])
+    np.testing.assert_allclose(*returns, rtol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import kerasrl2 as krl
-from kerasrl2.agents import A2C, PPO, ObservationSpec
+from kerasrl2.agents import A2C, DQN, PPO, ObservationSpec
 from kerasrl2.distributions import Categorical
 from tests.agents.harness import SEED
 from tests.agents.test_a2c import one_step
@@ -147,3 +147,37 @@ def test_loss_scaling_is_refused():
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
     with pytest.raises(ValueError, match="without loss scaling"):
         PPO.for_env("CartPole-v1", optimizer=scaled)
+
+
+def normalised(heads):
+    """Batch normalisation and dropout, whose state training changes."""
+    inputs = keras.Input([4])
+    x = keras.layers.BatchNormalization(momentum=0.5)(keras.layers.Dense(8)(inputs))
+    x = keras.layers.Dropout(0.2, seed=1)(keras.layers.ReLU()(x))
+    outputs = [keras.layers.Dense(units)(x) for units in heads]
+    return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0])
+
+
+@pytest.mark.parametrize("kind", [PPO, DQN])
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_batch_normalisation_learns_in_training_alone(kind, xla, tmp_path):
+    network = normalised((2, 1) if kind is PPO else (2,))
+    settings = {"rollout_length": 16} if kind is PPO else {"learning_starts": 8}
+    agent = kind.for_env(
+        "CartPole-v1", network=network, num_envs=2, seed=0, xla=xla, batch_size=8,
+        **settings,
+    )  # fmt: skip
+    [layer] = [
+        x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)
+    ]
+    agent.fit("CartPole-v1", steps=64, epochs=1, verbose=0)
+    after = layer.moving_mean.numpy()
+    assert np.abs(after).min() > 0.0
+    agent.evaluate("CartPole-v1", episodes=2)
+    observation = np.ones([3, 4], np.float32)
+    first, again = (agent.forward(observation).parameters for _ in range(2))
+    np.testing.assert_array_equal(first, again)  # no dropout, the moving moments
+    np.testing.assert_array_equal(layer.moving_mean, after)
+    agent.save(tmp_path / "agent.keras")
+    loaded = krl.agents.load_agent(tmp_path / "agent.keras")
+    np.testing.assert_array_equal(loaded.forward(observation).parameters, first)

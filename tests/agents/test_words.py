@@ -46,7 +46,7 @@ def test_distributions_for_other_actions():
     box = gymnasium.spaces.Box(-1.0, 1.0, [2])
     for space, kind, fitting in [
         (gymnasium.spaces.Discrete(2), "beta", "'auto', 'categorical'"),
-        (box, "categorical", "'auto', 'gaussian', 'squashed_gaussian', 'beta'"),
+        (box, "categorical", "'auto', 'gaussian', 'squashed_gaussian', 'beta', 'gsde'"),
     ]:
         message = f"for the actions .*: {fitting}. Received: '{kind}'"
         with pytest.raises(ValueError, match=message):

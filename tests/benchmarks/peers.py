@@ -23,6 +23,7 @@ ZOO = {
 PPO = {
     "ppo-zoo": (8, ZOO, 50_000),
     "ppo-wide": (256, {"n_steps": 32, "batch_size": 2048, "n_epochs": 4}, 100_000),
+    "ppo-envpool": (256, {"n_steps": 32, "batch_size": 2048, "n_epochs": 4}, 100_000),
     "ppo-atari": (8, {"n_steps": 128, "batch_size": 256, "n_epochs": 4}, 4_096),
 }
 DQN = {
@@ -97,10 +98,56 @@ def make(library, name, num_envs, hyperparameters, **more):
         gymnasium.register_envs(ale_py)
         games = make_atari_env("SpaceInvadersNoFrameskip-v4", num_envs)
         envs, policy = VecFrameStack(games, 4), "CnnPolicy"
+    elif name == "ppo-envpool":
+        envs = pool(num_envs)
     else:
         envs = make_vec_env("CartPole-v1", num_envs, seed=more.get("seed"))
     algorithm = lib.DQN if name in DQN else lib.PPO
     return algorithm(policy, envs, **hyperparameters, **more)
+
+
+def pool(num_envs):
+    """EnvPool's CartPoles as a `VecEnv`, which starts episodes in the same step."""
+    import envpool
+    import numpy as np
+    from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor
+
+    class Pool(VecEnvWrapper):
+        def __init__(self):
+            self.pool = envpool.make(
+                "CartPole-v1", env_type="gymnasium", num_envs=num_envs
+            )
+            self.pool.spec.id = "CartPole-v1"
+            self.pool.num_envs = num_envs
+            super().__init__(
+                self.pool, self.pool.observation_space, self.pool.action_space
+            )
+
+        def reset(self):
+            return self.pool.reset()[0]
+
+        def step_async(self, actions):
+            self.actions = actions.astype(np.int32)
+
+        def step_wait(self):
+            observation, reward, terminated, truncated, _ = self.pool.step(self.actions)
+            done = terminated | truncated
+            infos = [{} for _ in range(num_envs)]
+            if done.any():
+                ended = np.flatnonzero(done)
+                for index in ended:
+                    infos[index]["terminal_observation"] = observation[index]
+                    infos[index]["TimeLimit.truncated"] = bool(
+                        truncated[index] and not terminated[index]
+                    )
+                observation = observation.copy()
+                observation[ended] = self.pool.reset(ended.astype(np.int32))[0]
+            return observation, reward, done, infos
+
+        def seed(self, seed=None):
+            del seed
+
+    return VecMonitor(Pool())
 
 
 def time_to_solve(library, seed):

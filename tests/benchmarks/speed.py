@@ -35,6 +35,17 @@ PPO = {
     "ppo-wide": {
         "num_envs": 256, "rollout_length": 32, "num_epochs": 4, "batch_size": 2048,
     },
+    "ppo-envpool": {
+        "num_envs": 256, "rollout_length": 32, "num_epochs": 4, "batch_size": 2048,
+    },
+    "ppo-dict": {
+        "num_envs": 8, "rollout_length": 32, "num_epochs": 20, "batch_size": 256,
+        **CARTPOLE,
+    },
+    "ppo-flat": {
+        "num_envs": 8, "rollout_length": 32, "num_epochs": 20, "batch_size": 256,
+        **CARTPOLE,
+    },
     "ppo-atari": {
         "num_envs": 8, "rollout_length": 128, "num_epochs": 4, "batch_size": 256,
         "hidden": (512,), "activation": "relu", "shared_trunk": True,
@@ -59,6 +70,7 @@ DQN = {
 # The others: CartPole-v1. DQN plays Gymnasium's, but for the last two.
 ENVS = dict.fromkeys(["ppo-atari", "dqn-atari"], "ALE/SpaceInvaders-v5")
 IN_TENSORFLOW = ("dqn-tensorflow", "dqn-tensorflow-8")
+ALONE = (*IN_TENSORFLOW, "ppo-dict", "ppo-flat")  # no peer has the same work
 WORKLOADS = [*PPO, "ppo-zoo-gymnasium", *DQN, "act", "scaling", "memory"]
 ONE_THREAD = {
     "ppo-zoo", "act", "memory", "dqn-each-step", "dqn-zoo", *IN_TENSORFLOW,
@@ -90,9 +102,10 @@ def run_side_by_side(arguments):
         if arguments.threads:
             command += ["--threads", str(arguments.threads)]
         commands = [[*command, "--backend", arguments.backend]]
-        if arguments.peers and name in {**PPO, **DQN} and name not in IN_TENSORFLOW:
+        if arguments.peers and name in {**PPO, **DQN} and name not in ALONE:
             python = str(arguments.peers / "torch" / "bin" / "python")
-            libraries = ["sb3"] if name in ENVS else ["sb3", "sbx"]  # SBX: minutes
+            few = {*ENVS, "ppo-envpool"}  # SBX: minutes
+            libraries = ["sb3"] if name in few else ["sb3", "sbx"]
             commands += [[python, script, library, name] for library in libraries]
         turns = commands * arguments.repeats
         lines = [line for command in turns for line in run(command)]
@@ -152,6 +165,8 @@ def measure(arguments):
     else:
         algorithm = "PPO" if name in PPO else "DQN"
         env_id = ENVS.get(name, "CartPole-v1")
+        if name in MADE:
+            env_id = MADE[name]()
         if algorithm == "DQN" and name not in {*IN_TENSORFLOW, *ENVS}:
             backend = "gymnasium"
         hyperparameters = {**PPO, **DQN}[name]
@@ -173,6 +188,45 @@ def make(algorithm, hyperparameters, backend, env_id="CartPole-v1"):
         env_id, num_envs=hyperparameters.get("num_envs", 1), backend=backend
     )
     return getattr(krl.agents, algorithm).for_env(env, seed=0, **hyperparameters), env
+
+
+def pool():
+    """256 CartPoles of EnvPool, in its threads."""
+    import envpool
+
+    return envpool.make("CartPole-v1", env_type="gymnasium", num_envs=256)
+
+
+def in_parts(flat=False):
+    """A callable that makes Gymnasium's CartPole with its observation in a `Dict`."""
+    import gymnasium
+
+    class Parts(gymnasium.ObservationWrapper):
+        def __init__(self, env):
+            super().__init__(env)
+            low, high = env.observation_space.low, env.observation_space.high
+            self.observation_space = gymnasium.spaces.Dict(
+                {
+                    "cart": gymnasium.spaces.Box(low[:2], high[:2]),
+                    "pole": gymnasium.spaces.Box(low[2:], high[2:]),
+                }
+            )
+
+        def observation(self, observation):
+            return {"cart": observation[:2], "pole": observation[2:]}
+
+    def make_one():
+        env = Parts(gymnasium.make("CartPole-v1", disable_env_checker=True))
+        return gymnasium.wrappers.FlattenObservation(env) if flat else env
+
+    return make_one
+
+
+MADE = {
+    "ppo-envpool": pool,
+    "ppo-dict": in_parts,
+    "ppo-flat": lambda: in_parts(flat=True),
+}
 
 
 def loop_speed(agent, env, seconds):

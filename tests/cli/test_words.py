@@ -53,7 +53,7 @@ class TestWrongArgumentsOfTrain:
             ),
             (
                 ["ppo", "Pendulum-v1", "--set", "distribution=categorical"],
-                "'auto', 'gaussian', 'squashed_gaussian', 'beta'. Received: 'cat",
+                "'auto', 'gaussian', 'squashed_gaussian', 'beta', 'gsde'. Received: '",
             ),
             (["ppo", "CartPole-v1", "--set", "distribution=bet"], "`distribution` to"),
             (["ppo", "CartPole-v1", "--set", "gamma=null"], "as a number. Rec"),

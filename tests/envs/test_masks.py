@@ -231,3 +231,46 @@ def test_taxi_has_masks():
         single.reset(seed=single.unwrapped.np_random_seed)
         mask = single.unwrapped.action_mask(int(first["observation"][row]))
         np.testing.assert_array_equal(first["action_mask"][row], mask)
+
+
+@pytest.mark.parametrize("space", [BOX, WITH_MASK], ids=["info", "entry"])
+def test_the_checker_plays_legal_actions(space):
+    make = functools.partial(Legal, space=space)
+    assert envs.check(make, steps=30) == []
+    assert envs.check(SyncVectorEnv([make]), steps=30) == []
+
+
+def test_the_checker_tells_of_wrong_masks():
+    def spoil(mask, time):
+        return mask * (time < 2)
+
+    (found,) = envs.check(functools.partial(Legal, spoil=spoil), steps=30)
+    assert "Expected a legal action in each state" in found.what
+    assert found.where == "step 2, action 1"
+
+
+class Alternates(envs.TensorFlowEnvironment):
+    """Only the action that equals the parity of the time is legal."""
+
+    def __init__(self, num_envs=2):
+        space = spaces.Dict(at=BOX, action_mask=spaces.MultiBinary(2))
+        super().__init__("Alternates", num_envs, space, spaces.Discrete(2), 5)
+
+    def initial(self, seed, n):
+        return tf.zeros([n], tf.int32), tf.zeros([n], tf.bool)
+
+    def transition(self, physics, action):
+        time, crashed = physics
+        crashed |= action != time % 2
+        reward = tf.where(crashed, -2e6, 1.0)  # which the checker calls huge
+        return (time + 1, crashed), reward, tf.zeros_like(crashed)
+
+    def observe(self, physics):
+        mask = tf.one_hot(physics[0] % 2, 2, dtype=tf.int8)
+        return {"at": tf.cast(physics[0], tf.float32)[:, None], "action_mask": mask}
+
+
+def test_an_environment_in_tensorflow_has_the_entry_itself():
+    assert envs.check(Alternates(), steps=30) == []
+    space = Alternates().observation_space
+    assert space["action_mask"] == spaces.MultiBinary(2)

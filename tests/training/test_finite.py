@@ -91,7 +91,12 @@ def test_observations_in_parts_are_all_looked_at():
         next_observation={"a": images, "b": seen.next_observation},
         last_observation={"a": images[0], "b": seen.last_observation},
     )
-    assert told("report_rollout", parts, 4) == [KINDS["observation"], 4, 1, 0]
+    assert told("report_rollout", parts, 4) == [
+        KINDS["observation"] + 16,
+        4,
+        1,
+        0,
+    ]  # the second
 
 
 @pytest.mark.parametrize(
