@@ -52,7 +52,7 @@ def test_a_comment_leaves_out_one_block(tmp_path):
     page = tmp_path / "page.md"
     left_out = "<!-- not executed: slow -->\n```python\n{}\n```\n"
     page.write_text(f"{left_out.format(1)}\n```python\n2\n```\n\n{left_out.format(3)}")
-    assert blocks(page, "python") == [(5, "2\n")]
+    assert blocks(page, "python") == [(6, "2\n")]
 
 
 def name_of(page):
