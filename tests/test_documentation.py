@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)]
-BLOCK = re.compile(r"^(<!-- not executed: .+ -->\n)?```(\w+)\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(
+    r"^(<!-- not executed: [^\n]+ -->\n)?```(\w+)\n(.*?)^```", re.M | re.S
+)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 ROOMS = sorted(
     {"plotting"} | {n for n in dir(krl) if inspect.ismodule(getattr(krl, n))}
@@ -44,6 +46,13 @@ def blocks(page, language):
         for match in BLOCK.finditer(text)
         if match[2] == language and not match[1]
     ]
+
+
+def test_a_comment_leaves_out_one_block(tmp_path):
+    page = tmp_path / "page.md"
+    left_out = "<!-- not executed: slow -->\n```python\n{}\n```\n"
+    page.write_text(f"{left_out.format(1)}\n```python\n2\n```\n\n{left_out.format(3)}")
+    assert blocks(page, "python") == [(6, "2\n")]
 
 
 def name_of(page):

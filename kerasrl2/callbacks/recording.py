@@ -37,7 +37,8 @@ class RecordVideo(keras.callbacks.Callback):
             made at the end of the training batch in which they were played.
         episodes: Integer >= 1, how many a recording shows.
         backend: As in `record_video`.
-        **kwargs: Passed to the environment's constructor.
+        **kwargs: Passed to the environment's constructor; `wrappers`, as for
+            `envs.make`.
 
     Attributes:
         recordings: List of `(mean return, path)`, one for each recording so far.
@@ -156,7 +157,8 @@ def record_video(
         max_steps: Integer >= 1, the length at which an episode is cut. Writing 5 000
             steps of CartPole as GIF takes a gigabyte of memory, as MP4 none.
         seed: Integer >= 0, for the first state; further episodes have the next numbers.
-        **kwargs: Passed to the environment's constructor.
+        **kwargs: Passed to the environment's constructor; `wrappers`, as for
+            `envs.make`.
 
     Returns:
         `(returns, path)`: a list of the undiscounted returns, and the file's path.

@@ -10,6 +10,7 @@ from kerasrl2.cli.arguments import number, whole
 from kerasrl2.cli.configuration import DEFAULTS
 from kerasrl2.cli.failures import EXIT_USAGE, plain_failures
 from kerasrl2.cli.values import parse_assignments
+from kerasrl2.cli.worlds import parse_env_keywords
 
 app = typer.Typer(
     help="Reinforcement learning for people who know Keras.",
@@ -22,9 +23,27 @@ RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
 AgentArgument = Annotated[
     Path, typer.Argument(help="A run directory, or an agent's file.")
 ]
+KeywordsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", metavar="NAME=VALUE",
+        help="A keyword of the environment, such as is_slippery=false; repeatable.",
+    ),
+]  # fmt: skip
 EnvOption = Annotated[
-    str | None, typer.Option(help="Default: the environment of the run.")
-]
+    list[str] | None,
+    typer.Option(
+        "--env", metavar="ENV or NAME=VALUE",
+        help="Another environment than the run's, or one of its keywords; repeatable.",
+    ),
+]  # fmt: skip
+WrapperOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--wrapper", metavar="NAME[:KEYWORD=VALUE,...]",
+        help="A wrapper of Gymnasium or MODULE:NAME; repeatable, the innermost first.",
+    ),
+]  # fmt: skip
 EPISODES, THREADS = 10**7, 1024
 LARGEST = 2**31 - 1  # of the integers that TensorFlow's shapes and seeds are
 
@@ -40,7 +59,18 @@ SeedOption = Annotated[
 ]
 
 
-@app.command()
+_EXAMPLES = """Examples:
+
+kerasrl2 train ppo CartPole-v1 --seed 1
+
+kerasrl2 train dqn FrozenLake-v1 --env is_slippery=false --env map_name=8x8
+
+kerasrl2 train a2c Acrobot-v1 --wrapper TimeAwareObservation --set gamma=0.98
+
+kerasrl2 train ppo my_module:Mine-v0 --num-envs 16 --vectorization async"""
+
+
+@app.command(epilog=_EXAMPLES)
 def train(
     algorithm: Annotated[str, typer.Argument(help="For instance ppo.")],
     env: Annotated[str, typer.Argument(help="For instance CartPole-v1.")],
@@ -52,6 +82,11 @@ def train(
     backend: Annotated[
         str, typer.Option(help="Environments: auto, tensorflow or gymnasium.")
     ] = "auto",
+    keywords: KeywordsOption = None,
+    wrappers: WrapperOption = None,
+    vectorization: Annotated[
+        str | None, typer.Option(help="sync, async or vector_entry_point.")
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,6 +132,9 @@ def train(
             seed=seed,
             num_envs=num_envs,
             backend=backend,
+            env_keywords=parse_env_keywords(keywords),
+            wrappers=wrappers or [],
+            vectorization=vectorization,
             overrides=parse_assignments(assignments or []),
             run_dir=run_dir,
             reports=reports,
@@ -135,6 +173,7 @@ def evaluate(
         int | None, count("A longer episode is an error.", LARGEST)
     ] = None,
     env: EnvOption = None,
+    wrappers: WrapperOption = None,
 ):
     """Plays whole episodes with the agent of a run."""
     with plain_failures():
@@ -147,6 +186,7 @@ def evaluate(
             greedy=not sample,
             max_episode_steps=max_episode_steps,
             env=env,
+            wrappers=wrappers,
         )
 
 
@@ -174,6 +214,7 @@ def record(
         ),
     ] = None,
     env: EnvOption = None,
+    wrappers: WrapperOption = None,
     episodes: Annotated[int, count("Shown one after another.", EPISODES)] = 1,
     seed: Annotated[int, typer.Option(parser=whole(0, LARGEST))] = 0,
     fps: Annotated[int, count("Images per second.", 1_000)] = 30,
@@ -190,6 +231,7 @@ def record(
             run,
             output,
             env,
+            wrappers,
             episodes=episodes,
             seed=seed,
             fps=fps,
@@ -221,8 +263,11 @@ def export(
 @app.command()
 def check(
     env: Annotated[
-        str, typer.Argument(help="An id, or MODULE:NAME of a callable that makes one.")
+        str,
+        typer.Argument(help="An id, MODULE:NAME of a callable, or a run directory."),
     ],
+    keywords: KeywordsOption = None,
+    wrappers: WrapperOption = None,
     steps: Annotated[int, count("Steps of random play.")] = 1_000,
     seed: Annotated[int, typer.Option(parser=whole(0, LARGEST))] = 0,
 ):
@@ -230,7 +275,7 @@ def check(
     with plain_failures():
         from kerasrl2.cli.check import check as run
 
-        run(env, steps=steps, seed=seed)
+        run(env, steps, seed, keywords, wrappers)
 
 
 @app.command("list")

@@ -12,11 +12,13 @@ from kerasrl2.cli.kinds import NULL, NUMBER, TRUTH, WORD, Kind, exactly
 
 NAME = "config.yaml"
 BACKENDS = "auto", "tensorflow", "gymnasium"
+VECTORIZATIONS = "sync", "async", "vector_entry_point"  # as in `envs`, unimported
 
 # What a run has that was made without the option.
 DEFAULTS = {
     "backend": "auto", "steps": None, "seed": None, "reports": 10, "eval_episodes": 20,
     "stop_at": None, "threads": None, "checkpoint_every": None, "buffer": True,
+    "env_keywords": {}, "wrappers": [], "vectorization": None,
 }  # fmt: skip
 
 _COUNT = Kind(lambda value: type(value) is int and value >= 1, "an integer >= 1")
@@ -25,9 +27,16 @@ _SETTINGS = Kind(
     lambda value: isinstance(value, dict) and all(isinstance(k, str) for k in value),
     "a dictionary of names to values",
 )
+_WORDS = Kind(
+    lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+    "a list of words",
+)
 _KINDS = {
     "algorithm": [WORD],
     "env": [WORD],
+    "env_keywords": [_SETTINGS],
+    "wrappers": [_WORDS],
+    "vectorization": [*(exactly(word) for word in VECTORIZATIONS), NULL],
     "backend": [exactly(word) for word in BACKENDS],
     "steps": [_COUNT, NULL],
     "seed": [_SEED, NULL],

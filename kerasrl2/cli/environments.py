@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from kerasrl2 import envs
+from kerasrl2.cli.values import parse_wrapper
 
 
 def named(env, without=None):
@@ -29,10 +30,7 @@ def named(env, without=None):
     module, colon, name = env.partition(":")
     if not colon or env in envs.ids():
         return env
-    here = Path.cwd()
-    own = without is not None and here.is_relative_to(Path(without).resolve())
-    if not own and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    _look_here(without)
     value = _module(env, module)
     try:
         for part in name.split("."):
@@ -56,6 +54,46 @@ def recipe(env, without=None):
             f"since several are needed. Received: {found!r}"
         )
     return found
+
+
+def options_of(world, without=None):
+    """Keywords of `envs.make` that a world asks for.
+
+    Args:
+        world: Dictionary, see `worlds`.
+        without: As for `named`.
+    """
+    if any(":" in wrapper for wrapper in world["wrappers"]):
+        _look_here(without)
+    how = {
+        "vectorization": world["vectorization"],
+        "wrappers": [parse_wrapper(wrapper) for wrapper in world["wrappers"]],
+    }
+    how = {name: value for name, value in how.items() if value}
+    return {"backend": world["backend"], **how, **world["env_keywords"]}
+
+
+def implied(world):
+    """A line on why an environment in TensorFlow is not played in, or None."""
+    reasons = {
+        "--wrapper": world["wrappers"],
+        "--vectorization": world["vectorization"],
+    }
+    given = [option for option, value in reasons.items() if value]
+    if not given or world["backend"] != "auto" or world["env"] not in envs.ids():
+        return None
+    return (
+        f"{' and '.join(given)}: Gymnasium's version of {world['env']}, not the one in "
+        "TensorFlow"
+    )
+
+
+def _look_here(without):
+    """Lets imports find modules of the current directory, unless it is in a run's."""
+    here = Path.cwd()
+    own = without is not None and here.is_relative_to(Path(without).resolve())
+    if not own and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def _module(env, name):

@@ -2,19 +2,23 @@
 
 import typer
 
-from kerasrl2.cli.trained import trained, world_of
+from kerasrl2.cli.trained import trained
+from kerasrl2.cli.worlds import changed_world, label
 
 
-def evaluate(run, episodes, seed, greedy, max_episode_steps=None, env=None):
+def evaluate(
+    run, episodes, seed, greedy, max_episode_steps=None, env=None, wrappers=None
+):
     """Prints the returns of the agent of a run, or of a file."""
     agent, config = trained(run)
-    name = world_of(run, config, env)
+    world = changed_world(run, config, env, wrappers)
     from kerasrl2 import envs
-    from kerasrl2.cli.environments import recipe
+    from kerasrl2.cli.environments import options_of, recipe
 
-    backend = config.get("backend", "auto") if env is None else "auto"
     made = envs.make(
-        recipe(name, without=run), num_envs=min(episodes, 32), backend=backend
+        recipe(world["env"], without=run),
+        num_envs=min(episodes, 32),
+        **options_of(world, without=run),
     )
     limit = {"max_episode_steps": max_episode_steps}
     limit = {} if max_episode_steps is None else limit
@@ -24,7 +28,7 @@ def evaluate(run, episodes, seed, greedy, max_episode_steps=None, env=None):
         made.close()
     algorithm = config.get("algorithm", type(agent).__name__)
     typer.echo(
-        f"{algorithm} on {name}: return {scores['return']:.2f} "
+        f"{algorithm} on {label(world)}: return {scores['return']:.2f} "
         f"+- {scores['return_std']:.2f} (min {scores['return_min']:.2f}, max "
         f"{scores['return_max']:.2f}), episode length {scores['episode_length']:.1f}, "
         f"{scores['episodes']} episodes"

@@ -4,6 +4,7 @@ import typer
 
 from kerasrl2.cli.configuration import read_config
 from kerasrl2.cli.paths import check_file
+from kerasrl2.cli.worlds import label
 from kerasrl2.plotting import plot_learning_curves, read_metrics
 
 
@@ -13,7 +14,7 @@ def plot(runs, output):
     groups = {}
     for run in runs:
         config = read_config(run)
-        label = f"{config['algorithm']} on {config['env']}"
-        groups.setdefault(label, []).append(read_metrics(run))
+        title = f"{config['algorithm']} on {label(config)}"
+        groups.setdefault(title, []).append(read_metrics(run))
     plot_learning_curves(groups, output)
     typer.echo(f"wrote {output}")

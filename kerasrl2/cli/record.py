@@ -3,30 +3,36 @@
 import typer
 
 from kerasrl2.cli.paths import check_file
-from kerasrl2.cli.trained import beside, trained, world_of
+from kerasrl2.cli.trained import beside, trained
+from kerasrl2.cli.worlds import changed_world, label, of_one
 
 
-def record(run, output, env, backend, **settings):
+def record(run, output, env, wrappers, backend, **options):
     """Saves episodes of a trained agent as a video.
 
     Args:
         run: Path of a run directory or of a file that `agent.save` wrote.
         output: Path, or None for `episode.mp4` in the run or beside the file.
-        env: String, another environment than the run's, or None.
+        env: List of strings or None, another environment than the run's, and keywords.
+        wrappers: List of strings or None, instead of the run's.
         backend: String, as in `callbacks.record_video`; `"auto"` is the run's.
-        **settings: Others of `callbacks.record_video`.
+        **options: Others of `callbacks.record_video`.
     """
     path = beside(run, "episode.mp4") if output is None else output
     check_file("--output", path)
     agent, config = trained(run)
-    name = world_of(run, config, env)
-    if backend == "auto" and env is None:
-        backend = config.get("backend", "auto")
+    world = of_one(changed_world(run, config, env, wrappers))
+    if backend != "auto":
+        world["backend"] = backend
     from kerasrl2.callbacks import record_video
-    from kerasrl2.cli.environments import named
+    from kerasrl2.cli.environments import named, options_of
 
     returns, path = record_video(
-        agent, named(name, without=run), path, backend=backend, **settings
+        agent,
+        named(world["env"], without=run),
+        path,
+        **options_of(world, without=run),
+        **options,
     )
     played = ", ".join(f"{value:.2f}" for value in returns)
-    typer.echo(f"{name}: return {played}; wrote {path}")
+    typer.echo(f"{label(world)}: return {played}; wrote {path}")

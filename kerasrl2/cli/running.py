@@ -11,6 +11,7 @@ from kerasrl2.cli import machine
 from kerasrl2.cli.configuration import replace_text, write_config
 from kerasrl2.cli.runs import results_in
 from kerasrl2.cli.values import check_kinds
+from kerasrl2.cli.worlds import label, world
 
 STARTED = time.perf_counter()
 
@@ -29,6 +30,7 @@ def run(config, make_directory, steps=None, resumed=None):
     machine.use_compilation_cache()
     gc.disable()  # importing and tracing make objects that stay: see `_phases`
     from kerasrl2 import callbacks
+    from kerasrl2.cli.environments import implied
 
     moments, begun = [], []
     agent, env, validation, settings, budget = _made(config, steps, resumed, moments)
@@ -44,6 +46,8 @@ def run(config, make_directory, steps=None, resumed=None):
             _drop_later_rows(directory / "metrics.csv", checkpoint.found)
         write_config(directory, **written)
         typer.echo(_title(written, env, directory))
+        if (line := implied(world(config))) is not None:
+            typer.echo(line)
         begun.append(True)
 
     writers = _writers(directory, written)
@@ -62,7 +66,7 @@ def run(config, make_directory, steps=None, resumed=None):
         if begun:
             agent.save(directory / "agent.keras")
             with contextlib.suppress(ValueError, FileNotFoundError):  # no epoch ended
-                _plot(directory, f"{config['algorithm']} on {config['env']}")
+                _plot(directory, f"{config['algorithm']} on {label(config)}")
         elif resumed is None:
             with contextlib.suppress(OSError):
                 directory.rmdir()
@@ -82,26 +86,27 @@ def _made(config, steps, resumed, moments):
     """
     from kerasrl2 import agents, envs
     from kerasrl2.agents.loading import check_saved_class
-    from kerasrl2.cli.environments import recipe
+    from kerasrl2.cli.environments import options_of, recipe
     from kerasrl2.zoo.build import tuned_agent
 
     algorithm, env_id = config["algorithm"], config["env"]
-    overrides, backend = config["overrides"], config["backend"]
+    overrides = config["overrides"]
     agent_class = agents.algorithm(algorithm)
     check_kinds(overrides, agent_class)
     if resumed is not None:
         check_saved_class(resumed / "agent.keras", agent_class)
     env = recipe(env_id, without=resumed)
+    how = options_of(world(config), without=resumed)
     moments.append(time.perf_counter())
     settings = {**zoo.settings(algorithm, env_id), **overrides}
     settings.pop("steps", None)
     machine.set_threads(config["threads"] or machine.threads_for(settings))
     steps = steps or config["steps"]
     agent, made, budget = tuned_agent(
-        algorithm, env, steps, config["seed"], backend, overrides
+        algorithm, env, steps, config["seed"], overrides=overrides, **how
     )
     copies = min(config["eval_episodes"], 32)
-    validation = envs.make(env, num_envs=copies, backend=backend)
+    validation = envs.make(env, num_envs=copies, **how)
     agent.loop_on(made)  # the rest of what can be refused
     return agent, made, validation, settings, budget
 
@@ -144,7 +149,7 @@ def _title(config, env, directory):
     kind = "TensorFlow" if env.in_graph else "Gymnasium"
     copies = "environment" if env.num_envs == 1 else "environments"
     return (
-        f"{config['algorithm']} on {config['env']} ({env.num_envs} {kind} {copies}), "
+        f"{config['algorithm']} on {label(config)} ({env.num_envs} {kind} {copies}), "
         f"{config['steps']:,} steps, seed {config['seed']}, to {directory}"
     )
 
@@ -197,6 +202,9 @@ def _writers(directory, config):
 
     names = "algorithm", "env", "backend", "steps", "seed"
     shown = {**config["settings"], **{name: config[name] for name in names}}
+    shown |= {f"env.{name}": value for name, value in config["env_keywords"].items()}
+    if config["wrappers"]:
+        shown["wrappers"] = config["wrappers"]
     return [
         keras.callbacks.CSVLogger(str(directory / "metrics.csv"), append=True),
         keras.callbacks.TensorBoard(str(directory), write_graph=False),

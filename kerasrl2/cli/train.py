@@ -5,7 +5,12 @@ from pathlib import Path
 from kerasrl2 import zoo
 from kerasrl2._checks import check_choice
 from kerasrl2._seeds import drawn_seed
-from kerasrl2.cli.configuration import BACKENDS, DEFAULTS, read_config
+from kerasrl2.cli.configuration import (
+    BACKENDS,
+    DEFAULTS,
+    VECTORIZATIONS,
+    read_config,
+)
 from kerasrl2.cli.paths import check_directory
 from kerasrl2.cli.running import run
 from kerasrl2.cli.runs import check_run_directory, free_run_directory, holds_run
@@ -27,6 +32,8 @@ def train(
     """
     check_choice("algorithm", algorithm, zoo.algorithms())
     check_choice("backend", options["backend"], BACKENDS)
+    if options["vectorization"] is not None:
+        check_choice("--vectorization", options["vectorization"], VECTORIZATIONS)
     if resume and run_dir is None:
         raise ValueError("Expected `--run-dir` with `--resume`: the run to continue.")
     if resume and holds_run(run_dir):

@@ -35,19 +35,3 @@ def beside(run, name):
     """The path of what is made of an agent: in its run, or beside its file."""
     run = Path(run)
     return run.with_name(f"{run.stem}-{name}") if run.is_file() else run / name
-
-
-def world_of(run, config, env=None):
-    """The name of the environment to play: the one given, else the run's.
-
-    Args:
-        run: Path, for the message.
-        config: Dictionary that `trained` returned.
-        env: String or None.
-    """
-    if env is None and not config:
-        raise ValueError(
-            f"Expected `--env` with an agent that is in no run. Received: {run}, a "
-            "file, which does not say where to play."
-        )
-    return config["env"] if env is None else env

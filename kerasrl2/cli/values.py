@@ -1,9 +1,15 @@
 """`name=value` assignments of the command line."""
 
+import re
+
 import yaml
 
 from kerasrl2._checks import check_keywords
 from kerasrl2.cli.kinds import declared_kinds, kinds_like
+
+# A name, maybe with its module, and keywords; a comma before each further keyword.
+_WRAPPER = re.compile(r"([\w.]+(?::[\w.]+)?)(?::(\w+=.*))?", re.S)
+_COMMA = re.compile(r",(?=\s*\w+=)")
 
 # Keywords whose values are objects, or that have a command-line option.
 _OBJECT = "an object: give it to the agent in Python"
@@ -19,8 +25,13 @@ _INTERNAL = {
 }  # fmt: skip
 
 
-def parse_assignments(assignments):
+def parse_assignments(assignments, option="--set", example="gamma=0.98"):
     """`["gamma=0.9", "hidden=[32, 32]"]` as a dictionary; values are read as YAML.
+
+    Args:
+        assignments: List of strings.
+        option: String, what they were given by, for messages.
+        example: String, a right one.
 
     Raises:
         ValueError: An assignment is not of the form `name=value`.
@@ -34,11 +45,33 @@ def parse_assignments(assignments):
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
             raise ValueError(
-                f"Expected `--set name=value`, for instance `--set gamma=0.98`. "
+                f"Expected `{option} name=value`, for instance `{option} {example}`. "
                 f"Received: {assignment!r}"
             )
         values[name.strip().replace("-", "_")] = _value(text)
     return values
+
+
+def parse_wrapper(text):
+    """A wrapper as `envs.make` takes it, of `"name:keyword=value,keyword=value"`.
+
+    Raises:
+        ValueError: The text is not of this form.
+
+    Example:
+    >>> parse_wrapper("FrameStackObservation:stack_size=4,padding_type=zero")
+    ('FrameStackObservation', {'stack_size': 4, 'padding_type': 'zero'})
+    >>> parse_wrapper("my_module:MyWrapper")
+    ('my_module:MyWrapper', {})
+    """
+    match = _WRAPPER.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            "Expected `--wrapper NAME`, `MODULE:NAME` or `NAME:KEYWORD=VALUE,...`, for "
+            f"instance `--wrapper FrameStackObservation:stack_size=4`. Received: {text}"
+        )
+    keywords = _COMMA.split(match[2]) if match[2] else []
+    return match[1], parse_assignments(keywords)
 
 
 def settable(agent_class):

@@ -16,6 +16,7 @@ from gymnasium.vector.utils import CloudpickleWrapper
 
 from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._spaces import check_equal_spaces
+from kerasrl2.envs._wrapping import wrapped
 
 _PROGRAM = Path(__file__).with_name("_worker.py")
 _PATIENCE = 5.0  # seconds for `close`
@@ -141,15 +142,16 @@ class ProcessLockstep(Lockstep):
         num_envs: Integer, `N`.
         time_limit: Float, seconds a step or a reset of all may take, or None.
         kwargs: Dictionary, keywords for making an environment.
+        wrappers: List, as for `GymnasiumEnvironment`.
     """
 
-    def __init__(self, env, num_envs, time_limit, kwargs):
+    def __init__(self, env, num_envs, time_limit, kwargs, wrappers=()):
         if os.name != "posix":
             raise ValueError(
                 "Expected Linux or macOS for `subprocess=True`. "
                 f"Received: {sys.platform}. Leave it out."
             )
-        remote, factory = [], _factory(env, kwargs)
+        remote, factory = [], wrapped(_factory(env, kwargs), wrappers)
         try:
             remote += [RemoteEnv(factory, time_limit) for _ in range(num_envs)]
             for env_process in remote:

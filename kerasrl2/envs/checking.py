@@ -34,7 +34,7 @@ _HARMLESS = {
 _ADVICE = "see https://gymnasium.farama.org/introduction/create_custom_env/"
 
 
-def check(env, steps=1_000, seed=0):
+def check(env, steps=1_000, seed=0, **kwargs):
     """Faults of an environment, found by Gymnasium's checker and by random play.
 
     Looks for: exceptions; observations that are outside their space, of another shape
@@ -51,6 +51,7 @@ def check(env, steps=1_000, seed=0):
             in the middle of an episode; others are made here and closed.
         steps: Integer >= 1, steps of random play.
         seed: Integer, of environment and actions.
+        **kwargs: As for `make`: `backend`, `wrappers`, the constructor's keywords.
 
     Returns:
         List of `Finding`, errors first. Empty if nothing was found.
@@ -79,14 +80,12 @@ def check(env, steps=1_000, seed=0):
     report = Report()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if isinstance(env, Environment):
-            _check_tensors.play(env, steps, seed, report)
-        elif is_batched(env):
-            _check_tensors.play(make(env), steps, seed, report)
-        elif isinstance(env, str) and (env in ids() or env.startswith("ALE/")):
-            _check_made(env, steps, seed, report)
+        if isinstance(env, Environment) or is_batched(env):
+            _check_tensors.play(make(env, **kwargs), steps, seed, report)
+        elif isinstance(env, str) and _has_own_version(env, **kwargs):
+            _check_made(env, steps, seed, report, kwargs)
         else:
-            _check_gymnasium(env, steps, seed, report)
+            _check_gymnasium(env, steps, seed, report, **kwargs)
     for warning in caught:  # also those of Gymnasium's wrappers
         text = str(warning.message)
         if "WARN: " in text:
@@ -94,24 +93,33 @@ def check(env, steps=1_000, seed=0):
     return report.sorted()
 
 
-def _check_made(env, steps, seed, report):
+def _has_own_version(env, backend="auto", wrappers=(), **kwargs):
+    """Whether `make` makes something else of an id than Gymnasium's version."""
+    ours = env in ids() or env.startswith("ALE/")
+    return backend == "tensorflow" or (ours and backend == "auto" and not wrappers)
+
+
+def _check_made(env, steps, seed, report, kwargs):
     """Checks what `make` makes of `env`, and closes it."""
-    made = make(env)
+    made = make(env, **kwargs)
     try:
         _check_tensors.play(made, steps, seed, report)
     finally:
         made.close()
 
 
-def _check_gymnasium(env, steps, seed, report):
+def _check_gymnasium(
+    env, steps, seed, report, backend="gymnasium", wrappers=(), **kwargs
+):
     given = isinstance(env, gymnasium.Env)
+    called = callable(env) and not given
     try:
-        first = env() if callable(env) and not given else env
+        first = env(**kwargs) if called else env
         if is_batched(first):
-            _check_made(first, steps, seed, report)
+            _check_made(first, steps, seed, report, {"wrappers": wrappers})
             return
-        first = make_single(first)
-        second = first if given else make_single(env)
+        first = make_single(first, backend, wrappers, **({} if called else kwargs))
+        second = first if given else make_single(env, backend, wrappers, **kwargs)
     except Exception as error:
         known = ValueError, ImportError, gymnasium.error.Error
         if not callable(env) and isinstance(error, known):

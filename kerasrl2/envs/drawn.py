@@ -12,7 +12,7 @@ from kerasrl2.envs.registry import ids, make, make_single
 BACKENDS = "auto", "tensorflow", "gymnasium"
 
 
-def make_drawn(env, backend="auto", **kwargs):
+def make_drawn(env, backend="auto", wrappers=(), **kwargs):
     """An environment that can be recorded.
 
     Args:
@@ -21,6 +21,7 @@ def make_drawn(env, backend="auto", **kwargs):
             of these, which is returned unchanged.
         backend: String, of an id that both have: `"tensorflow"`, which draws itself,
             or `"gymnasium"`; `"auto"` is Gymnasium's, unless it lacks pygame.
+        wrappers: List, as for `make`; they imply Gymnasium's version.
         **kwargs: Passed to the environment's constructor.
 
     Returns:
@@ -30,13 +31,13 @@ def make_drawn(env, backend="auto", **kwargs):
         ValueError: It gives no pictures, or `env` is none of these.
     """
     check_choice("backend", backend, BACKENDS)
-    if isinstance(env, str) and _draws_itself(env, backend):
+    if isinstance(env, str) and not wrappers and _draws_itself(env, backend):
         return _checked(make(env, backend="tensorflow", **kwargs))
     if isinstance(env, Environment):
-        if kwargs:
+        if kwargs or wrappers:
             raise ValueError(
-                "Expected an id or a callable, to pass keywords. Received: the "
-                f"environment {env.id!r} with {sorted(kwargs)}"
+                "Expected an id or a callable, to pass keywords and wrappers. Received:"
+                f" the environment {env.id!r} with {sorted(kwargs)}, {wrappers}"
             )
         return _checked(env)
     if isinstance(env, str) or (callable(env) and _takes_render_mode(env)):
@@ -44,9 +45,9 @@ def make_drawn(env, backend="auto", **kwargs):
     if callable(env) and not isinstance(env, gymnasium.Env):
         made = env(**kwargs)
         if isinstance(made, Environment):
-            return _checked(made)
+            return make_drawn(made, wrappers=wrappers)
         env, kwargs = made, {}
-    made = make_single(env, **kwargs)
+    made = make_single(env, backend, wrappers, **kwargs)
     if made.render_mode != "rgb_array":
         raise ValueError(
             'Expected an environment made with render_mode="rgb_array". '

@@ -9,11 +9,13 @@ import tensorflow as tf  # noqa: F401  (the example below)
 from kerasrl2._checks import check_choice, check_positive_integer, check_range
 from kerasrl2._memory import check_room
 from kerasrl2.envs._interface import Preferred, advice, is_batched, is_single
+from kerasrl2.envs._keywords import keywords_explained
 from kerasrl2.envs._lockstep import Lockstep
 from kerasrl2.envs._python import PythonEnvironment
 from kerasrl2.envs._spaces import check_equal_spaces, texts
 from kerasrl2.envs._subprocess import ProcessLockstep
 from kerasrl2.envs._vector import VectorWorld
+from kerasrl2.envs._wrapping import prepared, resolved, wrapped
 
 VECTORIZATIONS = "sync", "async", "vector_entry_point"
 # Bytes of one environment at least: its objects and random generators; a process.
@@ -51,6 +53,8 @@ class GymnasiumEnvironment(PythonEnvironment):
         vectorization: String, `"sync"`, `"async"` or `"vector_entry_point"`, to make an
             id by `gymnasium.make_vec`; None makes `N` environments that are stepped
             here one after another, which is faster than `"sync"`.
+        wrappers: List, what is put around each environment, the innermost first, as
+            for `envs.make`. Not for vector environments.
         **kwargs: Passed to `gymnasium.make`, `gymnasium.make_vec` or the callable.
 
     Attributes:
@@ -68,25 +72,34 @@ class GymnasiumEnvironment(PythonEnvironment):
 
     def __init__(
         self, env, num_envs=None, *, subprocess=False, time_limit=None,
-        vectorization=None, **kwargs
+        vectorization=None, wrappers=(), **kwargs
     ):  # fmt: skip
         if num_envs is not None:
             check_positive_integer("num_envs", num_envs)
             size = num_envs * (_PROCESS if subprocess else _OBJECT)
             check_room("num_envs", num_envs, size, f"so many of {_shown(env)}")
         _check_alternatives(env, subprocess, time_limit, vectorization)
-        if subprocess:
-            world = ProcessLockstep(env, num_envs or 1, time_limit, kwargs)
-        elif vectorization is not None:
-            world = _world_of(_make_vec(env, num_envs or 1, vectorization, kwargs))
-        elif is_batched(env):
+        _check_one_by_one(env, vectorization, wrappers)
+        if is_batched(env):
             _check_own(env, num_envs, kwargs)
             world = VectorWorld(env)
         elif isinstance(env, gymnasium.Env):
             _check_alone(env, num_envs, kwargs)
-            world = Lockstep(_name(env, env), [env])
+            (alone,) = made = [wrapped(lambda: env, wrappers)()]
+            check_equal_spaces(made)
+            world = Lockstep(_name(env, alone), made)
         else:
-            world = _made(env, num_envs, kwargs)
+            with keywords_explained(env, kwargs, vectorization):
+                if subprocess:
+                    world = ProcessLockstep(
+                        env, num_envs or 1, time_limit, kwargs, wrappers
+                    )
+                elif vectorization is not None:
+                    world = _world_of(
+                        _make_vec(env, num_envs or 1, vectorization, kwargs, wrappers)
+                    )
+                else:
+                    world = _made(env, num_envs, kwargs, wrappers)
         for text in texts(world.observation_space):
             warnings.warn(
                 f"The text `{text}` is left out: networks take numbers. If agents need "
@@ -134,6 +147,25 @@ def _check_alternatives(env, subprocess, time_limit, vectorization):
     check_range("time_limit", time_limit, 0.0, open_low=True)
 
 
+def _check_one_by_one(env, vectorization, wrappers):
+    """Raises where there is no single environment to put wrappers around."""
+    if not wrappers:
+        return
+    names = ", ".join(name for name, _ in resolved(wrappers))
+    if vectorization == "vector_entry_point":
+        raise ValueError(
+            "Expected no `wrappers` with vectorization='vector_entry_point', which "
+            f"makes no single environments. Received: {names}. Choose 'sync' "
+            "or 'async', or leave one of both out."
+        )
+    if is_batched(env):
+        raise ValueError(
+            f"Expected no `wrappers` with a vector environment. Received: {names} for "
+            f"{_shown(env)}. Put them around its environments "
+            "when it is made, or use those of `gymnasium.wrappers.vector`."
+        )
+
+
 def _check_own(vector, num_envs, kwargs=()):
     """Raises where a `VectorEnv` is to be another one than it is."""
     wish = num_envs is None or isinstance(num_envs, Preferred)
@@ -152,18 +184,18 @@ def _check_alone(env, num_envs, kwargs):
             f"several or to pass keywords. Received: the environment {env} with "
             f"num_envs={num_envs}, keywords {sorted(kwargs)}"
         )
-    check_equal_spaces([env])
 
 
-def _made(env, num_envs, kwargs):
+def _made(env, num_envs, kwargs, wrappers):
     """The world of what an id or a callable makes; of none if one cannot be used."""
-    made = [_make(env, kwargs)]
+    make = wrapped(_make, wrappers)
+    made = [make(env, kwargs)]
     if is_batched(made[0]):
         return _world_of(made[0], num_envs)
     try:
         _check_made(env, made)
         for _ in range((num_envs or 1) - 1):
-            made.append(_make(env, kwargs))
+            made.append(make(env, kwargs))
             _check_made(env, made)
         check_equal_spaces(made)
         return Lockstep(_name(env, made[0]), made)
@@ -191,13 +223,13 @@ def _make(env, kwargs):
     return env(**kwargs)
 
 
-def _make_vec(id, num_envs, vectorization, kwargs):
-    defaults = {}
+def _make_vec(id, num_envs, vectorization, kwargs, wrappers):
+    defaults = {"wrappers": prepared(wrappers)} if wrappers else {}
     if vectorization != "vector_entry_point":
         # All rows are transitions in this mode.
         settings = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}
         settings |= kwargs.get("vector_kwargs", {})
-        defaults = {"disable_env_checker": True, "vector_kwargs": settings}
+        defaults |= {"disable_env_checker": True, "vector_kwargs": settings}
     keywords = {**kwargs, **defaults}
     try:
         return gymnasium.make_vec(id, num_envs, vectorization, **keywords)

@@ -9,6 +9,8 @@ import gymnasium
 
 from kerasrl2._checks import check_choice, did_you_mean
 from kerasrl2.envs._interface import advice, is_batched, is_single
+from kerasrl2.envs._keywords import keywords_explained
+from kerasrl2.envs._wrapping import resolved, wrapped
 from kerasrl2.envs.atari import (
     AtariEnvironment,
     settings_of_games,
@@ -85,7 +87,7 @@ def is_recipe(env):
     return isinstance(env, str) or (callable(env) and not made)
 
 
-def make(env, num_envs=None, backend="auto", vectorization=None, **kwargs):
+def make(env, num_envs=None, backend="auto", vectorization=None, wrappers=(), **kwargs):
     """An `Environment` of `num_envs` copies.
 
     Args:
@@ -100,6 +102,11 @@ def make(env, num_envs=None, backend="auto", vectorization=None, **kwargs):
             version if there is one, `AtariEnvironment` for `"ALE/..."`.
         vectorization: String, `"sync"`, `"async"` or `"vector_entry_point"`: an id is
             made by `gymnasium.make_vec`. None: copies are stepped one after another.
+        wrappers: List, what is put around each single environment, the innermost first:
+            names of `gymnasium.wrappers` or `"module:name"`, pairs such as
+            `("FrameStackObservation", {"stack_size": 4})`, or callables from one
+            `gymnasium.Env` to another. Wrappers, like `vectorization`, imply
+            `backend="gymnasium"`.
         **kwargs: Passed to the environment's constructor, such as `max_episode_steps`;
             for Gymnasium also `subprocess` and `time_limit`, see
             `GymnasiumEnvironment`.
@@ -113,19 +120,23 @@ def make(env, num_envs=None, backend="auto", vectorization=None, **kwargs):
     (True, (4,))
     >>> make("CartPole-v1", backend="gymnasium").in_graph
     False
+    >>> make("CartPole-v1", wrappers=["TimeAwareObservation"]).observation_space.shape
+    (5,)
     """
     check_choice("backend", backend, ("auto", "tensorflow", "gymnasium"))
+    how = {} if vectorization is None else {"vectorization": vectorization}
+    how |= {"wrappers": wrappers} if wrappers else {}
     if isinstance(env, Environment):
-        given = kwargs if vectorization is None else {"vectorization": vectorization}
-        return _check_given(env, num_envs, backend, {**kwargs, **given})
+        return _check_given(env, num_envs, backend, {**kwargs, **how})
     if not (isinstance(env, str | gymnasium.Env) or is_batched(env) or callable(env)):
         raise ValueError(
             "Expected an id, a callable, a `gymnasium.Env`, a `VectorEnv` or an "
             f"`Environment`. Received: env={env!r:.200}{advice(env)}"
         )
-    if vectorization is not None:
-        check_choice("backend", backend, ("auto", "gymnasium"))
-        backend, kwargs = "gymnasium", {**kwargs, "vectorization": vectorization}
+    if how:
+        _check_in_gymnasium(env, backend, how)
+        how |= {"wrappers": resolved(wrappers)} if wrappers else {}
+        backend, kwargs = "gymnasium", {**kwargs, **how}
     if backend == "tensorflow" and env not in ids():
         raise ValueError(
             f"Expected an id with a TensorFlow version: {', '.join(ids())}. "
@@ -151,14 +162,26 @@ def _check_given(env, num_envs, backend, kwargs):
     return env
 
 
+def _check_in_gymnasium(env, backend, how):
+    ours = isinstance(env, str) and env in _FACTORIES and env not in gymnasium.registry
+    if backend == "tensorflow" or ours:
+        raise ValueError(
+            f"Expected an environment of Gymnasium with {' and '.join(how)}: those in "
+            f"TensorFlow take none. Received: env={env!r}, backend={backend!r}, {how}"
+        )
+
+
 def _from_factory(id, num_envs, kwargs):
     factory = _FACTORIES[id]
     try:
         inspect.signature(factory).bind(num_envs=num_envs, **kwargs)
     except TypeError as error:
+        known = list(inspect.signature(factory).parameters)
+        unknown = [name for name in kwargs if name not in known]
+        hint = did_you_mean(unknown[0], known) if unknown else ""
         raise ValueError(
             f"Expected keywords that the TensorFlow version of {id} knows ({error}). "
-            f"Received: {kwargs}. Gymnasium's version may know them: "
+            f"Received: {kwargs}{hint or '.'} Gymnasium's version may know them: "
             'backend="gymnasium"'
         ) from None
     env = factory(num_envs=num_envs, **kwargs)
@@ -170,14 +193,16 @@ def _from_factory(id, num_envs, kwargs):
     return env
 
 
-def make_single(env, **kwargs):
+def make_single(env, backend="auto", wrappers=(), **kwargs):
     """One `gymnasium.Env`, for instance to render it (`render_mode="rgb_array"`).
 
-    Its observations are those of `make(env)`.
+    Its observations are those of `make` with the same arguments.
 
     Args:
         env: String, an id of Gymnasium; a callable that returns a `gymnasium.Env`; or
             one `gymnasium.Env`, which is returned unchanged.
+        backend: String; `"gymnasium"` is Gymnasium's own version of `"ALE/..."`.
+        wrappers: List, as for `make`.
         **kwargs: Passed to the environment's constructor.
 
     Returns:
@@ -188,9 +213,18 @@ def make_single(env, **kwargs):
     >>> env.reset(seed=0)[0].shape
     (4,)
     """
+    if wrappers:
+        wrappers = resolved(wrappers)
+        single = make_single(env, "gymnasium", **kwargs)
+        try:
+            return wrapped(lambda: single, wrappers)()
+        except BaseException:
+            if single is not env:
+                single.close()
+            raise
     if isinstance(env, str):
-        with _explained(env, "gymnasium"):
-            if _is_game(env):
+        with _explained(env, "gymnasium"), keywords_explained(env, kwargs):
+            if backend != "gymnasium" and _is_game(env):
                 return single_game(env, **kwargs)
             return gymnasium.make(env, **{"disable_env_checker": True, **kwargs})
     given = isinstance(env, gymnasium.Env)

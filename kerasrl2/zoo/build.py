@@ -10,7 +10,9 @@ _COUNTS = {"num_envs", "rollout_length", "num_epochs"}
 _COUNTS |= {"train_frequency", "gradient_steps"}
 
 
-def tuned_agent(algorithm, env, steps=None, seed=None, backend="auto", overrides=None):
+def tuned_agent(
+    algorithm, env, steps=None, seed=None, backend="auto", overrides=None, **kwargs
+):
     """An agent with tuned settings and the environment to train it on.
 
     Args:
@@ -24,6 +26,8 @@ def tuned_agent(algorithm, env, steps=None, seed=None, backend="auto", overrides
         overrides: Dictionary of keywords of `for_env` that replace the tuned ones.
             Another `num_envs` or `rollout_length` keeps the tuned number of
             minibatches.
+        **kwargs: Passed to `envs.make`: `vectorization`, `wrappers`, and keywords of
+            the environment's constructor.
 
     Returns:
         `(agent, env, steps)`.
@@ -63,6 +67,7 @@ def tuned_agent(algorithm, env, steps=None, seed=None, backend="auto", overrides
         for name, value in adapted.items()
         if name in {*tuned, *overrides} or value is not settings.get(name)
     }
-    made = envs.make(env, num_envs=settings.get("num_envs", 1), backend=backend)
+    num_envs = settings.get("num_envs", 1)
+    made = envs.make(env, num_envs=num_envs, backend=backend, **kwargs)
     chosen = zoo.with_schedules(chosen, updates)
     return agent_class.for_env(made, seed=seed, **chosen), made, steps
