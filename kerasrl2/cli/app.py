@@ -85,7 +85,7 @@ def train(
     keywords: KeywordsOption = None,
     wrappers: WrapperOption = None,
     vectorization: Annotated[
-        str | None, typer.Option(help="sync, async or vector_entry_point.")
+        str | None, typer.Option(help="sync, async or entry-point.")
     ] = None,
     assignments: Annotated[
         list[str] | None,

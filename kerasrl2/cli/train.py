@@ -32,6 +32,8 @@ def train(
     """
     check_choice("algorithm", algorithm, zoo.algorithms())
     check_choice("backend", options["backend"], BACKENDS)
+    if options["vectorization"] == "entry-point":
+        options["vectorization"] = "vector_entry_point"  # Gymnasium's word
     if options["vectorization"] is not None:
         check_choice("--vectorization", options["vectorization"], VECTORIZATIONS)
     if resume and run_dir is None:

@@ -157,6 +157,8 @@ class NestedNormalization(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
+        """The layer of a configuration that `get_config` made."""
+
         def load(entry):
             return entry and keras.saving.deserialize_keras_object(entry)
 

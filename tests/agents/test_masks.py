@@ -145,10 +145,17 @@ def test_a_row_without_legal_actions_makes_no_nan():
     assert np.isfinite(head.log_prob(masked, [1])).all()
 
 
-@pytest.mark.parametrize("kind", [PPO, DQN])
-def test_no_mine_is_touched_and_the_optimum_is_found(kind):
+@pytest.mark.parametrize(
+    ("kind", "xla"),
+    [
+        (DQN, False),
+        pytest.param(DQN, True, marks=pytest.mark.long),
+        pytest.param(PPO, True, marks=pytest.mark.long),
+    ],
+)
+def test_no_mine_is_touched_and_the_optimum_is_found(kind, xla):
     """A mine's reward is NaN, which `fit` raises."""
-    agent = kind.for_env(Minefield(8), **SMALL, **SETTINGS[kind])
+    agent = kind.for_env(Minefield(8), xla=xla, **SMALL, **SETTINGS[kind])
     agent.fit(Minefield(8), steps=6144 if kind is PPO else 2048, epochs=2, verbose=0)
     assert agent.evaluate(Minefield(8), episodes=16)["return"] > 0.95 * STEPS
     explored = agent.evaluate(Minefield(8), episodes=16, greedy=False)["return"]

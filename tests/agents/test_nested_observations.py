@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_refused_with_its_entry(observation, message):
         made().act(observation)
 
 
-@pytest.mark.parametrize("kind", [PPO, DQN])
+@pytest.mark.parametrize("kind", [pytest.param(PPO, marks=pytest.mark.long), DQN])
 @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_learns_saves_loads_and_goes_on(kind, xla, tmp_path):
     agent = made(kind, xla=xla, normalize_observations=True, learning_rate=3e-3)
@@ -170,7 +170,14 @@ class Subclassed(keras.Model):
         return self.last(self.hidden(keras.ops.concatenate(parts, axis=-1)))
 
 
-@pytest.mark.parametrize("model", [network, lambda: network(as_dict=False), Subclassed])
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: network(as_dict=False),
+        pytest.param(network, marks=pytest.mark.long),
+        pytest.param(Subclassed, marks=pytest.mark.long),
+    ],
+)
 def test_a_users_model_of_several_inputs(model):
     agent = DQN.for_env(Flat(4), network=model(), num_envs=4, seed=0, xla=False,
                         learning_starts=32)  # fmt: skip
@@ -255,6 +262,7 @@ def test_nan_in_an_entry_is_reported_with_its_name():
         agent.fit(Broken(8), steps=64, epochs=1, verbose=0)
 
 
+@pytest.mark.long
 def test_numbers_outside_of_an_entrys_bounds_are_told():
     class Outside(Broken):
         bad = 1000.0

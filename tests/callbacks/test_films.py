@@ -84,7 +84,8 @@ def test_episodes_have_seeds_one_after_the_other(tmp_path):
     assert [*first_states(5, 1), *first_states(6, 2)] == three
     env = Counts("rgb_array")
     returns, _ = record_video(Fake(), env, tmp_path / "b.gif", episodes=2, seed=8)
-    assert (returns, env.seeds) == ([7.5, 7.5], [8, 9])
+    # Before the first episode it is asked for an action mask, with the seed 0.
+    assert (returns, env.seeds) == ([7.5, 7.5], [0, 8, 9])
 
 
 def test_a_policy_that_remembers_does(tmp_path):

@@ -163,7 +163,7 @@ def test_other_processes(how, directory, tmp_path):
             "--wrapper: Gymnasium's version of CartPole-v1, not the one in TensorFlow",
         ),
         (
-            ["--vectorization", "vector_entry_point"],
+            ["--vectorization", "entry-point"],
             "--vectorization: Gymnasium's version of CartPole-v1, not the one in Tens",
         ),
     ],
@@ -209,9 +209,9 @@ def test_the_version_in_tensorflow_is_left_in_one_line(more, line, tmp_path):
             ["--wrapper", "NormalizeObservation"],
             "Expected `normalize_observations=True` of",
         ),
-        (["--vectorization", "entry-point"], "Did you mean 'vector_entry_point'"),
+        (["--vectorization", "entry_point"], "Did you mean 'vector_entry_point'"),
         (
-            ["--vectorization", "vector_entry_point"],
+            ["--vectorization", "entry-point"],
             "an id with a `vector_entry_point`",
         ),
     ],

@@ -96,6 +96,7 @@ def scattered(id, physics, rng):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("id", IDS)
 def test_agrees_with_the_naive_game_from_10_000_scattered_states(id):
     n = 500

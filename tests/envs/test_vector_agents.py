@@ -41,8 +41,8 @@ def test_returns_and_lengths_are_exact():
 @pytest.mark.parametrize(
     ("algorithm", "settings", "mode"),
     [
-        (krl.agents.PPO, PPO, NEXT),
-        pytest.param(krl.agents.DQN, DQN, NEXT, marks=LONG),
+        pytest.param(krl.agents.PPO, PPO, NEXT, marks=LONG),
+        (krl.agents.DQN, {**DQN, "xla": False}, NEXT),
         pytest.param(krl.agents.PPO, PPO, SAME, marks=LONG),
         pytest.param(krl.agents.DQN, DQN, SAME, marks=LONG),
         pytest.param(krl.agents.A2C, {"hidden": [8]}, NEXT, marks=LONG),
