@@ -8,14 +8,14 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 from kerasrl2._checks import check_positive_integer
-from kerasrl2.envs import _check_tensors
+from kerasrl2.envs import _check_tensors, _check_twin
 from kerasrl2.envs._check_play import Player
 from kerasrl2.envs._check_report import Finding, Report, described
 from kerasrl2.envs._check_spaces import check_action_space
 from kerasrl2.envs._interface import is_batched
 from kerasrl2.envs._masks import MASK, masks_for
 from kerasrl2.envs._spaces import codec, entry_at, leaf_spaces, texts
-from kerasrl2.envs.core import Environment
+from kerasrl2.envs.core import Environment, TensorFlowEnvironment
 from kerasrl2.envs.registry import ids, make, make_single
 
 __all__ = ["Finding", "check"]
@@ -34,7 +34,7 @@ _HARMLESS = {
 _ADVICE = "see https://gymnasium.farama.org/introduction/create_custom_env/"
 
 
-def check(env, steps=1_000, seed=0, **kwargs):
+def check(env, steps=1_000, seed=0, twin=None, **kwargs):
     """Faults of an environment, found by Gymnasium's checker and by random play.
 
     Looks for: exceptions; observations that are outside their space, of another shape
@@ -51,13 +51,16 @@ def check(env, steps=1_000, seed=0, **kwargs):
             in the middle of an episode; others are made here and closed.
         steps: Integer >= 1, steps of random play.
         seed: Integer, of environment and actions.
+        twin: For a `TensorFlowEnvironment` that Gymnasium has, too: callable from the
+            `physics` of one copy, a nest of NumPy arrays, to a `gymnasium.Env` in this
+            state. Observations, rewards and ends of single steps are compared.
         **kwargs: As for `make`: `backend`, `wrappers`, the constructor's keywords.
 
     Returns:
         List of `Finding`, errors first. Empty if nothing was found.
 
     Raises:
-        ValueError: There is no such environment.
+        ValueError: There is no such environment, or no twin of it can be.
 
     Example:
     >>> check("CartPole-v1", steps=100)
@@ -77,11 +80,18 @@ def check(env, steps=1_000, seed=0, **kwargs):
     ('error', 'the reward is nan')
     """
     check_positive_integer("steps", steps)
+    if twin is not None and not isinstance(env, TensorFlowEnvironment):
+        raise ValueError(
+            "Expected a `TensorFlowEnvironment` with `twin`: from each of its states a "
+            f"step is compared. Received: {env!r:.100}"
+        )
     report = Report()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if isinstance(env, Environment) or is_batched(env):
             _check_tensors.play(make(env, **kwargs), steps, seed, report)
+            if twin is not None and not report.has_errors():
+                _check_twin.compare(env, twin, min(steps, 200), seed, report)
         elif isinstance(env, str) and _has_own_version(env, **kwargs):
             _check_made(env, steps, seed, report, kwargs)
         else:

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kerasrl2.envs._leaves import subscript
 from kerasrl2.errors import NonFiniteError
 from kerasrl2.layers.specs import ObservationSpec, entries_of
 
@@ -190,7 +191,7 @@ def _played_failure(kind, entry, steps, index, env):
     what = _NAMES[kind]
     if kind == _OBSERVATION:
         path, _ = entries_of(ObservationSpec.of_space(env.observation_space))[entry]
-        what += "".join(f"[{key!r}]" for key in path)
+        what += subscript(*path)
     return NonFiniteError(
         f"Expected finite numbers. Received: a NaN or infinite {what} "
         f"from environment {index} of {env.id!r} at its step {steps} (env step "

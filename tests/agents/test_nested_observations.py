@@ -258,7 +258,7 @@ class Broken(Riddle):
 
 def test_nan_in_an_entry_is_reported_with_its_name():
     agent = made(learning_starts=10_000)
-    with pytest.raises(NonFiniteError, match=r"infinite observation\['place'\]\[1\]"):
+    with pytest.raises(NonFiniteError, match=r'infinite observation\["place"\]\[1\]'):
         agent.fit(Broken(8), steps=64, epochs=1, verbose=0)
 
 
