@@ -57,7 +57,6 @@ PRIVATE_PACKAGES = (
     "tf.python",
 )
 NOT_PRIVATE = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # of tuples, `os`
-# To be rewritten on `_private`; then this set is empty.
 
 
 def room_of(path):
