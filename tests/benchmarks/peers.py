@@ -110,18 +110,15 @@ def pool(num_envs):
     """EnvPool's CartPoles as a `VecEnv`, which starts episodes in the same step."""
     import envpool
     import numpy as np
-    from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor
+    from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-    class Pool(VecEnvWrapper):
+    class Pool(VecEnv):
         def __init__(self):
             self.pool = envpool.make(
                 "CartPole-v1", env_type="gymnasium", num_envs=num_envs
             )
-            self.pool.spec.id = "CartPole-v1"
-            self.pool.num_envs = num_envs
-            super().__init__(
-                self.pool, self.pool.observation_space, self.pool.action_space
-            )
+            spaces = self.pool.observation_space, self.pool.action_space
+            super().__init__(num_envs, *spaces)
 
         def reset(self):
             return self.pool.reset()[0]
@@ -144,8 +141,20 @@ def pool(num_envs):
                 observation[ended] = self.pool.reset(ended.astype(np.int32))[0]
             return observation, reward, done, infos
 
-        def seed(self, seed=None):
-            del seed
+        def get_attr(self, attr_name, indices=None):
+            return [None] * num_envs
+
+        def set_attr(self, attr_name, value, indices=None):
+            raise NotImplementedError
+
+        def env_method(self, method_name, *arguments, indices=None, **keywords):
+            raise NotImplementedError
+
+        def env_is_wrapped(self, wrapper_class, indices=None):
+            return [False] * num_envs
+
+        def close(self):
+            self.pool.close()
 
     return VecMonitor(Pool())
 

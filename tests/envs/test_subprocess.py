@@ -204,7 +204,9 @@ def test_errors_of_making_one():
         make("CartPole-v7", subprocess=True)
     with pytest.raises(ZeroDivisionError):
         remote(worlds.boom)
-    with pytest.raises(ValueError, match=r"a `gymnasium.Env`, one environment. Received: F"):
+    with pytest.raises(
+        ValueError, match=r"a `gymnasium.Env`, one environment. Received: F"
+    ):
         remote(worlds.imports_tensorflow)
     with pytest.raises(RuntimeError, match="exit code 3"):
         remote(worlds.leave)
