@@ -20,9 +20,9 @@ gc.set_threshold(100_000, 50, 1000)
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.fixture(params=["eager", "graph", "xla"])
+@pytest.fixture(params=["eager", "graph", pytest.param("xla", marks=pytest.mark.long)])
 def compiled(request):
-    """Wraps a function in each way users run it."""
+    """Wraps a function in each way users run it; by XLA in the long runs."""
     return {
         "eager": lambda function: function,
         "graph": tf.function,
