@@ -108,6 +108,7 @@ def test_every_kind_of_action_values_takes_nests(settings):
     np.testing.assert_array_equal(agent.policy(BATCH)["action"], action)
 
 
+@pytest.mark.long
 def test_tuples():
     agent = PPO.for_env(Riddle(4, tuples=True), seed=0, xla=False, num_envs=4)
     agent.fit(Riddle(4, tuples=True), steps=1024, epochs=1, verbose=0)

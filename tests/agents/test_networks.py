@@ -158,8 +158,9 @@ def normalised(heads):
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0])
 
 
-@pytest.mark.parametrize("kind", [pytest.param(PPO, marks=pytest.mark.long), DQN])
-@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [PPO, DQN])
+@pytest.mark.parametrize("xla", [False, True])
 def test_batch_normalisation_learns_in_training_alone(kind, xla, tmp_path):
     network = normalised((2, 1) if kind is PPO else (2,))
     settings = {"rollout_length": 16} if kind is PPO else {"learning_starts": 8}

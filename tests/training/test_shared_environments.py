@@ -71,7 +71,7 @@ def moved_by_a_recording(world, agent):
 
 MOVES = [
     moved_by_hand,
-    moved_by_another_agent,
+    pytest.param(moved_by_another_agent, marks=pytest.mark.long),
     pytest.param(moved_by_evaluation, marks=pytest.mark.long),
     pytest.param(moved_by_a_recording, marks=pytest.mark.long),
 ]
