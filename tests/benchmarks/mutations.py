@@ -65,9 +65,9 @@ def broken(copy, row, processes):
         path.write_text(text)
     if run.returncode == 0:
         return None
-    if run.returncode != 1:  # no test was run at all
-        raise SystemExit(run.stdout + run.stderr)
     failures = [line for line in run.stdout.splitlines() if line.startswith("FAILED")]
+    if run.returncode != 1 and not failures:  # 2: stopped at the first failure
+        raise SystemExit(run.stdout + run.stderr)
     return (failures or ["an error outside of tests"])[0][:100]
 
 
