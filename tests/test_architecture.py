@@ -23,6 +23,7 @@ FLOORS = [
         "_version",
     ],
     [
+        "natural_gradient",
         "returns",
         "statistics",
         "permutations",

@@ -17,11 +17,13 @@ from kerasrl2.agents.registry import (
     registration,
 )
 from kerasrl2.agents.specs import NestedSpec, ObservationSpec
+from kerasrl2.agents.trpo import TRPO
 
 __all__ = [
     "A2C",
     "DQN",
     "PPO",
+    "TRPO",
     "Agent",
     "NestedSpec",
     "Number",

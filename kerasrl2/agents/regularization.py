@@ -31,7 +31,7 @@ class Regularization:
             layer
             for layer in layers
             if any(id(variable) in trained for variable in layer.trainable_variables)
-            and any(map(_adds_losses, layers_of(layer)))
+            and any(map(adds_losses, layers_of(layer)))
         ]
         self.possible = bool(self._variables or self._adding)
         self._before = [loss for layer in self._adding for loss in _added(layer)]
@@ -73,7 +73,7 @@ def _added(layer):
     return losses[: len(losses) - len(regularized)]
 
 
-def _adds_losses(layer):
+def adds_losses(layer):
     """Whether a call of a layer may add a loss."""
     if getattr(layer, "activity_regularizer", None) is not None:
         return True

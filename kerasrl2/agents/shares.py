@@ -1,8 +1,12 @@
 """Which weights of an actor-critic network are the actor's, the critic's, or both's."""
 
+import weakref
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+
+_known = weakref.WeakKeyDictionary()  # networks to what was trainable, and `Shares`
 
 
 class Shares(NamedTuple):
@@ -45,3 +49,14 @@ def shares_of(network, observation_spec):
         critic=[v for v, by_policy, by_value in named if by_value and not by_policy],
         shared=[v for v, by_policy, by_value in named if by_policy and by_value],
     )
+
+
+def known_shares(agent):
+    """`Shares` of an agent's network, found once for the same trainable variables."""
+    network = agent.network
+    trainable = [id(variable) for variable in network.trainable_variables]
+    found = _known.get(network)
+    if found is None or found[0] != trainable:
+        found = trainable, shares_of(network, agent.observation_spec)
+        _known[network] = found
+    return found[1]
