@@ -191,7 +191,7 @@ def trust_region_length(solution, vector, residual, max_divergence):
 
 
 def backtracking_line_search(evaluate, max_divergence, factor=0.8, max_trials=10):
-    """The first of the fractions `1, factor, factor^2, ...` of a step that may be taken.
+    """The first of the fractions `1, factor, factor^2, ...` of a step to be taken.
 
     Appendix C of Schulman et al. (2015), https://arxiv.org/abs/1502.05477: the first
     one that improves the objective and stays within the divergence. NaN does neither.

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-
 _known = weakref.WeakKeyDictionary()  # networks to what was trainable, and `Shares`
 
 

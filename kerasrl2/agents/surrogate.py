@@ -44,7 +44,7 @@ class Surrogate:
 
     def __init__(self, agent, batch):
         self._agent, self._batch = agent, batch
-        self.variables = known_shares(agent).actor
+        self.variables = separate_shares(agent).actor
         self._advantage = batch.advantage
         if agent.normalize_advantages:
             self._advantage = agent.normalized_advantages(batch.advantage, batch.valid)
@@ -144,7 +144,23 @@ def check_separate(agent):
             "policy. The products of its Fisher matrix would go through the steps of a "
             "rollout twice: use PPO."
         )
-    shares = known_shares(agent)
+    separate_shares(agent)
+    adding = [layer.name for layer in layers_of(agent.network) if adds_losses(layer)]
+    if adding:
+        raise ValueError(
+            f"Expected a network whose layers add no losses of their own: a line "
+            f"search of {name} could not see them. Received: {', '.join(adding)}. Use "
+            "regularizers of weights instead."
+        )
+
+
+def separate_shares(agent):
+    """`Shares` of an agent's network, whose policy and value share no weights.
+
+    Raises:
+        ValueError: They do, or the policy has none to train.
+    """
+    name, shares = type(agent).__name__, known_shares(agent)
     if shares.shared:
         paths = ", ".join(variable.path for variable in shares.shared[:3])
         raise ValueError(
@@ -159,10 +175,4 @@ def check_separate(agent):
             f"Expected trainable weights of the policy for {name}. Received: none. Set "
             "`trainable = True` where something is to be learned."
         )
-    adding = [layer.name for layer in layers_of(agent.network) if adds_losses(layer)]
-    if adding:
-        raise ValueError(
-            f"Expected a network whose layers add no losses of their own: a line "
-            f"search of {name} could not see them. Received: {', '.join(adding)}. Use "
-            "regularizers of weights instead."
-        )
+    return shares

@@ -8,8 +8,12 @@ from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
-from kerasrl2.agents.shares import known_shares
-from kerasrl2.agents.surrogate import Surrogate, check_separate, flat
+from kerasrl2.agents.surrogate import (
+    Surrogate,
+    check_separate,
+    flat,
+    separate_shares,
+)
 from kerasrl2.natural_gradient import (
     Step,
     backtracking_line_search,
@@ -176,7 +180,7 @@ class TRPO(ActorCritic):
 
     def optimizers(self):
         """The critic's optimizer, named `"optimizer"`, and the critic's weights."""
-        return {"optimizer": (self.optimizer, known_shares(self).critic)}
+        return {"optimizer": (self.optimizer, separate_shares(self).critic)}
 
     @property
     def report_names(self):
