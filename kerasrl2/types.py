@@ -63,6 +63,9 @@ class Rollout(NamedTuple):
         parameters: `[T, N, P]` float32, `PolicyOutputs.parameters` of the forward pass
             that chose the actions, or None if they were not kept.
         value: `[T, N]` float32 from the same forward pass, or None.
+        log_ratio: `[T, N]` float32, nats, log-probability of the actions under the
+            policy that learns minus that under the one that acted; None if they are the
+            same.
     """
 
     observation: Any
@@ -77,6 +80,7 @@ class Rollout(NamedTuple):
     last_policy_state: Any = ()
     parameters: Any = None
     value: Any = None
+    log_ratio: Any = None
 
 
 class OnPolicyBatch(NamedTuple):
@@ -88,7 +92,8 @@ class OnPolicyBatch(NamedTuple):
     Attributes:
         observation: `[..., *shape]`, or a nest.
         action: `[...]` int32 or `[..., D]` float32, in the policy's own coordinates.
-        log_prob: `[...]` float32, nats, under the policy that acted.
+        log_prob: `[...]` float32, nats, under the policy before learning from the
+            rollout, which is the one that acted, unless the rollout is older.
         value: `[...]` float32, `V(s)` of the critic before learning from the rollout.
         advantage: `[...]` float32, not normalised.
         target: `[...]` float32, regression target of the value, in units of return.
@@ -96,6 +101,9 @@ class OnPolicyBatch(NamedTuple):
         resets: `[n, T]` bool, whether the policy's state was reset after the step; `()`
             without state.
         policy_state: Nest of `[n, ...]`, the policy's state before the first step.
+        parameters: `[..., P]` float32, of the policy of `log_prob`; `()` if not needed.
+        behaviour_log_prob: `[...]` float32, nats, under the policy that acted; `()`
+            without V-trace.
     """
 
     observation: Any
@@ -107,6 +115,8 @@ class OnPolicyBatch(NamedTuple):
     valid: Any
     resets: Any = ()
     policy_state: Any = ()
+    parameters: Any = ()
+    behaviour_log_prob: Any = ()
 
 
 class Transition(NamedTuple):

@@ -37,12 +37,17 @@ class A2C(ActorCritic):
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
         observation_normalizer: `layers.RunningNormalization` or None.
         reward_scaling: `layers.RewardScaling` or None.
+        vtrace: Boolean, whether to learn by the loss of IMPALA: V-trace advantages and
+            targets, Espeholt et al. (2018), https://arxiv.org/abs/1802.01561, right for
+            rollouts of an older policy as well.
+        clip_rho: Float > 0, the paper's rho-bar, with `vtrace`.
+        clip_c: Float > 0, the paper's c-bar, with `vtrace`.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` (nats), `gradient_norm`
-    (before clipping).
+    (before clipping); with `vtrace` `rho`, the mean clipped importance ratio.
     """
 
     metric_names = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
@@ -65,6 +70,9 @@ class A2C(ActorCritic):
         num_envs=8,
         observation_normalizer=None,
         reward_scaling=None,
+        vtrace=False,
+        clip_rho=1.0,
+        clip_c=1.0,
         seed=None,
         xla="auto",
         **kwargs,
@@ -88,6 +96,9 @@ class A2C(ActorCritic):
             rollout_length,
             num_envs,
             reward_scaling,
+            vtrace,
+            clip_rho,
+            clip_c,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,

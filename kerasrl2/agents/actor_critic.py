@@ -7,9 +7,11 @@ from kerasrl2._checks import check_positive_integer
 from kerasrl2._numbers import FINITE, Number
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.checking import check_batch_size
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
+from kerasrl2.agents.stale_rollouts import evaluated, mean_rho
 from kerasrl2.losses import value_loss
-from kerasrl2.returns import generalized_advantages, n_step_returns
+from kerasrl2.returns import generalized_advantages, n_step_returns, vtrace_targets
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
 from kerasrl2.training.minibatches import run_epochs
 from kerasrl2.training.on_policy import OnPolicyLoop
@@ -49,15 +51,26 @@ class ActorCritic(ActorCriticBuilder, Agent):
         rollout_length: Integer, steps `T` of each environment per rollout.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
         reward_scaling: `layers.RewardScaling` or None.
+        vtrace: Boolean, whether advantages and targets are those of V-trace, right for
+            rollouts of an older policy as well.
+        clip_rho: Float > 0, the largest importance ratio of a TD error, with `vtrace`.
+        clip_c: Float > 0, the largest one of the trace, with `vtrace`.
         **kwargs: Keywords of `Agent`.
+
+    Attributes:
+        needs_parameters: Boolean, whether batches have the policy's `parameters` from
+            before learning.
     """
 
     loop_class = OnPolicyLoop
+    needs_parameters = False
 
     gamma = Number(0.0, 1.0)
     lambda_ = Number(0.0, 1.0)
     value_coefficient = Number(**FINITE)
     entropy_coefficient = Number(**FINITE)
+    clip_rho = Number(0.0, open_low=True)
+    clip_c = Number(0.0, open_low=True)
 
     def __init__(
         self,
@@ -76,6 +89,9 @@ class ActorCritic(ActorCriticBuilder, Agent):
         rollout_length,
         num_envs,
         reward_scaling,
+        vtrace=False,
+        clip_rho=1.0,
+        clip_c=1.0,
         **kwargs,
     ):
         super().__init__(network, head, observation_spec, optimizer, **kwargs)
@@ -86,6 +102,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         self.num_epochs, self.batch_size = num_epochs, batch_size
         self.rollout_length, self.num_envs = rollout_length, num_envs
         self.reward_scaling = reward_scaling
+        self.vtrace, self.clip_rho, self.clip_c = vtrace, clip_rho, clip_c
         if reward_scaling is not None and not reward_scaling.built:
             reward_scaling.build(())
         for name in ("rollout_length", "num_epochs", "num_envs"):
@@ -93,6 +110,11 @@ class ActorCritic(ActorCriticBuilder, Agent):
         for name in ("batch_size", "n_step"):
             if getattr(self, name) is not None:
                 check_positive_integer(name, getattr(self, name))
+        if vtrace and n_step is not None:
+            raise ValueError(
+                f"Expected `n_step=None` with `vtrace=True`, which looks to the end of "
+                f"the rollout. Received: n_step={n_step}. Set `rollout_length` instead."
+            )
 
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
@@ -133,14 +155,15 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     @property
     def keeps_outputs(self):
-        """True for a recurrent policy, else None: the loop chooses."""
-        return True if self.remembers else None
+        """True for a recurrent policy and V-trace, else None: the loop chooses."""
+        return True if self.remembers or self.vtrace else None
 
     # Learning
 
     @property
     def report_names(self):
-        return (*super().report_names, "explained_variance")
+        own = ("explained_variance", "rho") if self.vtrace else ("explained_variance",)
+        return (*super().report_names, *own)
 
     def initial_learner_state(self, num_envs):
         """Discounted returns so far, `[N]` float32, for reward scaling."""
@@ -162,6 +185,10 @@ class ActorCritic(ActorCriticBuilder, Agent):
         observation, action = tf.nest.map_structure(
             rows, (rollout.observation, rollout.action)
         )
+        behaviour_log_prob = ()
+        if self.vtrace:
+            rollout, behaviour_log_prob = evaluated(self, rollout)
+            behaviour_log_prob = rows(behaviour_log_prob)
         if rollout.value is None:
             parameters, value, _ = self.forward(observation)
             value = tf.reshape(value, reward.shape)
@@ -179,6 +206,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
             valid=rows(rollout.valid),
             resets=rows(resets_of(rollout)) if self.remembers else (),
             policy_state=rollout.policy_state,
+            parameters=parameters if self.needs_parameters else (),
+            behaviour_log_prob=behaviour_log_prob,
         )
         return batch, learner_state
 
@@ -211,7 +240,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         """Advantages and value targets, both `[T, N]`.
 
         Generalized advantage estimation with `lambda_`, or with `n_step` the n-step
-        return minus the value.
+        return minus the value, or V-trace with `lambda_` and the rollout's `log_ratio`.
 
         Args:
             rollout: `Rollout` with scaled rewards.
@@ -223,6 +252,11 @@ class ActorCritic(ActorCriticBuilder, Agent):
         if self.n_step is not None:
             target = n_step_returns(*steps, next_value, self.n_step)
             return target - value, target
+        if self.vtrace:
+            ratio = rollout.log_ratio, tf.zeros_like(rollout.log_ratio)
+            clips = self.lambda_, self.clip_rho, self.clip_c
+            found = vtrace_targets(*steps, value, next_value, *ratio, *clips)
+            return found.policy_advantages, found.targets
         advantage = generalized_advantages(*steps, value, next_value, self.lambda_)
         return advantage, advantage + value
 
@@ -250,7 +284,10 @@ class ActorCritic(ActorCriticBuilder, Agent):
         size = rows if self.batch_size is None else self.batch_size * rows // steps
         sums, updates = run_epochs(self, batch, self.num_epochs, size, seed)
         explained = explained_variance(batch.value, batch.target, batch.valid)
-        return {**sums, "explained_variance": explained * updates}, updates
+        once = {"explained_variance": explained * updates}
+        if self.vtrace:
+            once["rho"] = mean_rho(batch, self.clip_rho) * updates
+        return {**sums, **once}, updates
 
     def should_stop(self, metrics):
         """Whether to skip the remaining minibatches of this rollout, scalar bool.
@@ -277,15 +314,17 @@ class ActorCritic(ActorCriticBuilder, Agent):
             advantage = self.normalized_advantages(advantage, batch.valid)
         policy_loss, more = self.policy_loss(log_prob, advantage, batch)
         policy_loss = masked_mean(policy_loss, batch.valid)
+        penalty, further = self.penalty(parameters, batch)
         critic_loss = masked_mean(self.value_loss(value, batch), batch.valid)
         entropy = masked_mean(self.head.entropy(parameters), batch.valid)
         loss = (
             policy_loss
             + self.value_coefficient * critic_loss
             - self.entropy_coefficient * entropy
+            + penalty
         )
         own = {"policy_loss": policy_loss, "value_loss": critic_loss}
-        return loss, {**own, "entropy": entropy, **more}
+        return loss, {**own, "entropy": entropy, **more, **further}
 
     def policy_loss(self, log_prob, advantage, batch):
         """Loss of the policy.
@@ -301,6 +340,19 @@ class ActorCritic(ActorCriticBuilder, Agent):
         """
         raise NotImplementedError
 
+    def penalty(self, parameters, batch):
+        """What is added to the loss for the policy's parameters as a whole.
+
+        Args:
+            parameters: `[..., P]` float32. Receives the gradient.
+            batch: `OnPolicyBatch`.
+
+        Returns:
+            `(penalty, metrics)`: a scalar, and a dictionary of further scalars.
+        """
+        del parameters, batch
+        return 0.0, {}
+
     def value_loss(self, value, batch):
         """Loss of the value, `[...]` float32: half the squared error."""
         return value_loss(value, batch.target)
@@ -315,25 +367,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
     # Checks
 
     def loop(self, env):
-        self._check_batch_size(env)
+        check_batch_size(self, env)
         return super().loop(env)
-
-    def _check_batch_size(self, env):
-        """Raises unless minibatches divide the rollout, so that no step is dropped."""
-        size, unit = self.batch_size, self.rollout_length if self.remembers else 1
-        rows = env.num_envs * self.rollout_length
-        if size is None or (rows % size == 0 and size % unit == 0):
-            return
-        fitting = [n for n in range(unit, rows + 1, unit) if rows % n == 0]
-        near = sorted(sorted(fitting, key=lambda n: abs(n - size))[:3])
-        whole = (
-            ", in whole environments: the policy remembers" if self.remembers else ""
-        )
-        raise ValueError(
-            f"Expected `batch_size` to divide the rollout of {rows} steps "
-            f"({env.num_envs} environments x {self.rollout_length}), so that "
-            f"no step is dropped{whole}. Received: batch_size={size}. Near it: {near}"
-        )
 
     def _check_network(self):
         super()._check_network()

@@ -189,6 +189,27 @@ def check_learnable(agent):
             )
 
 
+def check_batch_size(agent, env):
+    """Raises unless minibatches divide the rollout, so that no step is dropped.
+
+    Args:
+        agent: `ActorCritic`.
+        env: `Environment` of `N` copies.
+    """
+    size, unit = agent.batch_size, agent.rollout_length if agent.remembers else 1
+    rows = env.num_envs * agent.rollout_length
+    if size is None or (rows % size == 0 and size % unit == 0):
+        return
+    fitting = [n for n in range(unit, rows + 1, unit) if rows % n == 0]
+    near = sorted(sorted(fitting, key=lambda n: abs(n - size))[:3])
+    whole = ", in whole environments: the policy remembers" if agent.remembers else ""
+    raise ValueError(
+        f"Expected `batch_size` to divide the rollout of {rows} steps "
+        f"({env.num_envs} environments x {agent.rollout_length}), so that "
+        f"no step is dropped{whole}. Received: batch_size={size}. Near it: {near}"
+    )
+
+
 def _described(spec):
     """Shape and dtype of a batch, of each entry of a nest, for messages."""
     shown = [

@@ -21,12 +21,14 @@ from kerasrl2.losses.munchausen import (
     soft_value,
 )
 from kerasrl2.losses.policy import (
+    adapted_kl_coefficient,
     approximate_kl,
     categorical_entropy,
     categorical_log_prob,
     clipped_surrogate_loss,
     kl_penalty,
     policy_gradient_loss,
+    surrogate_loss,
 )
 from kerasrl2.losses.temporal_difference import (
     double_q_td_error,
@@ -43,6 +45,7 @@ __all__ = [
     "HuberCriticLoss",
     "ImportanceWeightedTDLoss",
     "PolicyGradientLoss",
+    "adapted_kl_coefficient",
     "approximate_kl",
     "categorical_entropy",
     "categorical_log_prob",
@@ -65,6 +68,7 @@ __all__ = [
     "scaled_log_policy",
     "soft_value",
     "squared_error",
+    "surrogate_loss",
     "value_loss",
     "value_of_action",
 ]

@@ -32,6 +32,34 @@ def policy_gradient_loss(log_prob, advantage):
     return -log_prob * ops.stop_gradient(advantage)
 
 
+def surrogate_loss(log_prob, old_log_prob, advantage):
+    """The surrogate objective of conservative policy iteration, negated.
+
+    Equation (6) of Schulman et al. (2017), https://arxiv.org/abs/1707.06347: `-rho * A`
+    with `rho = exp(log_prob - old_log_prob)`. Nothing keeps `rho` near 1: it needs a
+    penalty, see `kl_penalty`, or a constraint. Only `log_prob` receives a gradient.
+
+    Args:
+        log_prob: `[...]` float, log-probability (nats) of the action taken, under the
+            policy being trained.
+        old_log_prob: `[...]` float, the same under the policy that acted.
+        advantage: `[...]` float, advantage `A` of that action, in units of return.
+
+    Returns:
+        `[...]` float, the loss of each sample.
+
+    Example:
+    >>> loss = surrogate_loss(ops.log([1.5]), ops.log([1.0]), ops.ones([1]))
+    >>> round(float(loss[0]), 4)
+    -1.5
+    """
+    log_prob, old_log_prob, advantage = matched(
+        log_prob=log_prob, old_log_prob=old_log_prob, advantage=advantage
+    )
+    ratio = ops.exp(log_prob - ops.stop_gradient(old_log_prob))
+    return -ratio * ops.stop_gradient(advantage)
+
+
 def clipped_surrogate_loss(log_prob, old_log_prob, advantage, clip_range=0.2):
     """PPO's clipped surrogate objective, negated so that it is minimised.
 
@@ -136,6 +164,38 @@ def kl_penalty(kl, coefficient, target=0.0):
     if not (isinstance(target, numbers.Real) and target == 0.0):
         kl = ops.maximum(kl - scalar(target, kl), 0.0)
     return scalar(coefficient, kl) * kl
+
+
+def adapted_kl_coefficient(coefficient, kl, target, tolerance=0.3):
+    """The weight of a KL penalty for the next rollout.
+
+    As section 4 of Schulman et al. (2017), https://arxiv.org/abs/1707.06347, with the
+    numbers of TF-Agents' `PPOKLPenaltyAgent`: 1.5 times as much after a divergence
+    above `target * (1 + tolerance)`, 1.5 times less after one below `target * (1 -
+    tolerance)`, but at least 1e-15. The paper doubles and halves it, outside of `target
+    * 1.5` and `target / 1.5`. NaN changes nothing. Nothing receives a gradient.
+
+    Args:
+        coefficient: `[]` float > 0, the paper's `beta`.
+        kl: `[]` float, the mean divergence (nats) after learning from a rollout.
+        target: Float > 0, the divergence (nats) that is aimed at.
+        tolerance: Float in [0, 1).
+
+    Returns:
+        `[]` float.
+
+    Example:
+    >>> [float(adapted_kl_coefficient(3.0, kl, target=0.01)) for kl in (0.02, 0.01, 0.0)]
+    [4.5, 3.0, 2.0]
+    """
+    check_range("target", target, 0.0, open_low=True)
+    check_range("tolerance", tolerance, 0.0, 1.0, open_high=True)
+    kl = ops.stop_gradient(floats(kl))
+    coefficient = ops.stop_gradient(scalar(coefficient, kl))
+    target, tolerance = scalar(target, kl), scalar(tolerance, kl)
+    more = ops.where(kl > target * (1.0 + tolerance), 1.5, 1.0)
+    less = ops.where(kl < target * (1.0 - tolerance), 1.5, 1.0)
+    return ops.maximum(coefficient * more / less, 1e-15)
 
 
 def approximate_kl(log_prob, old_log_prob):
