@@ -188,13 +188,14 @@ class PPO(ActorCritic):
         self.kl_coefficient = kl_coefficient
 
     def __setattr__(self, name, value):
+        sets_beta = name == "kl_coefficient" and value is not None
+        if sets_beta and "kl_beta" not in vars(self):
+            raise ValueError(
+                "Expected `kl_coefficient` from the beginning. Received: "
+                f"{value} for an agent that was made without. Make it with one."
+            )
         super().__setattr__(name, value)
-        if name == "kl_coefficient" and value is not None:
-            if "kl_beta" not in vars(self):
-                raise ValueError(
-                    "Expected `kl_coefficient` from the beginning. Received: "
-                    f"{value} for an agent that was made without. Make it with one."
-                )
+        if sets_beta:
             self.kl_beta.assign(value)
 
     @property
@@ -221,7 +222,12 @@ class PPO(ActorCritic):
         return {**sums, "rollout_kl": kl * updates, "kl_beta": beta * updates}, updates
 
     def mean_kl(self, parameters, batch):
-        """Mean `KL(old || new)` of a batch, scalar, nats; `parameters`: the new ones."""
+        """Mean `KL(old || new)` of a batch, a scalar, nats.
+
+        Args:
+            parameters: `[..., P]` float32, the new ones.
+            batch: `OnPolicyBatch` with the old ones.
+        """
         kl = self.head.kl(tf.stop_gradient(batch.parameters), parameters)
         return masked_mean(kl, batch.valid)
 

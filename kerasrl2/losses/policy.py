@@ -185,7 +185,8 @@ def adapted_kl_coefficient(coefficient, kl, target, tolerance=0.3):
         `[]` float.
 
     Example:
-    >>> [float(adapted_kl_coefficient(3.0, kl, target=0.01)) for kl in (0.02, 0.01, 0.0)]
+    >>> adapt = adapted_kl_coefficient
+    >>> [float(adapt(3.0, kl, target=0.01)) for kl in (0.02, 0.01, 0.0)]
     [4.5, 3.0, 2.0]
     """
     check_range("target", target, 0.0, open_low=True)

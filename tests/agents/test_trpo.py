@@ -12,6 +12,7 @@ from kerasrl2.types import OnPolicyBatch
 from tests.agents.harness import SEED
 from tests.agents.nested_worlds import Minefield, Riddle
 from tests.agents.test_regularization import AddsLoss
+from tests.harness import compiled_in_long_runs
 from tests.newcomers.recurrent_ppo import GRUActorCritic
 
 WHOLE = {"line_search": False, "step_size": 1.0, "damping": 0.0}
@@ -51,6 +52,7 @@ def policy_weights(agent):
     return agent.network.get_weights()[0]
 
 
+@compiled_in_long_runs
 def test_a_natural_step_by_hand(compiled):
     """In each state `g = A / 2 * (-1/4, 1/4) * 2` and `F = [[1, -1], [-1, 1]] / 8`.
 
@@ -251,6 +253,7 @@ def test_networks_that_cannot_be_used():
         Recurrent(GRUActorCritic([4], 2, 4), Categorical(2), ObservationSpec((4,)))
 
 
+@pytest.mark.long
 def test_a_frozen_trunk_may_be_shared():
     inputs = keras.Input([4])
     trunk = keras.layers.Dense(3, trainable=False)
@@ -270,7 +273,9 @@ def test_a_frozen_trunk_may_be_shared():
 SMALL = {"num_envs": 2, "rollout_length": 8, "batch_size": 8, "seed": 0, "xla": False}
 
 
-@pytest.mark.parametrize("world", [Minefield, Riddle])
+@pytest.mark.parametrize(
+    "world", [Minefield, pytest.param(Riddle, marks=pytest.mark.long)]
+)
 def test_masks_dictionaries_and_several_actions(world):
     """A mine's reward is NaN, which `fit` raises; Riddle nests its observations."""
     agent = TRPO.for_env(world(4), hidden=(8,), num_envs=4, seed=0, xla=False,

@@ -32,6 +32,11 @@ CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of
     ("a2c", "CartPole-v1", 500_000, 475.0, 4),
     ("ppo", "Acrobot-v1", 300_000, -90.0, 5),
     ("ppo", "Pendulum-v1", 300_000, -250.0, 5),
+    ("trpo", "CartPole-v1", 100_000, 475.0, 5),
+    ("trpo", "Pendulum-v1", 300_000, -250.0, 5),
+    ("ppo kl", "CartPole-v1", 100_000, 475.0, 4),
+    ("ppo vtrace", "CartPole-v1", 100_000, 475.0, 4),
+    ("a2c vtrace", "CartPole-v1", 500_000, 475.0, 4),
     ("dqn", "CartPole-v0", 40_000, 195.0, 4),
     ("dqn double", "CartPole-v0", 40_000, 195.0, 4),
     ("dqn", "Acrobot-v1", 100_000, -90.0, 4),
@@ -42,7 +47,13 @@ CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of
     ("rainbow", "GridSpaceInvaders-v0", 150_000, 4.1, 3),  # more than dqn
     ("dqn", "LunarLander-v3", 100_000, 200.0, 3),
 ]
-VARIANTS = {"dqn double": ("dqn", {"double": True})}
+PENALTY = {"clip_range": None, "kl_coefficient": 1.0, "adaptive_kl_target": 0.01}
+VARIANTS = {
+    "dqn double": ("dqn", {"double": True}),
+    "ppo kl": ("ppo", PENALTY),
+    "ppo vtrace": ("ppo", {"vtrace": True}),
+    "a2c vtrace": ("a2c", {"vtrace": True}),
+}
 
 
 def main():

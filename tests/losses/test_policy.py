@@ -5,12 +5,14 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2.losses import (
+    adapted_kl_coefficient,
     approximate_kl,
     categorical_entropy,
     categorical_log_prob,
     clipped_surrogate_loss,
     kl_penalty,
     policy_gradient_loss,
+    surrogate_loss,
 )
 
 
@@ -174,6 +176,36 @@ def test_kl_penalty(compiled, kl, target, penalty, slope):
         result = compiled(lambda kl: kl_penalty(kl, 2.0, target))(kl)
     np.testing.assert_allclose(result, [penalty], rtol=1e-6)
     np.testing.assert_allclose(tape.gradient(result, kl), [slope])
+
+
+@pytest.mark.parametrize(
+    ("kl", "factor"),
+    [  # target 0.01, tolerance 0.3: from 0.007 to 0.013 nothing changes
+        (0.0, 1 / 1.5), (0.0069, 1 / 1.5), (0.0071, 1.0), (0.0129, 1.0),
+        (0.0131, 1.5), (9.0, 1.5), (np.inf, 1.5), (np.nan, 1.0),
+    ],
+)  # fmt: skip
+def test_adapted_kl_coefficient(compiled, kl, factor):
+    adapt = compiled(lambda beta, kl: adapted_kl_coefficient(beta, kl, 0.01, 0.3))
+    found = adapt(tf.constant(2.0), tf.constant(kl, tf.float32))
+    assert float(found) == pytest.approx(2.0 * factor)
+    smallest = adapt(tf.constant(1e-15), tf.constant(kl, tf.float32))
+    assert float(smallest) == pytest.approx(1e-15 * max(factor, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss"), [(1.5, 1.0, -1.5), (0.5, -1.0, 0.5)]
+)
+def test_the_surrogate_without_clipping(compiled, ratio, advantage, loss):
+    old = tf.constant([-3.0])
+    log_prob, advantage = old + np.log(ratio), tf.constant([advantage])
+    with tf.GradientTape() as tape:
+        inputs = [log_prob, old, advantage]
+        tape.watch(inputs)
+        result = compiled(surrogate_loss)(*inputs)
+    slopes = tape.gradient(result, inputs, unconnected_gradients="zero")
+    np.testing.assert_allclose(result, [loss], rtol=1e-6)
+    np.testing.assert_allclose(slopes, [[loss], [0.0], [0.0]], rtol=1e-6)
 
 
 def test_column_vector_is_an_error_not_a_broadcast():
