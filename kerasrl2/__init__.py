@@ -23,6 +23,7 @@ _SUBPACKAGES = (
     "exploration",
     "layers",
     "losses",
+    "natural_gradient",
     "permutations",
     "plotting",
     "returns",

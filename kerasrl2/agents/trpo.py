@@ -78,7 +78,8 @@ class TRPO(ActorCritic):
         reward_scaling: `layers.RewardScaling` or None.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
-        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+        **kwargs: `vtrace`, `clip_rho` and `clip_c` as of `A2C`; `name`, `dtype`,
+            `trainable` of `keras.Model`.
 
     Metrics: of the critic's gradient steps `loss`, `value_loss` and `gradient_norm`
     (before clipping); once a rollout `kl` (nats, exact) and `improvement` (of the

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2 import buffers, distributions, exploration, layers
-from kerasrl2.agents import A2C, DQN, PPO, ObservationSpec, algorithms
+from kerasrl2.agents import A2C, DQN, PPO, TRPO, ObservationSpec, algorithms
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.types import Rollout
@@ -37,6 +37,12 @@ CHANGES = {
     "clip_range": [0.001, CLIP_SCHEDULE],
     "value_clip": [0.001],
     "target_kl": [1e-9],
+    "kl_coefficient": [5.0],
+    "vtrace": [True],
+    "step_size": [1e-3],
+    "damping": [1.0],
+    "cg_iterations": [1],
+    "fisher_subsampling": [0.3],
     "num_epochs": [1],
     "batch_size": [8],
     "double": ["other"],
@@ -55,15 +61,20 @@ CHANGES = {
 # of `munchausen`, one of its own.
 ELSEWHERE = {"network", "q_network", "head", "observation_spec", "action_values", "xla"}
 ELSEWHERE |= {"rollout_length", "num_envs", "seed", "temperature"}
+# Of `vtrace`, of `kl_coefficient` and of the line search, in their own files.
+ELSEWHERE |= {"clip_rho", "clip_c", "adaptive_kl_target", "adaptive_kl_tolerance"}
+ELSEWHERE |= {"line_search", "backtrack_factor", "max_backtracks"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
     pytest.param(agent_class, name, value, marks=marks)
     for agent_class in CLASSES
     for name in agent_class.hyperparameters()
     for value in CHANGES.get(name, ())
-    # PPO does with these what A2C does.
+    # PPO and TRPO do with these what A2C does.
     for marks in [
-        pytest.mark.long if agent_class is PPO and name in A2C.hyperparameters() else ()
+        pytest.mark.long
+        if agent_class in (PPO, TRPO) and name in A2C.hyperparameters()
+        else ()
     ]
 ]
 
@@ -90,6 +101,7 @@ def rollout(number):
         valid=tf.ones([4, 2], tf.bool),
         next_observation=floats(4, 2, 4),
         last_observation=floats(2, 4),
+        parameters=floats(4, 2, 2),
     )
 
 
@@ -139,20 +151,29 @@ def test_each_keyword_changes_what_is_learned(agent_class, name, value):
     assert any(moved)
 
 
-@pytest.mark.parametrize("agent_class", [PPO, A2C])
+@pytest.mark.parametrize("agent_class", [PPO, A2C, TRPO])
 def test_each_keyword_is_kept_under_its_name(agent_class):
     """None takes the place of another on its way through the constructors."""
     plain = {
-        "gamma": 0.11, "lambda_": 0.22, "n_step": 3, "value_coefficient": 0.44,
+        "gamma": 0.11, "lambda_": 0.22, "n_step": 3, "vtrace": False,
+        "clip_rho": 0.81, "clip_c": 0.82,
         "entropy_coefficient": 0.55, "normalize_advantages": "yes",
         "max_gradient_norm": 0.66, "rollout_length": 7, "num_envs": 8, "seed": 9,
         "observation_normalizer": layers.RunningNormalization(),
         "reward_scaling": layers.RewardScaling(), "xla": True,
         "optimizer": keras.optimizers.SGD(),
     }  # fmt: skip
+    if agent_class is not TRPO:
+        plain |= {"value_coefficient": 0.44}
+    if agent_class is not A2C:
+        plain |= {"target_kl": 0.14, "num_epochs": 15, "batch_size": 16}
     if agent_class is PPO:
-        plain |= {"clip_range": 0.12, "value_clip": 0.13, "target_kl": 0.14}
-        plain |= {"num_epochs": 15, "batch_size": 16}
+        plain |= {"clip_range": 0.12, "value_clip": 0.13, "kl_coefficient": 0.15}
+        plain |= {"adaptive_kl_target": 0.16, "adaptive_kl_tolerance": 0.17}
+    if agent_class is TRPO:
+        plain |= {"line_search": "yes", "step_size": 0.91, "backtrack_factor": 0.92}
+        plain |= {"max_backtracks": 93, "cg_iterations": 94, "damping": 0.95}
+        plain |= {"fisher_subsampling": 0.96}
     given = {"network", "head", "observation_spec", "learning_rate"}
     assert set(plain) | given == set(agent_class.hyperparameters())
     network, head = (

@@ -21,8 +21,9 @@ SETTINGS = {"hidden": (4,), "learning_rate": 0.05, "seed": 0, "xla": False}
 ON_POLICY = {**SETTINGS, "rollout_length": 4, "num_envs": 2}
 FIRST = {
     PPO: {**ON_POLICY, "batch_size": 4, "num_epochs": 2, "value_clip": 0.5,
-          "target_kl": 10.0, "clip_range": 0.3, "entropy_coefficient": 0.01},
-    A2C: ON_POLICY,
+          "target_kl": 10.0, "clip_range": 0.3, "entropy_coefficient": 0.01,
+          "kl_coefficient": 0.1, "adaptive_kl_target": 0.01, "vtrace": True},
+    A2C: {**ON_POLICY, "vtrace": True},
     DQN: {**SETTINGS, "munchausen": 0.5, "clip_rewards": 1.0, "tau": 0.5, "gamma": 0.9,
           "target_update_interval": 2, "learning_starts": 8, "batch_size": 4,
           "buffer_size": 64, "temperature": 0.1},
@@ -30,9 +31,12 @@ FIRST = {
 CHANGED = {
     PPO: {"gamma": 0.5, "lambda_": 0.5, "value_coefficient": 0.1, "clip_range": 1e-3,
           "entropy_coefficient": 0.2, "value_clip": 1e-3, "target_kl": 1e-9,
-          "max_gradient_norm": 0.05, "learning_rate": 0.01},
+          "max_gradient_norm": 0.05, "learning_rate": 0.01, "kl_coefficient": 9.0,
+          "adaptive_kl_target": 9.0, "adaptive_kl_tolerance": 0.9, "clip_rho": 0.1,
+          "clip_c": 0.1},
     A2C: {"gamma": 0.5, "lambda_": 0.5, "value_coefficient": 0.1,
-          "entropy_coefficient": 0.2, "max_gradient_norm": 0.05, "learning_rate": 0.01},
+          "entropy_coefficient": 0.2, "max_gradient_norm": 0.05, "learning_rate": 0.01,
+          "clip_rho": 0.1, "clip_c": 0.1},
     DQN: {"gamma": 0.1, "munchausen": 0.9, "temperature": 1.0, "tau": 0.1,
           "clip_rewards": 0.1, "target_update_interval": 1, "max_gradient_norm": 0.05,
           "learning_rate": 0.01},
@@ -42,6 +46,7 @@ CASES = [
     for agent_class in (PPO, DQN)  # A2C has nothing of its own
     for name, value in CHANGED[agent_class].items()
     if (agent_class, name) not in ((DQN, "gamma"), (DQN, "clip_rewards"))  # below
+    if not name.startswith("adaptive_kl")  # count for the next rollout
 ]
 KINDS = [PPO, A2C, DQN]
 

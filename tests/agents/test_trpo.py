@@ -301,6 +301,40 @@ def test_every_continuous_head_improves_within_the_bound(distribution, xla):
 
 
 @pytest.mark.long
+def test_a_changed_number_counts_and_compiles_nothing():
+    """As in `test_numbers`, of what only this agent has."""
+    changes = {
+        "target_kl": 1e-4, "step_size": 0.1, "damping": 2.0, "cg_iterations": 1,
+        "backtrack_factor": 0.1, "max_backtracks": 1, "entropy_coefficient": 3.0,
+    }  # fmt: skip
+    first = {"target_kl": 1e-3, "step_size": 1.0, "damping": 0.5, "max_backtracks": 50}
+
+    def fresh(**more):
+        agent = table_agent(**{**first, **more})
+        agent.network.set_weights([[[0.3, -0.2], [0.1, 0.4]], np.ones([2, 1])])
+        return agent
+
+    batch = make_batch((1.0, -3.0, 2.0, 0.5))
+    agent = fresh()
+    learn = tf.function(agent.learn, autograph=False)
+    start = agent.get_weights()
+    learn(batch, SEED)
+    usual = policy_weights(agent)
+    for name, value in changes.items():
+        agent.set_weights(start)
+        before = getattr(agent, name)
+        setattr(agent, name, value)
+        learn(batch, SEED)
+        setattr(agent, name, before)
+        other = fresh(**{name: value})
+        other.learn(batch, SEED)
+        found = policy_weights(agent)
+        np.testing.assert_allclose(found, policy_weights(other), atol=1e-5)
+        assert np.abs(found - usual).max() > 1e-4, name
+    assert learn.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.long
 def test_modes_agree():
     """Eager, graph and XLA: the same step from the same batch."""
     found = []
