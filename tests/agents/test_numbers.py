@@ -73,7 +73,10 @@ def learner(agent):
 
 
 def weights(agent):
-    moved = [*agent.network.weights, *getattr(agent, "target_network", agent).weights]
+    moved = [
+        *agent.network.weights,
+        *getattr(agent, "target_network", agent.network).weights,
+    ]
     return [weight.numpy() for weight in moved]
 
 

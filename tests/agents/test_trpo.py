@@ -311,7 +311,9 @@ def test_a_changed_number_counts_and_compiles_nothing():
 
     def fresh(**more):
         agent = table_agent(**{**first, **more})
-        agent.network.set_weights([[[0.3, -0.2], [0.1, 0.4]], np.ones([2, 1])])
+        agent.network.set_weights(
+            [np.array([[0.3, -0.2], [0.1, 0.4]]), np.ones([2, 1])]
+        )
         return agent
 
     batch = make_batch((1.0, -3.0, 2.0, 0.5))
