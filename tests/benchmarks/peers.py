@@ -2,10 +2,12 @@
 
     DIR/torch/bin/python peers.py {sb3,sbx} {ppo-zoo,ppo-wide,dqn-each-step,...}
     DIR/torch/bin/python peers.py sb3 time-to-solve --seed 0
+    DIR/torch/bin/python peers.py sb3 trpo-score --env CartPole-v1 --seed 0
 
 The environment: `pip install torch==2.13.0`, then `pip install
-stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`, and for
-the Atari workloads `ale-py==0.12.0 opencv-python-headless`.
+stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`, for TRPO
+`sb3-contrib==2.9.0`, and for the Atari workloads `ale-py==0.12.0
+opencv-python-headless`.
 """
 
 import argparse
@@ -25,6 +27,19 @@ PPO = {
     "ppo-wide": (256, {"n_steps": 32, "batch_size": 2048, "n_epochs": 4}, 100_000),
     "ppo-envpool": (256, {"n_steps": 32, "batch_size": 2048, "n_epochs": 4}, 100_000),
     "ppo-atari": (8, {"n_steps": 128, "batch_size": 256, "n_epochs": 4}, 4_096),
+}
+TRPO = {
+    "trpo": (
+        8, {"n_steps": 128, "batch_size": 128, "n_critic_updates": 10}, 20_480,
+    ),
+}  # fmt: skip
+TRPO_SCORES = {  # with the settings of kerasrl2's zoo
+    "CartPole-v1": (8, {**TRPO["trpo"][1], "gamma": 0.99}, 100_000),
+    "Pendulum-v1": (
+        16,
+        {"n_steps": 256, "batch_size": 256, "n_critic_updates": 10, "gamma": 0.9},
+        300_000,
+    ),
 }
 DQN = {
     "dqn-each-step": (
@@ -60,8 +75,11 @@ DQN = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library", choices=["sb3", "sbx"])
-    parser.add_argument("workload", choices=[*PPO, *DQN, "time-to-solve"])
+    parser.add_argument(
+        "workload", choices=[*PPO, *TRPO, *DQN, "time-to-solve", "trpo-score"]
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--env", choices=[*TRPO_SCORES], default="CartPole-v1")
     arguments = parser.parse_args()
     import torch
 
@@ -69,8 +87,11 @@ def main():
     if arguments.workload == "time-to-solve":
         time_to_solve(arguments.library, arguments.seed)
         return
+    if arguments.workload == "trpo-score":
+        trpo_score(arguments.env, arguments.seed)
+        return
     name = arguments.workload
-    num_envs, hyperparameters, steps = {**PPO, **DQN}[name]
+    num_envs, hyperparameters, steps = {**PPO, **TRPO, **DQN}[name]
     model = make(arguments.library, name, num_envs, hyperparameters)
     if arguments.library == "sbx":  # compiles outside the clock
         model.learn(600 if "atari" in name else 2_000)
@@ -102,6 +123,10 @@ def make(library, name, num_envs, hyperparameters, **more):
         envs = pool(num_envs)
     else:
         envs = make_vec_env("CartPole-v1", num_envs, seed=more.get("seed"))
+    if name in TRPO:
+        import sb3_contrib as lib
+
+        return lib.TRPO(policy, envs, **hyperparameters, **more)
     algorithm = lib.DQN if name in DQN else lib.PPO
     return algorithm(policy, envs, **hyperparameters, **more)
 
@@ -181,6 +206,27 @@ def time_to_solve(library, seed):
     seconds = time.perf_counter() - STARTED
     solved = evaluate.best_mean_reward >= 475
     report(library, "time-to-solve", "s", seconds if solved else float("nan"))
+
+
+def trpo_score(env_id, seed):
+    """Greedy return over 100 episodes after the budget of kerasrl2's zoo."""
+    from importlib.metadata import version
+
+    from sb3_contrib import TRPO
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    num_envs, hyperparameters, steps = TRPO_SCORES[env_id]
+    envs = make_vec_env(env_id, num_envs, seed=seed)
+    model = TRPO("MlpPolicy", envs, seed=seed, device="cpu", **hyperparameters)
+    model.learn(steps)
+    test = make_vec_env(env_id, 8, seed=10_000 + seed)
+    value, _ = evaluate_policy(model, test, 100, deterministic=True, warn=False)
+    line = {"library": "sb3-contrib", "algorithm": "trpo", "env": env_id, "seed": seed}
+    line |= {"steps": model.num_timesteps, "return": round(float(value), 1)}
+    names = ("sb3_contrib", "stable_baselines3", "torch", "gymnasium")
+    line["versions"] = {name: version(name) for name in names}
+    print(json.dumps(line), flush=True)
 
 
 def report(library, workload, unit, value):

@@ -4,9 +4,10 @@
     python -m tests.benchmarks.speed all --peers DIR [--repeats 3]
 
 `--peers DIR` runs Stable-Baselines3 and SBX on the same work right after, with the
-interpreter `DIR/torch/bin/python` that has them (see `peers.py`); with `--repeats` all
-of them take turns, and a line for each gives the median of its runs. Start-up, tracing
-and compilation are outside the clock and are printed beside the speed.
+interpreter `DIR/torch/bin/python` that has them (see `peers.py`), and sb3-contrib for
+TRPO; with `--repeats` all of them take turns, and a line for each gives the median of
+its runs. Start-up, tracing and compilation are outside the clock and are printed beside
+the speed.
 
 The speed of `dqn-...` is that of the peers' run: as many steps from an empty buffer,
 those before the first update included. `learning` is the median of five blocks after
@@ -51,6 +52,11 @@ PPO = {
         "hidden": (512,), "activation": "relu", "shared_trunk": True,
     },
 }  # fmt: skip
+TRPO = {
+    "trpo": {
+        "num_envs": 8, "rollout_length": 128, "num_epochs": 10, "batch_size": 128,
+    },
+}  # fmt: skip
 EACH_STEP = {"hidden": (64, 64), "learning_starts": 1000, "target_update_interval": 500}
 DQN_STEPS = {"dqn-each-step": 10_000, "dqn-zoo": 50_000, "dqn-atari": 4_000}
 DQN = {
@@ -71,7 +77,16 @@ DQN = {
 ENVS = dict.fromkeys(["ppo-atari", "dqn-atari"], "ALE/SpaceInvaders-v5")
 IN_TENSORFLOW = ("dqn-tensorflow", "dqn-tensorflow-8")
 ALONE = (*IN_TENSORFLOW, "ppo-dict", "ppo-flat")  # no peer has the same work
-WORKLOADS = [*PPO, "ppo-zoo-gymnasium", *DQN, "act", "scaling", "memory"]
+WORKLOADS = [
+    *PPO,
+    "ppo-zoo-gymnasium",
+    *TRPO,
+    "trpo-gymnasium",
+    *DQN,
+    "act",
+    "scaling",
+    "memory",
+]
 ONE_THREAD = {
     "ppo-zoo", "act", "memory", "dqn-each-step", "dqn-zoo", *IN_TENSORFLOW,
 }  # fmt: skip
@@ -102,9 +117,10 @@ def run_side_by_side(arguments):
         if arguments.threads:
             command += ["--threads", str(arguments.threads)]
         commands = [[*command, "--backend", arguments.backend]]
-        if arguments.peers and name in {**PPO, **DQN} and name not in ALONE:
+        compared = name in {**PPO, **TRPO, **DQN} and name not in ALONE
+        if arguments.peers and compared:
             python = str(arguments.peers / "torch" / "bin" / "python")
-            few = {*ENVS, "ppo-envpool"}  # SBX: minutes
+            few = {*ENVS, *TRPO, "ppo-envpool"}  # SBX: minutes, or none
             libraries = ["sb3"] if name in few else ["sb3", "sbx"]
             commands += [[python, script, library, name] for library in libraries]
         turns = commands * arguments.repeats
@@ -135,8 +151,8 @@ def print_medians(lines):
 
 def measure(arguments):
     name, backend = arguments.workload, arguments.backend
-    if name == "ppo-zoo-gymnasium":
-        name, backend = "ppo-zoo", "gymnasium"
+    if name.endswith("-gymnasium"):
+        name, backend = name.removesuffix("-gymnasium"), "gymnasium"
     threads = arguments.threads or (1 if name in ONE_THREAD else 2)
     import kerasrl2 as krl
     from kerasrl2.cli.machine import set_threads
@@ -163,13 +179,14 @@ def measure(arguments):
     elif name == "memory":
         memory(base)
     else:
-        algorithm = "PPO" if name in PPO else "DQN"
+        tables = {"PPO": PPO, "TRPO": TRPO, "DQN": DQN}
+        algorithm = next(key for key, table in tables.items() if name in table)
         env_id = ENVS.get(name, "CartPole-v1")
         if name in MADE:
             env_id = MADE[name]()
         if algorithm == "DQN" and name not in {*IN_TENSORFLOW, *ENVS}:
             backend = "gymnasium"
-        hyperparameters = {**PPO, **DQN}[name]
+        hyperparameters = {**PPO, **TRPO, **DQN}[name]
         speed, details = loop_speed(
             *make(algorithm, hyperparameters, backend, env_id), arguments.seconds
         )

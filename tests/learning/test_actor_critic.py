@@ -10,17 +10,18 @@ import pytest
 import tensorflow as tf
 from gymnasium.spaces import MultiBinary, MultiDiscrete
 
-from kerasrl2.agents import PPO
+from kerasrl2.agents import PPO, TRPO
 from kerasrl2.zoo import settings
 from kerasrl2.zoo.build import tuned_agent
 from tests.agents.nested_worlds import STEPS, Minefield, Riddle
+from tests.benchmarks.scores import PENALTY
 from tests.envs.worlds import Match
 
 pytestmark = pytest.mark.learning
 
 
-def greedy_return(algorithm, env_id, steps, seed):
-    agent, env, steps = tuned_agent(algorithm, env_id, steps, seed)
+def greedy_return(algorithm, env_id, steps, seed, **overrides):
+    agent, env, steps = tuned_agent(algorithm, env_id, steps, seed, overrides=overrides)
     agent.fit(env, steps=steps, epochs=1, verbose=0)
     return agent.evaluate(env_id, episodes=50, seed=10_000 + seed)["return"]
 
@@ -30,6 +31,8 @@ def greedy_return(algorithm, env_id, steps, seed):
     [  # a random policy gets 22, 22, -499, -1223 and -33
         ("ppo", "CartPole-v1", 60_000, 475.0, 3, 3),
         ("a2c", "CartPole-v1", 500_000, 475.0, 3, 2),
+        ("trpo", "CartPole-v1", 100_000, 475.0, 3, 3),
+        ("trpo", "Pendulum-v1", 200_000, -250.0, 2, 2),
         ("ppo", "Acrobot-v1", 200_000, -100.0, 2, 2),
         ("ppo", "Pendulum-v1", 200_000, -250.0, 2, 2),
         ("ppo", "MountainCarContinuous-v0", 100_000, 90.0, 5, 4),
@@ -38,6 +41,20 @@ def greedy_return(algorithm, env_id, steps, seed):
 def test_reaches(algorithm, env_id, steps, reached, seeds, needed):
     returns = [greedy_return(algorithm, env_id, steps, s) for s in range(seeds)]
     assert sum(value >= reached for value in returns) >= needed, returns
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "overrides"),
+    [("ppo", PENALTY), ("ppo", {"vtrace": True}), ("a2c", {"vtrace": True})],
+)
+def test_variants_reach_as_much(algorithm, overrides):
+    """A KL penalty instead of clipping; V-trace, where there is nothing to correct."""
+    steps = {"ppo": 100_000, "a2c": 500_000}[algorithm]
+    env_id = "CartPole-v1"
+    returns = [
+        greedy_return(algorithm, env_id, steps, s, **overrides) for s in range(2)
+    ]
+    assert min(returns) >= 475.0, returns
 
 
 @pytest.mark.parametrize("space", [MultiDiscrete([2, 2, 2]), MultiBinary(3)], ids=str)
@@ -72,7 +89,7 @@ def test_nested_observations_and_masks_reach_the_optimum(world, steps, settings)
         assert agent.evaluate(world(8), episodes=100)["return"] == STEPS, seed
 
 
-class WithoutSignal(PPO):
+class NoSignal:
     """A control: random advantages, so that there is nothing to learn from."""
 
     def advantages(self, rollout, value, next_value):
@@ -82,16 +99,28 @@ class WithoutSignal(PPO):
         return tf.random.stateless_normal(advantage.shape, seed), target
 
 
-def test_the_check_fails_without_a_signal():
-    hyperparameters = settings("ppo", "CartPole-v1")
+class WithoutSignal(NoSignal, PPO):
+    pass
+
+
+class TRPOWithoutSignal(NoSignal, TRPO):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("agent_class", "seeds"), [(WithoutSignal, 4), (TRPOWithoutSignal, 3)]
+)
+def test_the_check_fails_without_a_signal(agent_class, seeds):
+    name = "ppo" if agent_class is WithoutSignal else "trpo"
+    hyperparameters = settings(name, "CartPole-v1")
     hyperparameters = {
         k: v
         for k, v in hyperparameters.items()
         if not isinstance(v, str) and k != "steps"
     }
     returns = []
-    for seed in range(4):
-        agent = WithoutSignal.for_env("CartPole-v1", seed=seed, **hyperparameters)
+    for seed in range(seeds):
+        agent = agent_class.for_env("CartPole-v1", seed=seed, **hyperparameters)
         agent.fit("CartPole-v1", steps=60_000, epochs=1, verbose=0)
         scores = agent.evaluate("CartPole-v1", episodes=50, greedy=False)
         returns.append(scores["return"])
