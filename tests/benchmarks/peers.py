@@ -71,6 +71,8 @@ DQN = {
     ),
 }  # fmt: skip
 
+WORKLOADS = [*PPO, *TRPO, *DQN, "time-to-solve", "trpo-score"]
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
