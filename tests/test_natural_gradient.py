@@ -85,6 +85,7 @@ class TestConjugateGradient:
         found = conjugate_gradient(lambda v: sign * v, tf.constant([1.0, 2.0]), 5)
         np.testing.assert_array_equal(found.solution, [0.0, 0.0])
         np.testing.assert_array_equal(found.residual, [1.0, 2.0])
+        assert int(found.iterations) == 1
 
     def test_bad_arguments(self):
         with pytest.raises(ValueError, match="`max_iterations` to be an integer >= 1"):
