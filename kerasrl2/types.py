@@ -36,11 +36,14 @@ class PolicyOutputs(NamedTuple):
         value: `[B]` float32, `V(observation)` in units of return; None without critic.
         policy_state: Nest of `[B, ...]`, the policy's (recurrent) state for the next
             step; `()` for a policy without state.
+        intrinsic_value: `[B]` float32, the value of intrinsic rewards alone; None
+            without.
     """
 
     parameters: Any
     value: Any = None
     policy_state: Any = ()
+    intrinsic_value: Any = None
 
 
 class Rollout(NamedTuple):
@@ -79,6 +82,22 @@ class Rollout(NamedTuple):
     value: Any = None
 
 
+class IntrinsicBatch(NamedTuple):
+    """What an `OnPolicyBatch` says of intrinsic rewards.
+
+    Attributes:
+        reward: `[...]` float32, scaled.
+        value: `[...]` float32, of intrinsic rewards, before learning from the rollout.
+        target: `[...]` float32, regression target of this value.
+        data: Nest of `[..., *shape]`, what the source of the rewards learns from.
+    """
+
+    reward: Any
+    value: Any
+    target: Any
+    data: Any
+
+
 class OnPolicyBatch(NamedTuple):
     """A minibatch for actor-critic losses.
 
@@ -96,6 +115,7 @@ class OnPolicyBatch(NamedTuple):
         resets: `[n, T]` bool, whether the policy's state was reset after the step; `()`
             without state.
         policy_state: Nest of `[n, ...]`, the policy's state before the first step.
+        intrinsic: `IntrinsicBatch`; `()` without intrinsic rewards.
     """
 
     observation: Any
@@ -107,6 +127,7 @@ class OnPolicyBatch(NamedTuple):
     valid: Any
     resets: Any = ()
     policy_state: Any = ()
+    intrinsic: Any = ()
 
 
 class Transition(NamedTuple):

@@ -9,7 +9,7 @@ from kerasrl2._private import layers_of
 from kerasrl2.agents._allowed import AllowedIfPassed, code_in
 from kerasrl2.agents._archive import JSON_DEPTH
 
-FORMAT = 1  # raised where older versions would misread a file, or keywords are new
+FORMAT = 2  # raised where older versions would misread a file, or keywords are new
 LARGEST_SIZE = 2**24  # of a layer; its weights are also compared with the file's
 MOST_PIECES = 2**12
 _SIZES = dict.fromkeys([

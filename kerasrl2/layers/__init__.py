@@ -9,6 +9,7 @@ from kerasrl2.layers.convolutions import (
     nature_cnn,
     small_cnn,
 )
+from kerasrl2.layers.distillation import RandomNetworkDistillation
 from kerasrl2.layers.encoders import encoder_for, mlp
 from kerasrl2.layers.heads import StateDependentNoise, StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
@@ -29,6 +30,7 @@ __all__ = [
     "NestedNormalization",
     "NoisyDense",
     "PixelConv2D",
+    "RandomNetworkDistillation",
     "RewardScaling",
     "RunningNormalization",
     "StateDependentNoise",
