@@ -32,7 +32,7 @@ def random_network_distillation(
     hidden=(64, 64),
     num_features=64,
     predictor_hidden=None,
-    activation="relu",
+    activation="leaky_relu",
     encoder="auto",
     normalize_observations=True,
     seed=None,
