@@ -240,16 +240,17 @@ def test_reports_means_of_the_valid_rows():
     assert intrinsic.report(make_agent(), make_batch()) == {}
 
 
-class TestRuns:
-    @pytest.fixture(scope="class")
-    def trained(self):
-        """`(agent, history, weights before of the target and of the predictor)`."""
-        agent = RND.for_env("CartPole-v1", batch_size=32, priming_steps=0, **SMALL)
-        bonus = agent.intrinsic_reward
-        before = bonus.target.get_weights(), bonus.predictor.get_weights()
-        history = agent.fit("CartPole-v1", steps=512, epochs=2, verbose=0).history
-        return agent, history, before
+@pytest.fixture(scope="module")
+def trained():
+    """`(agent, history, weights before of the target and of the predictor)`."""
+    agent = RND.for_env("CartPole-v1", batch_size=32, priming_steps=0, **SMALL)
+    bonus = agent.intrinsic_reward
+    before = bonus.target.get_weights(), bonus.predictor.get_weights()
+    history = agent.fit("CartPole-v1", steps=512, epochs=2, verbose=0).history
+    return agent, history, before
 
+
+class TestRuns:
     def test_the_target_stays_to_the_bit_and_the_predictor_learns(self, trained):
         agent, history, before = trained
         bonus = agent.intrinsic_reward
