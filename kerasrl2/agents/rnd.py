@@ -1,5 +1,7 @@
 """Proximal policy optimisation with random network distillation."""
 
+from typing import Literal
+
 import keras
 
 from kerasrl2.agents.ppo import PPO
@@ -50,6 +52,7 @@ class RND(PPO):
         bonus_hidden=(64, 64),
         predictor_share=1.0,
         priming_steps=1000,
+        intrinsic_reward: Literal["rnd"] = "rnd",
         **hyperparameters,
     ):
         """Makes an agent with a bonus for new observations.
@@ -65,11 +68,18 @@ class RND(PPO):
             predictor_share: Float in (0, 1], share of rows that train the predictor.
             priming_steps: Integer, env steps, counted by `fit`, before the first
                 gradient step: only the moments of observations learn.
+            intrinsic_reward: `"rnd"`, made of the keywords above.
             **hyperparameters: The other keywords of `PPO.for_env`.
 
         Returns:
             An `RND`.
         """
+        if intrinsic_reward != "rnd":
+            raise ValueError(
+                "Expected `intrinsic_reward='rnd'`, which `RND.for_env` makes of its "
+                f"keywords. Received: {intrinsic_reward!r:.80}. Give another one to "
+                "`PPO.for_env`."
+            )
         bonus = {
             "gamma": intrinsic_gamma,
             "intrinsic_coefficient": intrinsic_coefficient,
@@ -79,5 +89,6 @@ class RND(PPO):
             "predictor_share": predictor_share,
             "priming_steps": priming_steps,
         }
-        settings = {"intrinsic_reward": bonus, **hyperparameters}
-        return super().for_env(env, gamma=gamma, **settings)
+        return super().for_env(
+            env, gamma=gamma, intrinsic_reward=bonus, **hyperparameters
+        )

@@ -378,6 +378,10 @@ class TestErrors:
         with pytest.raises((ValueError, TypeError), match=message):
             PPO.for_env("CartPole-v1", intrinsic_reward=given, **SMALL)
 
+    def test_the_algorithm_makes_its_own_bonus(self):
+        with pytest.raises(ValueError, match=r"one to `PPO\.for_env`"):
+            RND.for_env("CartPole-v1", intrinsic_reward=None)
+
     def test_a_bonus_for_other_observations(self):
         bonus = random_network_distillation(spaces.Box(-1, 1, [3]))
         with pytest.raises(ValueError, match="takes one batch of observations"):

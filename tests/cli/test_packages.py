@@ -118,7 +118,7 @@ def test_listed_without_being_imported(shell):
     assert lines[1] == "acme  (of acme-rl 1.0)"
     assert lines[2] == "broken  (of broken-rl 1.0)"
     assert [line.split()[0] for line in lines] == [
-        "a2c", "acme", "broken", "dqn", "ppo", "rainbow",
+        "a2c", "acme", "broken", "dqn", "ppo", "rainbow", "rnd",
     ]  # fmt: skip
 
 
