@@ -11,6 +11,7 @@ from kerasrl2.layers.convolutions import (
 )
 from kerasrl2.layers.distillation import RandomNetworkDistillation
 from kerasrl2.layers.encoders import encoder_for, mlp
+from kerasrl2.layers.fourier import RandomFourierFeatures
 from kerasrl2.layers.heads import StateDependentNoise, StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
 from kerasrl2.layers.normalization import (
@@ -30,6 +31,7 @@ __all__ = [
     "NestedNormalization",
     "NoisyDense",
     "PixelConv2D",
+    "RandomFourierFeatures",
     "RandomNetworkDistillation",
     "RewardScaling",
     "RunningNormalization",
