@@ -1,7 +1,7 @@
 """The sparse mountain car with and without a bonus, one JSON line a run.
 
     python -m tests.benchmarks.exploration [--seeds 5] [--first-seed 0] [--output FILE]
-        [--set NAME=VALUE] [--only with|without]
+        [--set NAME=VALUE] [--only with|without] [--values zero|random]
     python -m tests.benchmarks.exploration table docs/results/rnd.jsonl
 
 `SparseMountainCar` pays 1 on arrival and nothing else, so that a run's return is the
@@ -10,7 +10,7 @@ episode ended. What counts are episodes 101 to 200, in the order in which they e
 those of the rollout in which the 100th ended are left out. The control is the same
 agent, network and settings, without the bonus. The last layers of the values begin at
 0: until a first arrival the control's advantages are then exactly 0, where those of
-random values would push its policy about, and some seeds to the goal.
+random values push its policy about, and to the goal as well: `--values random`.
 """
 
 import kerasrl2._startup  # noqa: F401  (keeps TensorFlow quiet)
@@ -81,20 +81,21 @@ class Arrivals(keras.callbacks.Callback):
         return sum(reached for _, reached in late) / max(1, sum(n for n, _ in late))
 
 
-def play(seed, with_bonus, overrides=()):
+def play(seed, with_bonus, overrides=(), values="zero"):
     """One run; returns its line.
 
     Args:
         seed: Integer.
         with_bonus: Boolean, `RND` or `PPO`.
         overrides: Dictionary of keywords of `for_env`.
+        values: `"zero"`, the values' last layers begin at 0, or `"random"`.
     """
     settings = {**SETTINGS, **dict(overrides)}
     agent_class = RND if with_bonus else PPO
     env = SparseMountainCar(settings["num_envs"])
     agent = agent_class.for_env(env, seed=seed, **settings)
     for layer in agent.network.layers:
-        if layer.name in ("value", "intrinsic_value"):
+        if values == "zero" and layer.name in ("value", "intrinsic_value"):
             layer.kernel.assign(tf.zeros_like(layer.kernel))
     arrivals, started = Arrivals(), time.perf_counter()
     rows = settings["num_envs"] * settings["rollout_length"]
@@ -106,6 +107,7 @@ def play(seed, with_bonus, overrides=()):
         "algorithm": "rnd" if with_bonus else "ppo",
         "env": env.id,
         "seed": seed,
+        "values": values,
         "steps": int(agent.env_steps),
         "episodes": sum(count for count, _ in counts),
         "arrived_101_to_200": round(arrivals.share(), 4),
@@ -122,6 +124,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", choices=["with", "without"])
+    parser.add_argument("--values", choices=["zero", "random"], default="zero")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -134,7 +137,8 @@ def main():
     kinds = {"with": [True], "without": [False], None: [True, False]}[arguments.only]
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for with_bonus in kinds:
-            emit(play(seed, with_bonus, overrides), arguments.output)
+            line = play(seed, with_bonus, overrides, arguments.values)
+            emit(line, arguments.output)
 
 
 def print_table(path):
@@ -142,19 +146,22 @@ def print_table(path):
     runs = {}
     for text in path.read_text().splitlines():
         line = json.loads(text)
-        runs.setdefault(line["algorithm"], {})[line["seed"]] = line
-    print(
-        "| agent | episodes 101-200 that arrived, each seed | first arrival by step |"
-    )
-    print("|---|---|---|")
-    for algorithm, lines in runs.items():
+        key = line["algorithm"], line["values"]
+        runs.setdefault(key, {})[line["seed"]] = line
+    print("| agent | values begin | episodes 101-200 that arrived | first arrival by |")
+    print("|---|---|---|---|")
+    for (algorithm, values), lines in sorted(runs.items(), reverse=True):
         ordered = [line for _, line in sorted(lines.items())]
-        shares = ", ".join(
-            f"{100 * line['arrived_101_to_200']:.0f} %" for line in ordered
-        )
+        shares = [f"{100 * line['arrived_101_to_200']:.0f} %" for line in ordered]
         first = [line["first_arrival_by_step"] for line in ordered]
-        firsts = ", ".join("never" if f is None else f"{f:,}" for f in first)
-        print(f"| {algorithm} | {shares} | {firsts} |")
+        firsts = ["never" if step is None else f"{step:,}" for step in first]
+        row = algorithm, values, _listed(shares), _listed(firsts)
+        print(f"| {' | '.join(row)} |")
+
+
+def _listed(words):
+    """Words separated by commas; one alone where all are equal."""
+    return f"each {words[0]}" if len(set(words)) == 1 else ", ".join(words)
 
 
 if __name__ == "__main__":
