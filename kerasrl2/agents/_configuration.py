@@ -16,10 +16,10 @@ _SIZES = dict.fromkeys([
     "batch_shape", "cropping", "depth", "depth_multiplier", "dilation_rate", "filters",
     "groups", "head_dim", "height", "input_dim", "input_shape", "k", "kernel_size",
     "key_dim", "lora_rank", "n", "newshape", "num", "num_actions", "num_atoms",
-    "num_classes", "num_cosines", "num_heads", "num_key_value_heads", "num_quantiles",
-    "num_query_heads", "num_samples", "num_tokens", "output_dim", "output_padding",
-    "output_shape", "output_size", "pad_width", "padding", "pool_size", "rank",
-    "repeats", "shape", "shapes_dict", "size", "strides", "target_shape", "units",
+    "num_classes", "num_cosines", "num_features", "num_heads", "num_key_value_heads",
+    "num_quantiles", "num_query_heads", "num_samples", "num_tokens", "output_dim",
+    "output_padding", "output_shape", "output_size", "pad_width", "padding",
+    "pool_size", "rank", "repeats", "shape", "shapes_dict", "size", "strides", "target_shape", "units",
     "value_dim", "width",
 ], LARGEST_SIZE)  # fmt: skip
 _SIZES |= {"indices_or_sections": MOST_PIECES, "num_thresholds": MOST_PIECES}

@@ -54,7 +54,8 @@ class PPO(ActorCritic):
         reward_scaling: `layers.RewardScaling` or None.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
-        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+        **kwargs: `intrinsic_reward` of `ActorCritic`, a bonus such as that of `RND`;
+            `name`, `dtype`, `trainable` of `keras.Model`.
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` and `kl` (nats, the latter
     Schulman's low-variance estimate), `clip_fraction`, `gradient_norm` (before

@@ -99,7 +99,7 @@ class RandomNetworkDistillation(keras.layers.Layer):
         )
 
     def call(self, observation):
-        return self.distance(self.normalized(observation))
+        return ops.sum(self.squared_errors(observation), axis=-1)
 
     def compute_output_spec(self, observation):
         rows = tf.nest.flatten(observation)[0].shape[0]
@@ -111,17 +111,16 @@ class RandomNetworkDistillation(keras.layers.Layer):
             return observation
         return self.observation_normalizer(observation)
 
-    def distance(self, normalized):
-        """`[B]` float32, the squared distance of the features.
-
-        Gradients flow to the predictor.
+    def squared_errors(self, observation):
+        """`[B, F]` float32, of each feature. Gradients flow to the predictor.
 
         Args:
-            normalized: `[B, ...]`, from `normalized`.
+            observation: `[B, ...]` or a nest, not normalised.
         """
-        predicted = ops.cast(self.predictor(normalized), "float32")
-        known = ops.cast(self.target(normalized), "float32")
-        return ops.sum((predicted - ops.stop_gradient(known)) ** 2, axis=-1)
+        seen = self.normalized(observation)
+        predicted = ops.cast(self.predictor(seen), "float32")
+        known = ops.cast(self.target(seen), "float32")
+        return (predicted - ops.stop_gradient(known)) ** 2
 
     # What an agent asks for
 
@@ -153,8 +152,9 @@ class RandomNetworkDistillation(keras.layers.Layer):
             valid: `[B]` bool, False for rows to leave out.
             seed: `[2]` int32, chooses the `predictor_share`.
         """
-        num_features = self.target.output_shape[-1]
-        return masked_mean(self(data) / num_features, self.chosen(valid, seed))
+        errors = self.squared_errors(data)
+        mean = ops.sum(errors, axis=-1) / errors.shape[-1]
+        return masked_mean(mean, self.chosen(valid, seed))
 
     def chosen(self, valid, seed):
         """`[B]` bool, the valid rows that train the predictor."""
