@@ -19,8 +19,8 @@ _SIZES = dict.fromkeys([
     "num_classes", "num_cosines", "num_features", "num_heads", "num_key_value_heads",
     "num_quantiles", "num_query_heads", "num_samples", "num_tokens", "output_dim",
     "output_padding", "output_shape", "output_size", "pad_width", "padding",
-    "pool_size", "rank", "repeats", "shape", "shapes_dict", "size", "strides", "target_shape", "units",
-    "value_dim", "width",
+    "pool_size", "rank", "repeats", "shape", "shapes_dict", "size", "strides",
+    "target_shape", "units", "value_dim", "width",
 ], LARGEST_SIZE)  # fmt: skip
 _SIZES |= {"indices_or_sections": MOST_PIECES, "num_thresholds": MOST_PIECES}
 _ARRAYS = {"__numpy__", "__tensor__"}

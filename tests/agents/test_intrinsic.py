@@ -263,7 +263,7 @@ class TestRuns:
         assert names <= set(history)
         assert min(history["intrinsic_reward"]) > 0.0
 
-    def test_steps_that_prime_count_and_teach_nothing_but_the_moments(self, eager):
+    def test_steps_that_prime_count_and_teach_nothing_but_the_moments(self):
         """Three rollouts of 64 steps: the third is the first to be learned from."""
         agent = RND.for_env("CartPole-v1", batch_size=32, priming_steps=100, **SMALL)
         weights = [v.numpy() for v in agent.trainable_variables]
