@@ -36,11 +36,14 @@ class PolicyOutputs(NamedTuple):
         value: `[B]` float32, `V(observation)` in units of return; None without critic.
         policy_state: Nest of `[B, ...]`, the policy's (recurrent) state for the next
             step; `()` for a policy without state.
+        intrinsic_value: `[B]` float32, the value of intrinsic rewards alone; None
+            without.
     """
 
     parameters: Any
     value: Any = None
     policy_state: Any = ()
+    intrinsic_value: Any = None
 
 
 class Rollout(NamedTuple):
@@ -83,6 +86,22 @@ class Rollout(NamedTuple):
     log_ratio: Any = None
 
 
+class IntrinsicBatch(NamedTuple):
+    """What an `OnPolicyBatch` says of intrinsic rewards.
+
+    Attributes:
+        reward: `[...]` float32, scaled.
+        value: `[...]` float32, of intrinsic rewards, before learning from the rollout.
+        target: `[...]` float32, regression target of this value.
+        data: Nest of `[..., *shape]`, what the source of the rewards learns from.
+    """
+
+    reward: Any
+    value: Any
+    target: Any
+    data: Any
+
+
 class OnPolicyBatch(NamedTuple):
     """A minibatch for actor-critic losses.
 
@@ -104,6 +123,7 @@ class OnPolicyBatch(NamedTuple):
         parameters: `[..., P]` float32, of the policy of `log_prob`; `()` if not needed.
         behaviour_log_prob: `[...]` float32, nats, under the policy that acted; `()`
             without V-trace.
+        intrinsic: `IntrinsicBatch`; `()` without intrinsic rewards.
     """
 
     observation: Any
@@ -117,6 +137,7 @@ class OnPolicyBatch(NamedTuple):
     policy_state: Any = ()
     parameters: Any = ()
     behaviour_log_prob: Any = ()
+    intrinsic: Any = ()
 
 
 class Transition(NamedTuple):

@@ -6,6 +6,7 @@ from kerasrl2._numbers import Number
 from kerasrl2.agents.a2c import A2C
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.dqn import DQN
+from kerasrl2.agents.intrinsic import random_network_distillation
 from kerasrl2.agents.loading import load_agent
 from kerasrl2.agents.ppo import PPO
 from kerasrl2.agents.rainbow import Rainbow
@@ -16,6 +17,7 @@ from kerasrl2.agents.registry import (
     register,
     registration,
 )
+from kerasrl2.agents.rnd import RND
 from kerasrl2.agents.specs import NestedSpec, ObservationSpec
 from kerasrl2.agents.trpo import TRPO
 
@@ -23,6 +25,7 @@ __all__ = [
     "A2C",
     "DQN",
     "PPO",
+    "RND",
     "TRPO",
     "Agent",
     "NestedSpec",
@@ -33,6 +36,7 @@ __all__ = [
     "algorithm",
     "algorithms",
     "load_agent",
+    "random_network_distillation",
     "register",
     "registration",
 ]

@@ -9,18 +9,18 @@ from kerasrl2._private import layers_of
 from kerasrl2.agents._allowed import AllowedIfPassed, code_in
 from kerasrl2.agents._archive import JSON_DEPTH
 
-FORMAT = 1  # raised where older versions would misread a file, or keywords are new
+FORMAT = 2  # raised where older versions would misread a file, or keywords are new
 LARGEST_SIZE = 2**24  # of a layer; its weights are also compared with the file's
 MOST_PIECES = 2**12
 _SIZES = dict.fromkeys([
     "batch_shape", "cropping", "depth", "depth_multiplier", "dilation_rate", "filters",
     "groups", "head_dim", "height", "input_dim", "input_shape", "k", "kernel_size",
     "key_dim", "lora_rank", "n", "newshape", "num", "num_actions", "num_atoms",
-    "num_classes", "num_cosines", "num_heads", "num_key_value_heads", "num_quantiles",
-    "num_query_heads", "num_samples", "num_tokens", "output_dim", "output_padding",
-    "output_shape", "output_size", "pad_width", "padding", "pool_size", "rank",
-    "repeats", "shape", "shapes_dict", "size", "strides", "target_shape", "units",
-    "value_dim", "width",
+    "num_classes", "num_cosines", "num_features", "num_heads", "num_key_value_heads",
+    "num_quantiles", "num_query_heads", "num_samples", "num_tokens", "output_dim",
+    "output_padding", "output_shape", "output_size", "pad_width", "padding",
+    "pool_size", "rank", "repeats", "shape", "shapes_dict", "size", "strides",
+    "target_shape", "units", "value_dim", "width",
 ], LARGEST_SIZE)  # fmt: skip
 _SIZES |= {"indices_or_sections": MOST_PIECES, "num_thresholds": MOST_PIECES}
 _ARRAYS = {"__numpy__", "__tensor__"}

@@ -44,7 +44,8 @@ class A2C(ActorCritic):
         clip_c: Float > 0, the paper's c-bar, with `vtrace`.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
-        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+        **kwargs: `intrinsic_reward` of `ActorCritic`, a bonus such as that of `RND`;
+            `name`, `dtype`, `trainable` of `keras.Model`.
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` (nats), `gradient_norm`
     (before clipping); with `vtrace` `rho`, the mean clipped importance ratio.

@@ -5,6 +5,7 @@ from keras import ops
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2._numbers import FINITE, Number
+from kerasrl2.agents import intrinsic
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.checking import check_batch_size
@@ -55,6 +56,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
             rollouts of an older policy as well.
         clip_rho: Float > 0, the largest importance ratio of a TD error, with `vtrace`.
         clip_c: Float > 0, the largest one of the trace, with `vtrace`.
+        intrinsic_reward: `layers.RandomNetworkDistillation` or None; with it the
+            network has a third output, the value of the intrinsic rewards.
         **kwargs: Keywords of `Agent`.
 
     Attributes:
@@ -92,6 +95,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         vtrace=False,
         clip_rho=1.0,
         clip_c=1.0,
+        intrinsic_reward=None,
         **kwargs,
     ):
         super().__init__(network, head, observation_spec, optimizer, **kwargs)
@@ -105,6 +109,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
         self.vtrace, self.clip_rho, self.clip_c = vtrace, clip_rho, clip_c
         if reward_scaling is not None and not reward_scaling.built:
             reward_scaling.build(())
+        self.intrinsic_reward = intrinsic.built_for(self, intrinsic_reward)
+        self.metric_names = (*self.metric_names, *intrinsic.of_updates(self))
         for name in ("rollout_length", "num_epochs", "num_envs"):
             check_positive_integer(name, getattr(self, name))
         for name in ("batch_size", "n_step"):
@@ -136,13 +142,14 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     def forward(self, observation, policy_state=(), training=False, seed=None):
         del seed
-        parameters, value = self(observation, training=training)
-        value = tf.reshape(tf.cast(value, tf.float32), [-1])  # it may be [B, 1]
+        parameters, *values = self(observation, training=training)
+        # Each may be [B, 1]; a second one is that of intrinsic rewards.
+        values = [tf.reshape(tf.cast(value, tf.float32), [-1]) for value in values]
         parameters = self.masked(tf.cast(parameters, tf.float32), observation)
-        return PolicyOutputs(parameters, value, policy_state)
+        return PolicyOutputs(parameters, values[0], policy_state, *values[1:])
 
     def policy_outputs(self, observation):
-        parameters, value = self.network(observation)
+        parameters, value, *_ = self.network(observation)
         if len(value.shape) == 2:
             value = ops.squeeze(value, axis=-1)
         named = {"parameters": parameters, "value": value}
@@ -162,12 +169,14 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     @property
     def report_names(self):
-        own = ("explained_variance", "rho") if self.vtrace else ("explained_variance",)
+        own = "explained_variance", *(["rho"] if self.vtrace else [])
+        own = *own, *intrinsic.of_rollouts(self)
         return (*super().report_names, *own)
 
     def initial_learner_state(self, num_envs):
         """Discounted returns so far, `[N]` float32, for reward scaling."""
-        return tf.zeros([num_envs]) if self.reward_scaling is not None else ()
+        returns = tf.zeros([num_envs]) if self.reward_scaling is not None else ()
+        return intrinsic.first_state(self, num_envs, returns)
 
     def prepare(self, rollout, learner_state):
         """Computes values, advantages and log-probabilities of a rollout.
@@ -179,6 +188,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         Returns:
             `(batch, learner_state)`: an `OnPolicyBatch` of all steps.
         """
+        learner_state, of_bonus = intrinsic.split_state(self, learner_state)
         reward, learner_state = self.scale_reward(rollout, learner_state)
         rollout = rollout._replace(reward=reward)
         rows = exchanged if self.remembers else _flat
@@ -190,7 +200,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
             rollout, behaviour_log_prob = evaluated(self, rollout)
             behaviour_log_prob = rows(behaviour_log_prob)
         if rollout.value is None:
-            parameters, value, _ = self.forward(observation)
+            parameters, value, *_ = self.forward(observation)
             value = tf.reshape(value, reward.shape)
         else:
             parameters, value = rows(rollout.parameters), rollout.value
@@ -209,7 +219,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
             parameters=parameters if self.needs_parameters else (),
             behaviour_log_prob=behaviour_log_prob,
         )
-        return batch, learner_state
+        return intrinsic.with_bonus(self, rollout, batch, learner_state, of_bonus)
 
     def next_values(self, rollout, value):
         """`[T, N]` float32, values of the true successors of a rollout's steps.
@@ -282,12 +292,18 @@ class ActorCritic(ActorCriticBuilder, Agent):
         """
         rows, steps = batch.log_prob.shape[0], batch.log_prob.shape.num_elements()
         size = rows if self.batch_size is None else self.batch_size * rows // steps
-        sums, updates = run_epochs(self, batch, self.num_epochs, size, seed)
+        skipped = intrinsic.is_not_primed(self)
+        sums, updates = run_epochs(self, batch, self.num_epochs, size, seed, skipped)
         explained = explained_variance(batch.value, batch.target, batch.valid)
-        once = {"explained_variance": explained * updates}
+        means = {"explained_variance": explained, **intrinsic.report(self, batch)}
         if self.vtrace:
-            once["rho"] = mean_rho(batch, self.clip_rho) * updates
-        return {**sums, **once}, updates
+            means["rho"] = mean_rho(batch, self.clip_rho)
+        summed = {k: tf.math.multiply_no_nan(v, updates) for k, v in means.items()}
+        return {**sums, **summed}, updates
+
+    def update_statistics(self, observation, valid):
+        super().update_statistics(observation, valid)
+        intrinsic.update_statistics(self, observation, valid)
 
     def should_stop(self, metrics):
         """Whether to skip the remaining minibatches of this rollout, scalar bool.
@@ -306,8 +322,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     def compute_loss(self, batch, seed):
         """Loss and metrics of an `OnPolicyBatch`, scalars."""
-        del seed
-        parameters, value, _ = self.outputs_of(batch)
+        parameters, value, *_ = outputs = self.outputs_of(batch)
         log_prob = self.head.log_prob(parameters, batch.action)
         advantage = batch.advantage
         if self.normalize_advantages:
@@ -317,14 +332,17 @@ class ActorCritic(ActorCriticBuilder, Agent):
         penalty, further = self.penalty(parameters, batch)
         critic_loss = masked_mean(self.value_loss(value, batch), batch.valid)
         entropy = masked_mean(self.head.entropy(parameters), batch.valid)
+        of_bonus, more_of_bonus = intrinsic.loss(self, outputs, batch, seed)
         loss = (
             policy_loss
             + self.value_coefficient * critic_loss
             - self.entropy_coefficient * entropy
             + penalty
+            + of_bonus
         )
         own = {"policy_loss": policy_loss, "value_loss": critic_loss}
-        return loss, {**own, "entropy": entropy, **more, **further}
+        more = {**more, **further, **more_of_bonus}
+        return loss, {**own, "entropy": entropy, **more}
 
     def policy_loss(self, log_prob, advantage, batch):
         """Loss of the policy.
@@ -372,7 +390,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     def _check_network(self):
         super()._check_network()
-        outputs = self.symbolic_outputs()
+        outputs = intrinsic.checked_outputs(self, self.symbolic_outputs())
         shapes = [tuple(output.shape) for output in outputs]
         if len(shapes) != 2 or shapes[1][1:] not in ((), (1,)):
             raise ValueError(

@@ -1,6 +1,9 @@
 """Builds actor-critic agents for an environment from keywords."""
 
+from typing import Literal
+
 from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
+from kerasrl2.agents.intrinsic import intrinsic_reward_for
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.specs import (
@@ -40,6 +43,7 @@ class ActorCriticBuilder:
         normalize_rewards=False,
         gamma=0.99,
         seed=None,
+        intrinsic_reward: Literal["rnd"] | None = None,
         **hyperparameters,
     ):
         """Makes an agent whose network and policy head fit an environment.
@@ -64,6 +68,9 @@ class ActorCriticBuilder:
             normalize_rewards: Boolean, by the running standard deviation of returns.
             gamma: Float in [0, 1], discount per env step.
             seed: Integer or None, of weights, actions and environments.
+            intrinsic_reward: `"rnd"`, a bonus for new observations; a dictionary of
+                keywords of `random_network_distillation`; a
+                `layers.RandomNetworkDistillation`; or None.
             **hyperparameters: Keywords of the constructor.
 
         Returns:
@@ -85,6 +92,9 @@ class ActorCriticBuilder:
         if normalize_observations:
             hyperparameters["observation_normalizer"] = normalizer_for(spec.for_network)
         normalizer = hyperparameters.get("observation_normalizer")
+        bonus = intrinsic_reward_for(intrinsic_reward, spec, seed)
+        if bonus is not None:
+            hyperparameters["intrinsic_reward"] = bonus
         if network is None:
             gaussian = "gaussian" in head.kind or head.kind == "gsde"
             if head.kind == "gsde":
@@ -98,6 +108,7 @@ class ActorCriticBuilder:
                 encoder=encoder,
                 gaussian_std=standard_deviation if gaussian else None,
                 initial_log_std=initial_log_std,
+                intrinsic_value=bonus is not None,
             )
             if seed is not None:
                 seed_weights(network, seed)

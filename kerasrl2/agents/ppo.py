@@ -76,7 +76,8 @@ class PPO(ActorCritic):
         clip_c: Float > 0, the paper's c-bar, with `vtrace`.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
-        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+        **kwargs: `intrinsic_reward` of `ActorCritic`, a bonus such as that of `RND`;
+            `name`, `dtype`, `trainable` of `keras.Model`.
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` and `kl` (nats, the latter
     Schulman's low-variance estimate), `clip_fraction`, `gradient_norm` (before

@@ -9,7 +9,9 @@ from kerasrl2.layers.convolutions import (
     nature_cnn,
     small_cnn,
 )
+from kerasrl2.layers.distillation import RandomNetworkDistillation
 from kerasrl2.layers.encoders import encoder_for, mlp
+from kerasrl2.layers.fourier import RandomFourierFeatures
 from kerasrl2.layers.heads import StateDependentNoise, StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
 from kerasrl2.layers.normalization import (
@@ -29,6 +31,8 @@ __all__ = [
     "NestedNormalization",
     "NoisyDense",
     "PixelConv2D",
+    "RandomFourierFeatures",
+    "RandomNetworkDistillation",
     "RewardScaling",
     "RunningNormalization",
     "StateDependentNoise",

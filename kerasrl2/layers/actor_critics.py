@@ -31,6 +31,7 @@ def actor_critic(
     gaussian_std=None,
     initial_log_std=0.0,
     num_classes=None,
+    intrinsic_value=False,
 ):
     """A model with two outputs: parameters of a policy head, and the state's value.
 
@@ -58,6 +59,8 @@ def actor_critic(
         initial_log_std: Float, their first value with the three latter.
         num_classes: Integer >= 1, the number of discrete observations, which are
             one-hot encoded; with `observation_shape` `()` only.
+        intrinsic_value: Boolean, whether there is a third output `[B, 1]` like the
+            value, on the same features, for an agent with `intrinsic_reward`.
 
     Returns:
         `keras.Model`, `[B, *observation_shape]` (or a nest) to `[parameters, value]`,
@@ -83,8 +86,12 @@ def actor_critic(
     parameters = _policy_output(
         policy_features, num_parameters, gaussian_std, initial_log_std, named
     )
-    value = dense(1, VALUE_GAIN, dtype="float32", name=named("value"))(value_features)
-    return keras.Model(inputs, [parameters, value], name="actor_critic")
+    names = ["value", "intrinsic_value"] if intrinsic_value else ["value"]
+    values = [
+        dense(1, VALUE_GAIN, dtype="float32", name=named(name))(value_features)
+        for name in names
+    ]
+    return keras.Model(inputs, [parameters, *values], name="actor_critic")
 
 
 def _policy_output(x, num_parameters, gaussian_std, initial_log_std, named):

@@ -8,6 +8,7 @@ from kerasrl2.losses.distributional import (
     quantile_huber_loss,
     quantile_midpoints,
 )
+from kerasrl2.losses.divergences import gaussian_kl
 from kerasrl2.losses.keras_losses import (
     ActorCriticLoss,
     HuberCriticLoss,
@@ -53,6 +54,7 @@ __all__ = [
     "clipped_value_loss",
     "distributional_cross_entropy",
     "double_q_td_error",
+    "gaussian_kl",
     "greedy_policy",
     "huber",
     "importance_weighted_td_loss",

@@ -6,7 +6,7 @@ from kerasrl2.permutations import random_permutation
 from kerasrl2.training.metrics import reported_metrics, update_names
 
 
-def run_epochs(agent, batch, num_epochs, batch_size, seed):
+def run_epochs(agent, batch, num_epochs, batch_size, seed, skipped=False):
     """Updates an agent with minibatches of a batch, in several passes.
 
     Ends early if `agent.guard` has a report or `agent.should_stop` returns True.
@@ -18,6 +18,7 @@ def run_epochs(agent, batch, num_epochs, batch_size, seed):
         batch_size: Integer, rows per minibatch; must divide `rows`. Every row is in one
             minibatch of each pass.
         seed: `[2]` int32.
+        skipped: Boolean or scalar bool tensor, whether to make no update at all.
 
     Returns:
         `(sums, updates)`: dictionary of metrics summed over updates, and the number of
@@ -57,7 +58,7 @@ def run_epochs(agent, batch, num_epochs, batch_size, seed):
     _, (sums, updates, _) = tf.while_loop(
         lambda e, loop: (e < num_epochs) & goes_on(loop),
         epoch,
-        (0, (sums, tf.zeros([]), tf.constant(False))),
+        (0, (sums, tf.zeros([]), tf.convert_to_tensor(skipped))),
         parallel_iterations=1,
     )
     return dict(sums), updates

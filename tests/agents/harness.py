@@ -108,6 +108,10 @@ def check_learning(agent, env_id, steps):
     statistics.add(id(agent.env_steps))
     noise = {id(v) for v in agent.variables if v.path.endswith("noise_state")}
     target = getattr(agent, "target_network", None)
+    bonus = getattr(agent, "intrinsic_reward", None)
+    if bonus is not None:
+        fixed = {id(v) for v in bonus.target.weights}
+        statistics |= {id(v) for v in bonus.non_trainable_weights} - fixed
     statistics |= noise | ({id(v) for v in target.weights} if target else set())
     assert trainable
     assert agent.observation_normalizer is not None

@@ -12,6 +12,7 @@ from kerasrl2.agents import (
     A2C,
     DQN,
     PPO,
+    RND,
     TRPO,
     Agent,
     Rainbow,
@@ -27,6 +28,7 @@ from tests.packages import install
 __all__ = ["refused"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 OWN = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "rainbow": Rainbow, "trpo": TRPO}
+OWN |= {"rnd": RND}
 PLAIN = "import kerasrl2 as krl\nclass Agent(krl.agents.A2C): pass\n"
 
 

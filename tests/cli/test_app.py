@@ -173,7 +173,8 @@ class TestList:
     def test_algorithms(self):
         lines = succeed("list").splitlines()
         names = [line.split()[0] for line in lines]
-        assert names == zoo.algorithms() == ["a2c", "dqn", "ppo", "rainbow", "trpo"]
+        assert names == zoo.algorithms() == sorted(krl.agents.algorithms())
+        assert {"a2c", "dqn", "ppo", "rainbow"} <= {*names}
         assert all("CartPole-v1" in line for line in lines)
 
     def test_environments(self):
