@@ -9,7 +9,7 @@ from kerasrl2._private import layers_of
 from kerasrl2.agents._allowed import AllowedIfPassed, code_in
 from kerasrl2.agents._archive import JSON_DEPTH
 
-FORMAT = 1  # raised where older versions would misread a file, or keywords are new
+FORMAT = 2  # raised where older versions would misread a file, or keywords are new
 LARGEST_SIZE = 2**24  # of a layer; its weights are also compared with the file's
 MOST_PIECES = 2**12
 _SIZES = dict.fromkeys([
@@ -71,7 +71,8 @@ def check_class(config, made):
     about, inner = _about(config), config.get("config")
     saved_as = about.get("saved_as", made.__name__)
     same = saved_as == made.__name__
-    missing = {*made.hyperparameters()} - {*(inner or ()), "learning_rate"}
+    rates = (n for n in made.hyperparameters() if n.endswith("learning_rate"))
+    missing = {*made.hyperparameters()} - {*(inner or ()), *rates}
     own = made.__module__.startswith("kerasrl2.") and about.get("format") == FORMAT
     if same and own and missing:
         saved_as = f"another class, without {', '.join(sorted(missing)[:4])}"

@@ -39,7 +39,8 @@ class A2C(ActorCritic):
         reward_scaling: `layers.RewardScaling` or None.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
-        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+        **kwargs: `critic_optimizer`, `critic_learning_rate` and `huber_delta` of the
+            value, see `ActorCritic`; `name`, `dtype`, `trainable` of `keras.Model`.
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` (nats), `gradient_norm`
     (before clipping).

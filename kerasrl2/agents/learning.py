@@ -57,6 +57,10 @@ class Learning:
     def compute_gradients(self, batch, seed):
         """`types.Gradients` of `compute_loss`; writes no variables."""
         variables = next(iter(self.optimizers().values()))[1]
+        return self.gradients_of(batch, seed, variables)
+
+    def gradients_of(self, batch, seed, variables):
+        """`compute_gradients` by the Keras variables of a list, in its order."""
         owner = f"`compute_loss` of {type(self).__name__}"
         return differentiate(
             lambda: self.compute_loss(batch, seed), variables, self.layers, owner
