@@ -9,7 +9,7 @@ from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.critic_optimizer import CriticOptimizer
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
-from kerasrl2.losses import huber, value_loss
+from kerasrl2.losses import value_loss
 from kerasrl2.returns import generalized_advantages, n_step_returns
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
 from kerasrl2.training.minibatches import run_epochs
@@ -55,8 +55,6 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
             `critic_learning_rate`. Policy and value must not share weights.
         critic_learning_rate: Float, Keras schedule or None, of an optimizer like
             `optimizer`, or of that name; ignored if `critic_optimizer` is an object.
-        huber_delta: Float > 0 or None: the value's error, in units of return, above
-            which its loss is linear; None: half the squared error.
         **kwargs: Keywords of `Agent`.
     """
 
@@ -67,7 +65,6 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
     lambda_ = Number(0.0, 1.0)
     value_coefficient = Number(**FINITE)
     entropy_coefficient = Number(**FINITE)
-    huber_delta = Number(0.0, open_low=True, optional=True)
 
     def __init__(
         self,
@@ -88,7 +85,6 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         reward_scaling,
         critic_optimizer=None,
         critic_learning_rate=None,
-        huber_delta: float | None = None,
         **kwargs,
     ):
         super().__init__(network, head, observation_spec, optimizer, **kwargs)
@@ -99,7 +95,7 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         self.normalize_advantages = normalize_advantages
         self.num_epochs, self.batch_size = num_epochs, batch_size
         self.rollout_length, self.num_envs = rollout_length, num_envs
-        self.reward_scaling, self.huber_delta = reward_scaling, huber_delta
+        self.reward_scaling = reward_scaling
         if reward_scaling is not None and not reward_scaling.built:
             reward_scaling.build(())
         for name in ("rollout_length", "num_epochs", "num_envs"):
@@ -316,10 +312,8 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         raise NotImplementedError
 
     def value_loss(self, value, batch):
-        """Loss of the value, `[...]` float32: half the squared error, or Huber's."""
-        if self.huber_delta is None:
-            return value_loss(value, batch.target)
-        return huber(value - ops.stop_gradient(batch.target), self.huber_delta)
+        """Loss of the value, `[...]` float32: half the squared error."""
+        return value_loss(value, batch.target)
 
     def normalized_advantages(self, advantage, valid):
         """Advantages with mean 0 and standard deviation 1 over the minibatch."""

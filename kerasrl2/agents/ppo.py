@@ -54,8 +54,8 @@ class PPO(ActorCritic):
         reward_scaling: `layers.RewardScaling` or None.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
-        **kwargs: `critic_optimizer`, `critic_learning_rate` and `huber_delta` of the
-            value, see `ActorCritic`; `name`, `dtype`, `trainable` of `keras.Model`.
+        **kwargs: `critic_optimizer`, `critic_learning_rate`, as of `A2C`; `name`,
+            `dtype`, `trainable` of `keras.Model`.
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` and `kl` (nats, the latter
     Schulman's low-variance estimate), `clip_fraction`, `gradient_norm` (before
@@ -135,12 +135,6 @@ class PPO(ActorCritic):
         )
         self.clip_range, self.value_clip = clip_range, value_clip
         self.target_kl = target_kl
-        if value_clip is not None and self.huber_delta is not None:
-            raise ValueError(
-                "Expected one change to the value's loss. Received: "
-                f"value_clip={value_clip} and huber_delta={self.huber_delta}. "
-                "`value_clip` clips half the squared error."
-            )
 
     def policy_loss(self, log_prob, advantage, batch):
         clip_range = value_at(self.clip_range, self.optimizer.iterations)

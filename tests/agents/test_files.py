@@ -130,14 +130,14 @@ def test_a_file_under_the_name_of_another_class(change, message, agent, tmp_path
         krl.load_agent(path)
 
 
-@pytest.mark.parametrize("written", [2, 99, "next"])
+@pytest.mark.parametrize("written", [3, 99, "next"])
 def test_a_newer_format(written, agent, tmp_path):
     def change(text):
         about = {"format": written, "saved_as": "A2C"}
         return outermost(text, build_config=about, class_name="SomethingNew")
 
     path = rewritten(agent, tmp_path / "agent.keras", change)
-    with pytest.raises(ValueError, match=r"format 1 or older.*by a newer kerasrl2"):
+    with pytest.raises(ValueError, match=r"format 2 or older.*by a newer kerasrl2"):
         krl.load_agent(path)
 
 

@@ -22,7 +22,7 @@ ON_POLICY = {**SETTINGS, "rollout_length": 4, "num_envs": 2}
 FIRST = {
     PPO: {**ON_POLICY, "batch_size": 4, "num_epochs": 2, "value_clip": 0.5,
           "target_kl": 10.0, "clip_range": 0.3, "entropy_coefficient": 0.01},
-    A2C: ON_POLICY,
+    A2C: {**ON_POLICY, "huber_delta": 0.5},
     DQN: {**SETTINGS, "munchausen": 0.5, "clip_rewards": 1.0, "tau": 0.5, "gamma": 0.9,
           "target_update_interval": 2, "learning_starts": 8, "batch_size": 4,
           "buffer_size": 64, "temperature": 0.1},
@@ -32,14 +32,15 @@ CHANGED = {
           "entropy_coefficient": 0.2, "value_clip": 1e-3, "target_kl": 1e-9,
           "max_gradient_norm": 0.05, "learning_rate": 0.01},
     A2C: {"gamma": 0.5, "lambda_": 0.5, "value_coefficient": 0.1,
-          "entropy_coefficient": 0.2, "max_gradient_norm": 0.05, "learning_rate": 0.01},
+          "entropy_coefficient": 0.2, "max_gradient_norm": 0.05, "learning_rate": 0.01,
+          "huber_delta": 0.01},
     DQN: {"gamma": 0.1, "munchausen": 0.9, "temperature": 1.0, "tau": 0.1,
           "clip_rewards": 0.1, "target_update_interval": 1, "max_gradient_norm": 0.05,
           "learning_rate": 0.01},
 }  # fmt: skip
 CASES = [
     (agent_class, name, value)
-    for agent_class in (PPO, DQN)  # A2C has nothing of its own
+    for agent_class in (PPO, DQN)  # A2C has little of its own
     for name, value in CHANGED[agent_class].items()
     if (agent_class, name) not in ((DQN, "gamma"), (DQN, "clip_rewards"))  # below
 ]
