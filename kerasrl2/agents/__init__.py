@@ -16,6 +16,7 @@ from kerasrl2.agents.registry import (
     register,
     registration,
 )
+from kerasrl2.agents.reinforce import Reinforce
 from kerasrl2.agents.specs import NestedSpec, ObservationSpec
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ObservationSpec",
     "Rainbow",
     "Registration",
+    "Reinforce",
     "algorithm",
     "algorithms",
     "load_agent",

@@ -31,11 +31,14 @@ class Learning:
     Attributes:
         whole_episodes: Boolean, whether a rollout of the on-policy loop is one complete
             episode of each environment.
+        cuts_episodes: Boolean, whether such an episode may be cut after the rollout's
+            last step; else it is an error.
         keeps_outputs: Boolean, whether a rollout keeps the parameters and values of the
             forward passes that chose its actions; None leaves it to the loop.
     """
 
     whole_episodes = keeps_outputs = False
+    cuts_episodes = True
 
     def optimizers(self):
         """Dictionary of names to pairs of an optimizer and the variables it updates.

@@ -21,7 +21,8 @@ class OnPolicyLoop(CompiledLoop):
 
     With an agent with `whole_episodes` an iteration begins an episode in each
     environment and plays until all have ended; steps after the first episode of an
-    environment are not valid. After `T` steps an episode is truncated.
+    environment are not valid. After `T` steps an episode is truncated, or it is an
+    error, if the agent's `cuts_episodes` is False.
 
     Args:
         agent: `Agent` with the members of `contract.OnPolicyLearner`.
@@ -83,6 +84,9 @@ class OnPolicyLoop(CompiledLoop):
             learner_state=agent.initial_learner_state(env.num_envs),
         )
         carry, rollout = self._play(begun, seed, lambda n: tf.reduce_all(n > 0))
+        ended = (rollout.terminated | rollout.truncated) & rollout.valid
+        if not agent.cuts_episodes:
+            self.guard.report_cut(~tf.reduce_any(ended, axis=0), carry.iteration)
         return carry, _first_episodes(rollout)
 
     def _learn_from(self, carry, rollout, seed):
