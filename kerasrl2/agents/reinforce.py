@@ -261,8 +261,8 @@ class Reinforce(ActorCritic):
         given = [name for name in of_critic if getattr(self, name) is not None]
         if self.baseline != "value" and given:
             raise ValueError(
-                f"Expected baseline='value' with `{given[0]}`, which is about the value. "
-                f"Received: baseline={self.baseline!r}"
+                f"Expected baseline='value' with `{given[0]}`, which is about the "
+                f"value. Received: baseline={self.baseline!r}"
             )
         if self.baseline == "mean" and self.normalize_returns:
             raise ValueError(

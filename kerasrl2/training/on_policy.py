@@ -98,6 +98,7 @@ class OnPolicyLoop(CompiledLoop):
         def unless_reported(new, old):
             return tf.nest.map_structure(partial(tf.where, healthy), new, old)
 
+        ended = self.ended_in(rollout, carry.episodes)
         counted, totals = count_episodes(rollout, carry.episodes)
         batch, learner_state = agent.prepare(rollout, carry.learner_state)
         sums, updates = agent.learn(batch, seed)
@@ -112,6 +113,7 @@ class OnPolicyLoop(CompiledLoop):
             sums=carry.sums + tf.cast(sums, tf.float64),
             updates=carry.updates + tf.cast(updates, tf.float64),
             totals=unless_reported(carry.totals + totals, carry.totals),
+            ended=ended,
         )
 
 
