@@ -8,6 +8,7 @@ from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.dqn import DQN
 from kerasrl2.agents.loading import load_agent
 from kerasrl2.agents.ppo import PPO
+from kerasrl2.agents.q_actor_critic import QActorCritic
 from kerasrl2.agents.rainbow import Rainbow
 from kerasrl2.agents.registry import (
     Registration,
@@ -27,6 +28,7 @@ __all__ = [
     "NestedSpec",
     "Number",
     "ObservationSpec",
+    "QActorCritic",
     "Rainbow",
     "Registration",
     "Reinforce",

@@ -31,6 +31,7 @@ def actor_critic(
     gaussian_std=None,
     initial_log_std=0.0,
     num_classes=None,
+    num_values=1,
 ):
     """A model with two outputs: parameters of a policy head, and the state's value.
 
@@ -58,10 +59,11 @@ def actor_critic(
         initial_log_std: Float, their first value with the three latter.
         num_classes: Integer >= 1, the number of discrete observations, which are
             one-hot encoded; with `observation_shape` `()` only.
+        num_values: Integer >= 1, how many values; one for each action, for instance.
 
     Returns:
         `keras.Model`, `[B, *observation_shape]` (or a nest) to `[parameters, value]`,
-        float32 `[B, P]` and `[B, 1]`.
+        float32 `[B, P]` and `[B, num_values]`.
 
     Example:
     >>> model = actor_critic((4,), num_parameters=2)
@@ -69,6 +71,7 @@ def actor_critic(
     [(None, 2), (None, 1)]
     """
     check_positive_integer("num_parameters", num_parameters)
+    check_positive_integer("num_values", num_values)
     hidden = check_hidden(hidden)
     check_choice("encoder", encoder, ENCODERS)
     check_choice(
@@ -83,7 +86,8 @@ def actor_critic(
     parameters = _policy_output(
         policy_features, num_parameters, gaussian_std, initial_log_std, named
     )
-    value = dense(1, VALUE_GAIN, dtype="float32", name=named("value"))(value_features)
+    last = dense(num_values, VALUE_GAIN, dtype="float32", name=named("value"))
+    value = last(value_features)
     return keras.Model(inputs, [parameters, value], name="actor_critic")
 
 
