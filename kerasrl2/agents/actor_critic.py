@@ -347,8 +347,14 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
 
     def _check_network(self):
         super()._check_network()
-        outputs = self.symbolic_outputs()
-        shapes = [tuple(output.shape) for output in outputs]
+        self._check_values([tuple(o.shape) for o in self.symbolic_outputs()])
+
+    def _check_values(self, shapes):
+        """Raises unless the network has a value.
+
+        Args:
+            shapes: List of the shapes of its outputs, of which the first is right.
+        """
         if len(shapes) != 2 or shapes[1][1:] not in ((), (1,)):
             raise ValueError(
                 f"Expected a network with two outputs, parameters [B, "

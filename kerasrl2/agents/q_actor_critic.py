@@ -72,7 +72,7 @@ class QActorCritic(ActorCritic):
         network,
         head,
         observation_spec=None,
-        learning_rate=1e-3,
+        learning_rate=3e-4,
         optimizer=None,
         gamma=0.99,
         lambda_=0.0,
@@ -181,7 +181,7 @@ class QActorCritic(ActorCritic):
 
     # Checks
 
-    def _check_network(self):
+    def _check_values(self, shapes):
         if self.head.kind != "categorical" or self.remembers:
             raise ValueError(
                 "Expected one discrete action and a policy without memory. Received: "
@@ -189,8 +189,6 @@ class QActorCritic(ActorCritic):
                 f"{' and a policy with a state' if self.remembers else ''}. "
                 "A2C and PPO learn other actions."
             )
-        Agent._check_network(self)
-        shapes = [tuple(output.shape) for output in self.symbolic_outputs()]
         if len(shapes) != 2 or shapes[1][1:] != (self.head.num_parameters,):
             raise ValueError(
                 f"Expected a network with two outputs, logits and action values, both "

@@ -18,7 +18,7 @@ from kerasrl2.training.finite import too_long
 @register(
     "reinforce",
     title="REINFORCE",
-    quick={"hidden": (8,), "num_envs": 2, "rollout_length": 40},
+    quick={"hidden": (8,), "num_envs": 4, "rollout_length": 40},
 )
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class Reinforce(ActorCritic):
@@ -161,6 +161,11 @@ class Reinforce(ActorCritic):
         return [name for name in super().hyperparameters() if name not in fixed]
 
     @classmethod
+    def planned_updates(cls, settings, steps):
+        """The most gradient steps of a run: with episodes of a single step."""
+        return max(1, -(-steps // settings["num_envs"]))
+
+    @classmethod
     def default_network(cls, observation_spec, num_parameters, hyperparameters, **more):
         """`layers.actor_critic`, without a value unless there is to be one."""
         made = super().default_network(
@@ -275,8 +280,6 @@ class Reinforce(ActorCritic):
                 "the rewards that follow a step. Received: reward_to_go=False"
             )
 
-    def _check_network(self):
+    def _check_values(self, shapes):
         if self.baseline == "value":
-            super()._check_network()
-        else:
-            Agent._check_network(self)
+            super()._check_values(shapes)

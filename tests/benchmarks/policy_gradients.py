@@ -58,7 +58,7 @@ class Unrelated(Shuffled):
 
 # One network of 30-30 units, returns normalised over the episode.
 REINFORCE = {
-    "hidden": (30, 30), "activation": "relu", "gamma": 0.95, "learning_rate": 5e-3,
+    "hidden": (30, 30), "activation": "relu", "gamma": 0.99, "learning_rate": 3e-3,
     "baseline": None, "normalize_returns": True, "num_envs": 1, "rollout_length": 200,
 }  # fmt: skip
 EPISODIC = {
