@@ -163,7 +163,7 @@ class TestScoreFunction:
 
     def test_of_a_gaussian_it_is_the_reparameterised_gradient(self):
         """`d E[x^2] / d mu = 2 mu = 3` for N(1.5, 1), both ways."""
-        head, mean = DiagonalGaussian([1]), tf.Variable(1.5)
+        head, mean = DiagonalGaussian([None], [None]), tf.Variable(1.5)
         noise = np.random.default_rng(0).normal(size=[400_000, 1]).astype(np.float32)
         with tf.GradientTape(persistent=True) as tape:
             x = mean + noise
