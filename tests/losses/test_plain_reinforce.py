@@ -162,6 +162,9 @@ class TestThreeWays:
         weighted.compile(
             keras.optimizers.Adam(0.01), loss=Counting(), jit_compile=False
         )
+        weighted.optimizer.build(
+            weighted.trainable_variables
+        )  # else it is traced twice
         weighted.fit(self.data_set(), shuffle=False, verbose=0)
 
         taped, optimizer = self.network(), keras.optimizers.Adam(0.01)
@@ -182,6 +185,7 @@ class TestThreeWays:
 
         own = Learner(self.network())
         own.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+        own.optimizer.build(own.network.trainable_variables)
         own.fit(self.data_set(), shuffle=False, verbose=0)
 
         assert {**traces, "own": own.traces} == {"loss": 1, "tape": 1, "own": 1}
