@@ -32,6 +32,12 @@ CHANGES = {
     "entropy_coefficient": [0.1],
     "normalize_advantages": ["other"],
     "max_gradient_norm": [0.05, None],
+    "critic_optimizer": [keras.optimizers.Nadam],
+    "critic_learning_rate": [0.01],
+    "huber_delta": [0.01],
+    "reward_to_go": ["other"],
+    "normalize_returns": ["other"],
+    "restart_discount": ["other"],
     "observation_normalizer": [layers.RunningNormalization],
     "reward_scaling": [layers.RewardScaling],
     "clip_range": [0.001, CLIP_SCHEDULE],
@@ -55,15 +61,21 @@ CHANGES = {
 # of `munchausen`, one of its own.
 ELSEWHERE = {"network", "q_network", "head", "observation_spec", "action_values", "xla"}
 ELSEWHERE |= {"rollout_length", "num_envs", "seed", "temperature"}
+# Of REINFORCE and Q actor-critic, by numbers; some change what weights there are.
+ELSEWHERE |= {"baseline", "baseline_rate", "cut_episodes"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
     pytest.param(agent_class, name, value, marks=marks)
     for agent_class in CLASSES
     for name in agent_class.hyperparameters()
     for value in CHANGES.get(name, ())
-    # PPO does with these what A2C does.
+    # The others do with these what A2C does.
     for marks in [
-        pytest.mark.long if agent_class is PPO and name in A2C.hyperparameters() else ()
+        pytest.mark.long
+        if issubclass(agent_class, ActorCritic)
+        and agent_class is not A2C
+        and name in A2C.hyperparameters()
+        else ()
     ]
 ]
 
@@ -131,7 +143,7 @@ def test_each_keyword_changes_what_is_learned(agent_class, name, value):
     if value == "other":
         value = not inspect.signature(agent_class.__init__).parameters[name].default
     if isinstance(value, type) or inspect.isfunction(value):
-        value = value(0.05) if name == "optimizer" else value()
+        value = value(0.05) if name.endswith("optimizer") else value()
     usual = trained_weights(agent_class, {})
     changed = trained_weights(agent_class, {name: value})
     assert all(np.isfinite(weight).all() for weight in changed)
@@ -149,11 +161,15 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
         "observation_normalizer": layers.RunningNormalization(),
         "reward_scaling": layers.RewardScaling(), "xla": True,
         "optimizer": keras.optimizers.SGD(),
+        "critic_optimizer": keras.optimizers.Adam(),
     }  # fmt: skip
     if agent_class is PPO:
         plain |= {"clip_range": 0.12, "value_clip": 0.13, "target_kl": 0.14}
         plain |= {"num_epochs": 15, "batch_size": 16}
+    else:
+        plain |= {"huber_delta": 0.17}
     given = {"network", "head", "observation_spec", "learning_rate"}
+    given |= {"critic_learning_rate"}
     assert set(plain) | given == set(agent_class.hyperparameters())
     network, head = (
         layers.actor_critic((4,), 2, hidden=()),

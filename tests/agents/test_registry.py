@@ -13,7 +13,9 @@ from kerasrl2.agents import (
     DQN,
     PPO,
     Agent,
+    QActorCritic,
     Rainbow,
+    Reinforce,
     algorithm,
     algorithms,
     register,
@@ -25,7 +27,14 @@ from tests.packages import install
 
 __all__ = ["refused"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
-OWN = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "rainbow": Rainbow}
+OWN = {
+    "a2c": A2C,
+    "dqn": DQN,
+    "ppo": PPO,
+    "q_actor_critic": QActorCritic,
+    "rainbow": Rainbow,
+    "reinforce": Reinforce,
+}
 PLAIN = "import kerasrl2 as krl\nclass Agent(krl.agents.A2C): pass\n"
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import kerasrl2 as krl
-from kerasrl2 import __version__, zoo
+from kerasrl2 import __version__, _algorithms, zoo
 from kerasrl2.cli import machine, running
 from kerasrl2.cli.runs import FILES
 from kerasrl2.plotting import read_metrics
@@ -173,7 +173,7 @@ class TestList:
     def test_algorithms(self):
         lines = succeed("list").splitlines()
         names = [line.split()[0] for line in lines]
-        assert names == zoo.algorithms() == ["a2c", "dqn", "ppo", "rainbow"]
+        assert names == zoo.algorithms() == sorted(_algorithms.built_in())
         assert all("CartPole-v1" in line for line in lines)
 
     def test_environments(self):
@@ -185,6 +185,7 @@ class TestList:
         listed = {line.split(" = ")[0] for line in output.splitlines() if " = " in line}
         agent_class = krl.agents.algorithm(algorithm)
         objects = {"network", "head", "observation_spec", "optimizer", "seed",
+                   "critic_optimizer",
                    "observation_normalizer", "reward_scaling", "q_network",
                    "action_values", "buffer"}  # fmt: skip
         assert set(agent_class.hyperparameters()) - objects <= listed
