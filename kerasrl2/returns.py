@@ -65,6 +65,32 @@ def discounted_returns(reward, discount, ended, next_value):
     return lambda_returns(reward, discount, ended, next_value, lambda_=1.0)
 
 
+def restarted_discount(reward, discount):
+    """Discounts that end a sum of rewards at every reward that is not 0.
+
+    For games of several points, where a reward tells how the moves since the last one
+    were, as in Pong: https://karpathy.github.io/2016/05/31/rl/. To be passed to the
+    functions below as `discount`.
+
+    Args:
+        reward: `[T, ...]` float or int.
+        discount: `[T, ...]` float, `gamma * (1 - terminated)`.
+
+    Returns:
+        `[T, ...]` float: `discount`, but 0 where `reward` is not 0.
+
+    Example:
+    >>> reward, discount = [0.0, 0.0, 1.0, 0.0, -1.0], [0.99] * 5
+    >>> discount = restarted_discount(reward, discount)
+    >>> returns = discounted_returns(reward, discount, [False] * 5, [0.0] * 5)
+    >>> [round(float(x), 4) for x in returns]
+    [0.9801, 0.99, 1.0, -0.99, -1.0]
+    """
+    reward, discount = _tensor(reward), _tensor(discount)
+    check_same_shape(reward=reward, discount=discount)
+    return ops.stop_gradient(ops.where(reward == 0, discount, 0.0))
+
+
 def lambda_returns(reward, discount, ended, next_value, lambda_=0.95):
     """TD(lambda) returns: the target of a critic.
 

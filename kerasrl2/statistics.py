@@ -172,6 +172,37 @@ def explained_variance(value, target, mask=None):
     )
 
 
+def standardized(x, mask=None):
+    """`x` with mean 0 and standard deviation 1 over all its elements.
+
+    Divided by the population's deviation. What does not vary, by more than rounding,
+    becomes 0: constant elements, and one alone. Gradients flow to `x`.
+
+    Args:
+        x: `[...]` float or int.
+        mask: `[...]` bool or None, False for elements to leave out, which become 0.
+
+    Returns:
+        `[...]` float.
+
+    Example:
+    >>> [round(float(z), 4) for z in standardized([3.0, 1.0, 1.0, 3.0])]
+    [1.0, -1.0, -1.0, 1.0]
+    >>> [float(z) for z in standardized([0.1, 0.1, 0.1])]
+    [0.0, 0.0, 0.0]
+    """
+    x = _as_float(x)
+    mask = ops.ones_like(x, dtype="bool") if mask is None else ops.cast(mask, "bool")
+    _check_mask(mask, tuple(x.shape))
+    middle = masked_mean(x, mask)  # off by some rounding, which a second mean finds
+    x = ops.where(mask, x - middle, 0.0)
+    moments = masked_moments(x, mask, feature_rank=0)
+    size = ops.abs(ops.stop_gradient(middle))
+    varies = mask & (moments.variance > (1e-6 * size) ** 2)
+    variance = ops.where(varies, moments.variance, 1.0)  # no slope of a root at 0
+    return ops.where(varies, (x - moments.mean) / ops.sqrt(variance), 0.0)
+
+
 def _as_float(x):
     x = ops.convert_to_tensor(x)
     return x if x.dtype in ("float32", "float64") else ops.cast(x, "float32")

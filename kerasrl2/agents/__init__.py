@@ -9,6 +9,7 @@ from kerasrl2.agents.dqn import DQN
 from kerasrl2.agents.intrinsic import random_network_distillation
 from kerasrl2.agents.loading import load_agent
 from kerasrl2.agents.ppo import PPO
+from kerasrl2.agents.q_actor_critic import QActorCritic
 from kerasrl2.agents.rainbow import Rainbow
 from kerasrl2.agents.registry import (
     Registration,
@@ -17,6 +18,7 @@ from kerasrl2.agents.registry import (
     register,
     registration,
 )
+from kerasrl2.agents.reinforce import Reinforce
 from kerasrl2.agents.rnd import RND
 from kerasrl2.agents.specs import NestedSpec, ObservationSpec
 from kerasrl2.agents.trpo import TRPO
@@ -31,8 +33,10 @@ __all__ = [
     "NestedSpec",
     "Number",
     "ObservationSpec",
+    "QActorCritic",
     "Rainbow",
     "Registration",
+    "Reinforce",
     "algorithm",
     "algorithms",
     "load_agent",

@@ -71,7 +71,8 @@ def check_class(config, made):
     about, inner = _about(config), config.get("config")
     saved_as = about.get("saved_as", made.__name__)
     same = saved_as == made.__name__
-    missing = {*made.hyperparameters()} - {*(inner or ()), "learning_rate"}
+    rates = (n for n in made.hyperparameters() if n.endswith("learning_rate"))
+    missing = {*made.hyperparameters()} - {*(inner or ()), *rates}
     own = made.__module__.startswith("kerasrl2.") and about.get("format") == FORMAT
     if same and own and missing:
         saved_as = f"another class, without {', '.join(sorted(missing)[:4])}"

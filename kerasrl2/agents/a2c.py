@@ -2,10 +2,11 @@
 
 import keras
 
+from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
-from kerasrl2.losses import policy_gradient_loss
+from kerasrl2.losses import policy_gradient_loss, value_loss
 
 
 @register("a2c", title="Advantage actor-critic", quick={"hidden": (8,), "num_envs": 2})
@@ -44,6 +45,13 @@ class A2C(ActorCritic):
         clip_c: Float > 0, the paper's c-bar, with `vtrace`.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
+        critic_optimizer: Keras optimizer of the weights that only the value depends on,
+            the name of one, or None: `optimizer` moves them too, unless there is a
+            `critic_learning_rate`. Policy and value must not share weights then.
+        critic_learning_rate: Float, Keras schedule or None, of an optimizer like
+            `optimizer`, or of that name; ignored if `critic_optimizer` is an object.
+        huber_delta: Float > 0 or None: the value's error, in units of return, above
+            which its loss is linear; None: half the squared error.
         **kwargs: `intrinsic_reward` of `ActorCritic`, a bonus such as that of `RND`;
             `name`, `dtype`, `trainable` of `keras.Model`.
 
@@ -51,6 +59,7 @@ class A2C(ActorCritic):
     (before clipping); with `vtrace` `rho`, the mean clipped importance ratio.
     """
 
+    huber_delta = Number(0.0, open_low=True, optional=True)
     metric_names = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
 
     def __init__(
@@ -76,6 +85,9 @@ class A2C(ActorCritic):
         clip_c=1.0,
         seed=None,
         xla="auto",
+        critic_optimizer=None,
+        critic_learning_rate=None,
+        huber_delta: float | None = None,
         **kwargs,
     ):
         optimizer = made_optimizer(
@@ -104,8 +116,11 @@ class A2C(ActorCritic):
             observation_normalizer=observation_normalizer,
             seed=seed,
             xla=xla,
+            critic_optimizer=critic_optimizer,
+            critic_learning_rate=critic_learning_rate,
             **kwargs,
         )
+        self.huber_delta = huber_delta
 
     @classmethod
     def hyperparameters(cls):
@@ -115,3 +130,6 @@ class A2C(ActorCritic):
     def policy_loss(self, log_prob, advantage, batch):
         del batch
         return policy_gradient_loss(log_prob, advantage), {}
+
+    def value_loss(self, value, batch):
+        return value_loss(value, batch.target, self.huber_delta)

@@ -9,6 +9,7 @@ from kerasrl2.agents import intrinsic
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.checking import check_batch_size
+from kerasrl2.agents.critic_optimizer import CriticOptimizer
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
 from kerasrl2.agents.stale_rollouts import evaluated, mean_rho
 from kerasrl2.losses import value_loss
@@ -25,7 +26,7 @@ from kerasrl2.training.recurrence import (
 from kerasrl2.types import OnPolicyBatch, PolicyOutputs
 
 
-class ActorCritic(ActorCriticBuilder, Agent):
+class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
     """Base class of agents with a policy and a value that learn from rollouts.
 
     `loss = mean(policy loss) + c_v * mean(value loss) - c_h * mean(entropy)`; a
@@ -58,6 +59,11 @@ class ActorCritic(ActorCriticBuilder, Agent):
         clip_c: Float > 0, the largest one of the trace, with `vtrace`.
         intrinsic_reward: `layers.RandomNetworkDistillation` or None; with it the
             network has a third output, the value of the intrinsic rewards.
+        critic_optimizer: Keras optimizer of the weights that only the value depends on,
+            the name of one, or None: `optimizer` moves them too, unless there is a
+            `critic_learning_rate`. Policy and value must not share weights.
+        critic_learning_rate: Float, Keras schedule or None, of an optimizer like
+            `optimizer`, or of that name; ignored if `critic_optimizer` is an object.
         **kwargs: Keywords of `Agent`.
 
     Attributes:
@@ -67,6 +73,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     loop_class = OnPolicyLoop
     needs_parameters = False
+    not_state = (*Agent.not_state, "_critic_share")
 
     gamma = Number(0.0, 1.0)
     lambda_ = Number(0.0, 1.0)
@@ -96,9 +103,12 @@ class ActorCritic(ActorCriticBuilder, Agent):
         clip_rho=1.0,
         clip_c=1.0,
         intrinsic_reward=None,
+        critic_optimizer=None,
+        critic_learning_rate=None,
         **kwargs,
     ):
         super().__init__(network, head, observation_spec, optimizer, **kwargs)
+        self._give_critic_optimizer(critic_optimizer, critic_learning_rate)
         self.gamma, self.lambda_, self.n_step = gamma, lambda_, n_step
         self.value_coefficient = value_coefficient
         self.entropy_coefficient = entropy_coefficient
@@ -391,7 +401,14 @@ class ActorCritic(ActorCriticBuilder, Agent):
     def _check_network(self):
         super()._check_network()
         outputs = intrinsic.checked_outputs(self, self.symbolic_outputs())
-        shapes = [tuple(output.shape) for output in outputs]
+        self._check_values([tuple(output.shape) for output in outputs])
+
+    def _check_values(self, shapes):
+        """Raises unless the network has a value.
+
+        Args:
+            shapes: List of the shapes of its outputs, of which the first is right.
+        """
         if len(shapes) != 2 or shapes[1][1:] not in ((), (1,)):
             raise ValueError(
                 f"Expected a network with two outputs, parameters [B, "

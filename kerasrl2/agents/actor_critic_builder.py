@@ -99,9 +99,10 @@ class ActorCriticBuilder:
             gaussian = "gaussian" in head.kind or head.kind == "gsde"
             if head.kind == "gsde":
                 standard_deviation = "gsde"
-            network = actor_critic(
+            network = cls.default_network(
                 seen_by_network(spec.for_network, normalizer),
                 head.num_parameters,
+                hyperparameters,
                 hidden=hidden,
                 activation=activation,
                 shared=shared_trunk,
@@ -115,6 +116,19 @@ class ActorCriticBuilder:
         if normalize_rewards:
             hyperparameters["reward_scaling"] = RewardScaling(gamma)
         return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)
+
+    @classmethod
+    def default_network(cls, observation_spec, num_parameters, hyperparameters, **more):
+        """The network that `for_env` makes, by default `layers.actor_critic`.
+
+        Args:
+            observation_spec: `ObservationSpec`.
+            num_parameters: Integer, `head.num_parameters`.
+            hyperparameters: Dictionary of keywords of the constructor.
+            **more: Keywords of `layers.actor_critic`.
+        """
+        del hyperparameters
+        return actor_critic(observation_spec, num_parameters, **more)
 
 
 def _features(hidden):

@@ -28,7 +28,7 @@ from kerasrl2.distributions import mask_parameters
 from kerasrl2.training.finite import Guard
 from kerasrl2.types import PolicyOutputs
 
-_KERAS_KEYWORDS = {"name", "dtype", "trainable"}
+KERAS_KEYWORDS = {"name", "dtype", "trainable"}
 _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
@@ -80,7 +80,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         xla="auto",
         **kwargs,
     ):
-        known = _KERAS_KEYWORDS | set(self.hyperparameters())
+        known = KERAS_KEYWORDS | set(self.hyperparameters())
         check_keywords(type(self).__name__, kwargs, known)
         super().__init__(**kwargs)
         check_choice("xla", xla, ("auto", True, False))

@@ -31,11 +31,14 @@ class Learning:
     Attributes:
         whole_episodes: Boolean, whether a rollout of the on-policy loop is one complete
             episode of each environment.
+        cuts_episodes: Boolean, whether such an episode may be cut after the rollout's
+            last step; else it is an error.
         keeps_outputs: Boolean, whether a rollout keeps the parameters and values of the
             forward passes that chose its actions; None leaves it to the loop.
     """
 
     whole_episodes = keeps_outputs = False
+    cuts_episodes = True
 
     def optimizers(self):
         """Dictionary of names to pairs of an optimizer and the variables it updates.
@@ -57,6 +60,10 @@ class Learning:
     def compute_gradients(self, batch, seed):
         """`types.Gradients` of `compute_loss`; writes no variables."""
         variables = next(iter(self.optimizers().values()))[1]
+        return self.gradients_of(batch, seed, variables)
+
+    def gradients_of(self, batch, seed, variables):
+        """`compute_gradients` by the Keras variables of a list, in its order."""
         owner = f"`compute_loss` of {type(self).__name__}"
         return differentiate(
             lambda: self.compute_loss(batch, seed), variables, self.layers, owner

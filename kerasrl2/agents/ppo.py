@@ -76,8 +76,9 @@ class PPO(ActorCritic):
         clip_c: Float > 0, the paper's c-bar, with `vtrace`.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
-        **kwargs: `intrinsic_reward` of `ActorCritic`, a bonus such as that of `RND`;
-            `name`, `dtype`, `trainable` of `keras.Model`.
+        **kwargs: `critic_optimizer`, `critic_learning_rate`, as of `A2C`;
+            `intrinsic_reward` of `ActorCritic`, a bonus such as that of `RND`; `name`,
+            `dtype`, `trainable` of `keras.Model`.
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` and `kl` (nats, the latter
     Schulman's low-variance estimate), `clip_fraction`, `gradient_norm` (before

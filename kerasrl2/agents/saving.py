@@ -27,7 +27,7 @@ class Saving:
         serialize = keras.saving.serialize_keras_object
         config = {"name": self.name}
         for name in self.hyperparameters():
-            if name != "learning_rate":  # part of the optimizer
+            if not name.endswith("learning_rate"):  # part of an optimizer
                 value = getattr(self, name)
                 plain = isinstance(value, bool | int | float | str | None)
                 config[name] = value if plain else serialize(value)

@@ -3,9 +3,10 @@
 import keras
 import tensorflow as tf
 
-from kerasrl2._checks import check_range
+from kerasrl2._checks import check_keywords, check_range
 from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic import ActorCritic
+from kerasrl2.agents.agent import KERAS_KEYWORDS
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
 from kerasrl2.agents.surrogate import (
@@ -21,6 +22,10 @@ from kerasrl2.natural_gradient import (
     trust_region_length,
 )
 from kerasrl2.statistics import global_norm, masked_mean
+
+# `optimizer` is the critic's, which has a loss of its own.
+_FIXED = {"value_coefficient", "critic_optimizer", "critic_learning_rate"}
+_FIXED |= {"intrinsic_reward"}
 
 
 @register(
@@ -142,6 +147,7 @@ class TRPO(ActorCritic):
         **kwargs,
     ):
         optimizer = made_optimizer(optimizer, learning_rate, keras.optimizers.Adam)
+        check_keywords("TRPO", kwargs, {*self.hyperparameters(), *KERAS_KEYWORDS})
         super().__init__(
             network,
             head,
@@ -172,8 +178,7 @@ class TRPO(ActorCritic):
 
     @classmethod
     def hyperparameters(cls):
-        names = super().hyperparameters()  # the critic has a loss of its own
-        return [name for name in names if name != "value_coefficient"]
+        return [name for name in super().hyperparameters() if name not in _FIXED]
 
     def ready(self):
         check_separate(self)

@@ -14,6 +14,7 @@ from kerasrl2.callbacks.recording import (
     record_video,
 )
 from kerasrl2.callbacks.schedules import ScheduleValue
+from kerasrl2.callbacks.solved import StopWhenSolved
 from kerasrl2.callbacks.targets import TargetNetworkUpdate
 from kerasrl2.training.progress import EpochLines, ProgressBar
 from kerasrl2.training.resume import TrainingCheckpoint
@@ -27,6 +28,7 @@ __all__ = [
     "RecordVideo",
     "ScheduleValue",
     "StopAtReturn",
+    "StopWhenSolved",
     "TargetNetworkUpdate",
     "TrainingCheckpoint",
     "hyperparameters_of",

@@ -17,6 +17,7 @@ _INTERNAL = {
     "env": "the second argument of `train`",
     "seed": "`--seed`",
     "optimizer": f"{_OBJECT}; its rate is `--set learning_rate=...`",
+    "critic_optimizer": f"{_OBJECT}; its rate is `--set critic_learning_rate=...`",
     **dict.fromkeys(
         ("network", "head", "observation_spec", "observation_normalizer",
          "reward_scaling", "q_network", "action_values", "buffer"),

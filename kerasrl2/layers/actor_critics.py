@@ -32,6 +32,7 @@ def actor_critic(
     initial_log_std=0.0,
     num_classes=None,
     intrinsic_value=False,
+    num_values=1,
 ):
     """A model with two outputs: parameters of a policy head, and the state's value.
 
@@ -61,10 +62,11 @@ def actor_critic(
             one-hot encoded; with `observation_shape` `()` only.
         intrinsic_value: Boolean, whether there is a third output `[B, 1]` like the
             value, on the same features, for an agent with `intrinsic_reward`.
+        num_values: Integer >= 1, how many values; one for each action, for instance.
 
     Returns:
         `keras.Model`, `[B, *observation_shape]` (or a nest) to `[parameters, value]`,
-        float32 `[B, P]` and `[B, 1]`.
+        float32 `[B, P]` and `[B, num_values]`.
 
     Example:
     >>> model = actor_critic((4,), num_parameters=2)
@@ -72,6 +74,7 @@ def actor_critic(
     [(None, 2), (None, 1)]
     """
     check_positive_integer("num_parameters", num_parameters)
+    check_positive_integer("num_values", num_values)
     hidden = check_hidden(hidden)
     check_choice("encoder", encoder, ENCODERS)
     check_choice(
@@ -88,7 +91,7 @@ def actor_critic(
     )
     names = ["value", "intrinsic_value"] if intrinsic_value else ["value"]
     values = [
-        dense(1, VALUE_GAIN, dtype="float32", name=named(name))(value_features)
+        dense(num_values, VALUE_GAIN, dtype="float32", name=named(name))(value_features)
         for name in names
     ]
     return keras.Model(inputs, [parameters, *values], name="actor_critic")

@@ -24,8 +24,8 @@ def squared_error(value, target):
     return (value - ops.stop_gradient(target)) ** 2
 
 
-def value_loss(value, target):
-    """Half the squared error, so that the slope is the error.
+def value_loss(value, target, huber_delta=None):
+    """Half the squared error, so that the slope is the error; or Huber's loss.
 
     Equation (9.3) of Sutton and Barto (2018),
     http://incompleteideas.net/book/the-book.html. Only `value` receives a gradient.
@@ -33,15 +33,21 @@ def value_loss(value, target):
     Args:
         value: `[...]` float, predictions in units of return.
         target: `[...]` float of the same shape, for instance `lambda_returns`.
+        huber_delta: Float > 0 or None, the error above which the loss is linear, see
+            `huber`; None: nowhere.
 
     Returns:
         `[...]` float.
 
     Example:
-    >>> [float(x) for x in value_loss(ops.array([1.0]), ops.array([3.0]))]
-    [2.0]
+    >>> value, target = ops.array([1.0]), ops.array([3.0])
+    >>> float(value_loss(value, target)[0]), float(value_loss(value, target, 1.0)[0])
+    (2.0, 1.5)
     """
-    return 0.5 * squared_error(value, target)
+    if huber_delta is None:
+        return 0.5 * squared_error(value, target)
+    value, target = matched(value=value, target=target)
+    return huber(value - ops.stop_gradient(target), huber_delta)
 
 
 def clipped_value_loss(value, old_value, target, clip_range=0.2):

@@ -63,11 +63,14 @@ class OnPolicyLearner(Learner, Protocol):
             forward passes that chose its actions; None: the loop chooses.
         whole_episodes: Boolean, whether a rollout is one complete episode of each
             environment.
+        cuts_episodes: Boolean, whether an episode that is longer may be cut after
+            `rollout_length` steps; else it is an error.
     """
 
     rollout_length: Any
     keeps_outputs: Any
     whole_episodes: Any
+    cuts_episodes: Any
 
     def prepare(self, rollout, learner_state):
         """`(batch, learner_state)`: the batch for `learn` from a `Rollout`."""

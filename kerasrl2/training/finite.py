@@ -6,7 +6,7 @@ from kerasrl2.envs._leaves import subscript
 from kerasrl2.errors import NonFiniteError
 from kerasrl2.layers.specs import ObservationSpec, entries_of
 
-_NONE, _OBSERVATION, _REWARD, _LOSS, _GRADIENT = range(5)
+_NONE, _OBSERVATION, _REWARD, _LOSS, _GRADIENT, _CUT = range(6)
 _NAMES = {
     _OBSERVATION: "observation",
     _REWARD: "reward",
@@ -59,6 +59,16 @@ class Guard(tf.Module):
         """
         self.report(_find_in_rollout(rollout, iteration))
         self.note_rewards(rollout, iteration)
+
+    def report_cut(self, unended, iteration):
+        """Reports an episode that is longer than a rollout of whole episodes.
+
+        Args:
+            unended: `[N]` bool, whose episode had not ended after the last step.
+            iteration: Scalar integer, which rollout of the run this is.
+        """
+        row = [_CUT, tf.cast(iteration, tf.int64), -1, tf.argmax(unended)]
+        self.report(tf.where(tf.reduce_any(unended), tf.stack(row), _no_problem()))
 
     def note_rewards(self, rollout, iteration):
         """Remembers the largest finite reward of a `Rollout`, of either sign.
@@ -130,8 +140,29 @@ class Guard(tf.Module):
         entry, kind = divmod(kind, _ENTRY)
         if kind in (_OBSERVATION, _REWARD):
             raise _played_failure(kind, entry, found * steps + step + 1, index, env)
+        if kind == _CUT:
+            raise too_long(env.id, f"longer than {steps} steps", steps, index)
         cause = self.largest(steps)
         raise _learned_failure(kind, step, env, iteration, steps, optimizers, cause)
+
+
+def too_long(env_id, how_long, steps, index=None):
+    """The `ValueError` for an episode that does not fit into a rollout.
+
+    Args:
+        env_id: String.
+        how_long: String, what is known of its length.
+        steps: Integer, the agent's `rollout_length`.
+        index: Integer or None, which environment.
+    """
+    which = "" if index is None else f" in environment {index}"
+    return ValueError(
+        "Expected whole episodes of at most `rollout_length` steps. Received: episodes "
+        f"of {env_id!r} {how_long}{which}, and rollout_length={steps}. The return of a "
+        "cut one would lack what follows: nothing was learned from it. Raise "
+        "`rollout_length`; or let a value estimate the rest, with baseline='value' and "
+        "normalize_returns=False; or take episodes to end there: cut_episodes=True."
+    )
 
 
 def _find_in_rollout(rollout, iteration):

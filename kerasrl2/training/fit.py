@@ -33,13 +33,14 @@ class Progress:
         settings: Dictionary, the agent's plain settings at the start of the run.
         callbacks: `Callbacks`, with the history.
         infos: `InfoMeans` of the current epoch.
+        episodes: Integer, episodes that callbacks were told of.
     """
 
     def __init__(self, steps, epochs, initial_epoch, start, settings, info_keys=()):
         self.steps, self.epochs = steps, epochs
         self.initial_epoch, self.settings = initial_epoch, settings
         self.start = self.played = self.epoch_start = start
-        self.epoch, self.seconds = 0, 0.0
+        self.epoch, self.seconds, self.episodes = 0, 0.0, 0
         self.callbacks, self.infos = None, InfoMeans(info_keys)
         self._restored = {}
 
@@ -72,6 +73,7 @@ class Progress:
             "played": self.played,
             "epoch_start": self.epoch_start,
             "seconds": self.seconds,
+            "episodes": self.episodes,
             "history": history.history,
             "epoch_numbers": history.epoch,
             "callbacks": states_of(self.callbacks.callbacks),
@@ -87,6 +89,7 @@ class Progress:
         self.played = state["epoch_start"]
         self.next_epoch()
         self.played, self.seconds = state["played"], state["seconds"]
+        self.episodes = state.get("episodes", 0)
         self.infos.set_state(state.get("infos", self.infos.state()))
         numbers = state["epoch_numbers"]
         if state.get("plan") == [self.steps, self.epochs]:
@@ -103,6 +106,13 @@ class Progress:
         history.history = self._restored["history"]
         history.epoch = self._restored["epoch_numbers"]
         restore_states(self.callbacks.callbacks, self._restored["callbacks"])
+
+    def tell_episodes(self, ended):
+        """Tells callbacks of episodes: pairs of return and length, in order."""
+        for total, length in ended:
+            logs = {"return": total, "episode_length": length}
+            self.callbacks.on_episode_end(self.episodes, logs)
+            self.episodes += 1
 
     def history(self):
         """The `keras.callbacks.History` of this call."""
@@ -185,6 +195,7 @@ def fit_loop(
     progress.callbacks = callback_list
     agent.stop_training = False
     loop.plan(steps)
+    loop.tell_episodes(callback_list.ask_for_episodes)
     callback_list.on_train_begin()
     progress.restore_callbacks()
     try:
@@ -227,6 +238,7 @@ def _run_epochs(agent, loop, progress, validation, checkpoint, interrupts):
             progress.seconds += seconds
             progress.infos.take(loop.env, counts)
             watch.look(loop.carry.actor.observation)
+            progress.tell_episodes(loop.episodes_ended())
             logs = _logs(report, progress)
             callbacks.on_train_batch_end(blocks, logs)
             blocks += 1

@@ -13,7 +13,14 @@ from kerasrl2._state import state_of
 from kerasrl2.envs.core import observation_bytes
 from kerasrl2.training.collect import ActorState, begin_episodes
 from kerasrl2.training.contract import Learner, check_contract
-from kerasrl2.training.episodes import RunningEpisodes, no_episodes, zero_totals
+from kerasrl2.training.episodes import (
+    RunningEpisodes,
+    ended_episodes,
+    in_order,
+    no_episodes,
+    none_ended,
+    zero_totals,
+)
 from kerasrl2.training.programs import Program
 
 _COUNTERS = "iteration", "env_steps", "sums", "updates", "totals"
@@ -33,6 +40,7 @@ class Carry(NamedTuple):
             `metric_names`.
         updates: Scalar float64, number of updates.
         totals: `[3]` float64, of finished episodes; see `episodes.zero_totals`.
+        ended: `EndedEpisodes` of the last iteration; `()` if nobody asks.
     """
 
     iteration: Any
@@ -43,6 +51,7 @@ class Carry(NamedTuple):
     sums: Any
     updates: Any
     totals: Any
+    ended: Any = ()
 
 
 class CompiledLoop(tf.Module):
@@ -68,12 +77,14 @@ class CompiledLoop(tf.Module):
         uses_xla: Boolean, whether XLA compiles learning.
         compiles_environment: Boolean, whether XLA compiles the environment's steps too.
         plays_less: Boolean, whether an iteration may play fewer steps than that.
+        tells_episodes: Boolean, whether a block ends with the first iteration in which
+            an episode ended, and `episodes_ended` lists those.
         num_traces: Integer, how often a block was traced: once, or never if there was a
             program of an agent of equal structure.
     """
 
     protocol = Learner
-    plays_less = False
+    plays_less = tells_episodes = False
 
     def __init__(self, agent, env, seed, jit_compile, steps):
         super().__init__()
@@ -87,10 +98,8 @@ class CompiledLoop(tf.Module):
             jit_compile = not has_convolutions(agent.network)
         self.uses_xla = jit_compile
         self.compiles_environment = jit_compile and env.compilable
-        self.num_traces, self._program = 0, None
-        self._block = tf.function(
-            self._run_block, jit_compile=self.compiles_environment, autograph=False
-        )
+        self.num_traces = 0
+        self._forget_program()
         self.guard = agent.guard
         self._seed = tf.Variable(seed % 2**31, trainable=False, dtype=tf.int32)
         self.plan_variables = []
@@ -101,6 +110,40 @@ class CompiledLoop(tf.Module):
         carry = self._first_carry(-1)
         self.carry = tf.nest.map_structure(
             lambda tensor: tf.Variable(tensor, trainable=False), carry
+        )
+
+    def tell_episodes(self, asked):
+        """Sets `tells_episodes`; another value compiles anew.
+
+        Args:
+            asked: Boolean.
+        """
+        if asked == self.tells_episodes:
+            return
+        self.tells_episodes = asked
+        ended = tf.nest.map_structure(
+            lambda tensor: tf.Variable(tensor, trainable=False), self._none_ended()
+        )
+        self.carry = self.carry._replace(ended=ended)
+        self._forget_program()
+
+    def episodes_ended(self):
+        """List of pairs, return and length of each episode the last block ended."""
+        return in_order(self.carry.ended) if self.tells_episodes else []
+
+    def ended_in(self, rollout, running):
+        """The `ended` of a `Carry` after a `Rollout`; see `episodes.ended_episodes`."""
+        return ended_episodes(rollout, running) if self.tells_episodes else ()
+
+    def _none_ended(self):
+        if not self.tells_episodes:
+            return ()
+        return none_ended(self.vector_steps, self.env.num_envs)
+
+    def _forget_program(self):
+        self._program = None
+        self._block = tf.function(
+            self._run_block, jit_compile=self.compiles_environment, autograph=False
         )
 
     def restart_episodes(self):
@@ -146,11 +189,11 @@ class CompiledLoop(tf.Module):
         Names of the replay buffer's begin with `buffer/`. Episodes of environments in
         Python cannot be stored: only the counters of `carry` are included.
         """
-        told = id(self.guard.largest_reward)
+        told = {id(self.guard.largest_reward), *map(id, self.carry.ended)}
         variables = {
             name: variable
             for name, variable in self.state().variables.items()
-            if id(variable) != told
+            if id(variable) not in told
         }
         if not self.env.in_graph:
             counted = {id(getattr(self.carry, name)) for name in _COUNTERS}
@@ -179,7 +222,12 @@ class CompiledLoop(tf.Module):
         """What else a program depends on; None if it cannot be shared."""
         if not self.env.in_graph:  # the program calls these very environments
             return None
-        return type(self), self.uses_xla, self.compiles_environment
+        return (
+            type(self),
+            self.uses_xla,
+            self.compiles_environment,
+            self.tells_episodes,
+        )
 
     def plan(self, env_steps):
         """Prepares schedules for the env steps of a call of `fit`."""
@@ -249,6 +297,7 @@ class CompiledLoop(tf.Module):
             sums=tf.zeros([len(self.metric_names)], tf.float64),
             updates=tf.zeros([], tf.float64),
             totals=zero_totals(),
+            ended=self._none_ended(),
         )
 
     def _seeds(self, iteration):
@@ -267,6 +316,8 @@ class CompiledLoop(tf.Module):
 
         def goes_on(i, carry):
             left = (i < num_iterations) & (carry.env_steps < until)
+            if self.tells_episodes:
+                left &= tf.reduce_all(tf.equal(carry.ended.lengths, 0))
             return left & self.guard.is_healthy()
 
         def iterate(i, carry):
@@ -275,6 +326,7 @@ class CompiledLoop(tf.Module):
                 self.agent.env_steps.assign(carry.env_steps)
             return i + 1, carry
 
+        carry = carry._replace(ended=self._none_ended())
         return tf.while_loop(
             goes_on,
             iterate,

@@ -18,7 +18,25 @@ class Callbacks(keras.callbacks.CallbackList):
     first update. Keras' `EarlyStopping`, `ModelCheckpoint(save_best_only=True)` and
     `ReduceLROnPlateau` would take NaN for the best value so far, beyond which nothing
     improves, or for a failure. They are not called then: for them the epoch is neither.
+
+    Callbacks with a method `on_episode_end` are told of every episode.
     """
+
+    @property
+    def ask_for_episodes(self):
+        """Whether a callback has a method `on_episode_end`."""
+        return any(hasattr(c, "on_episode_end") for c in self.callbacks)
+
+    def on_episode_end(self, episode, logs):
+        """Tells the callbacks that ask of an episode.
+
+        Args:
+            episode: Integer, episodes of this run before it.
+            logs: Dictionary with its `return` and `episode_length`.
+        """
+        for callback in self.callbacks:
+            if hasattr(callback, "on_episode_end"):
+                callback.on_episode_end(episode, dict(logs))
 
     def on_epoch_end(self, epoch, logs=None):
         logs = dict(logs or {})

@@ -100,6 +100,7 @@ class OffPolicyLoop(CompiledLoop):
         valid = rollout.valid & guard.is_healthy()
         rollout = rollout._replace(valid=valid)
         self._store(agent.stored(rollout))
+        ended = self.ended_in(rollout, carry.episodes)
         episodes, totals = count_episodes(rollout, carry.episodes)
         agent.update_statistics(rollout.observation, valid)
         return carry._replace(
@@ -110,6 +111,7 @@ class OffPolicyLoop(CompiledLoop):
             sums=carry.sums + sums,
             updates=carry.updates + updates,
             totals=carry.totals + totals,
+            ended=ended,
         )
 
     def _compute_first(self, ready, seed):

@@ -21,7 +21,8 @@ class OnPolicyLoop(CompiledLoop):
 
     With an agent with `whole_episodes` an iteration begins an episode in each
     environment and plays until all have ended; steps after the first episode of an
-    environment are not valid. After `T` steps an episode is truncated.
+    environment are not valid. After `T` steps an episode is truncated, or it is an
+    error, if the agent's `cuts_episodes` is False.
 
     Args:
         agent: `Agent` with the members of `contract.OnPolicyLearner`.
@@ -83,6 +84,9 @@ class OnPolicyLoop(CompiledLoop):
             learner_state=agent.initial_learner_state(env.num_envs),
         )
         carry, rollout = self._play(begun, seed, lambda n: tf.reduce_all(n > 0))
+        ended = (rollout.terminated | rollout.truncated) & rollout.valid
+        if not agent.cuts_episodes:
+            self.guard.report_cut(~tf.reduce_any(ended, axis=0), carry.iteration)
         return carry, _first_episodes(rollout)
 
     def _learn_from(self, carry, rollout, seed):
@@ -94,6 +98,7 @@ class OnPolicyLoop(CompiledLoop):
         def unless_reported(new, old):
             return tf.nest.map_structure(partial(tf.where, healthy), new, old)
 
+        ended = self.ended_in(rollout, carry.episodes)
         counted, totals = count_episodes(rollout, carry.episodes)
         batch, learner_state = agent.prepare(rollout, carry.learner_state)
         sums, updates = agent.learn(batch, seed)
@@ -108,6 +113,7 @@ class OnPolicyLoop(CompiledLoop):
             sums=carry.sums + tf.cast(sums, tf.float64),
             updates=carry.updates + tf.cast(updates, tf.float64),
             totals=unless_reported(carry.totals + totals, carry.totals),
+            ended=ended,
         )
 
 

@@ -32,6 +32,12 @@ CHANGES = {
     "entropy_coefficient": [0.1],
     "normalize_advantages": ["other"],
     "max_gradient_norm": [0.05, None],
+    "critic_optimizer": [keras.optimizers.Nadam],
+    "critic_learning_rate": [0.01],
+    "huber_delta": [0.01],
+    "reward_to_go": ["other"],
+    "normalize_returns": ["other"],
+    "restart_discount": ["other"],
     "observation_normalizer": [layers.RunningNormalization],
     "reward_scaling": [layers.RewardScaling],
     "clip_range": [0.001, CLIP_SCHEDULE],
@@ -64,16 +70,20 @@ ELSEWHERE |= {"rollout_length", "num_envs", "seed", "temperature"}
 # Of `vtrace`, of `kl_coefficient` and of the line search, in their own files.
 ELSEWHERE |= {"clip_rho", "clip_c", "adaptive_kl_target", "adaptive_kl_tolerance"}
 ELSEWHERE |= {"line_search", "backtrack_factor", "max_backtracks"}
+# Of REINFORCE and Q actor-critic, by numbers; some change what weights there are.
+ELSEWHERE |= {"baseline", "baseline_rate", "cut_episodes"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
     pytest.param(agent_class, name, value, marks=marks)
     for agent_class in CLASSES
     for name in agent_class.hyperparameters()
     for value in CHANGES.get(name, ())
-    # PPO and TRPO do with these what A2C does.
+    # The others do with these what A2C does.
     for marks in [
         pytest.mark.long
-        if agent_class in (PPO, TRPO) and name in A2C.hyperparameters()
+        if issubclass(agent_class, ActorCritic)
+        and agent_class is not A2C
+        and name in A2C.hyperparameters()
         else ()
     ]
 ]
@@ -143,7 +153,7 @@ def test_each_keyword_changes_what_is_learned(agent_class, name, value):
     if value == "other":
         value = not inspect.signature(agent_class.__init__).parameters[name].default
     if isinstance(value, type) or inspect.isfunction(value):
-        value = value(0.05) if name == "optimizer" else value()
+        value = value(0.05) if name.endswith("optimizer") else value()
     usual = trained_weights(agent_class, {})
     changed = trained_weights(agent_class, {name: value})
     assert all(np.isfinite(weight).all() for weight in changed)
@@ -162,6 +172,7 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
         "observation_normalizer": layers.RunningNormalization(),
         "reward_scaling": layers.RewardScaling(), "xla": True,
         "optimizer": keras.optimizers.SGD(),
+        "critic_optimizer": keras.optimizers.Adam(),
     }  # fmt: skip
     if agent_class is not TRPO:
         plain |= {"value_coefficient": 0.44}
@@ -174,7 +185,10 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
         plain |= {"line_search": "yes", "step_size": 0.91, "backtrack_factor": 0.92}
         plain |= {"max_backtracks": 93, "cg_iterations": 94, "damping": 0.95}
         plain |= {"fisher_subsampling": 0.96}
+    if agent_class is A2C:
+        plain |= {"huber_delta": 0.17}
     given = {"network", "head", "observation_spec", "learning_rate"}
+    given |= {"critic_learning_rate"}
     assert set(plain) | given == set(agent_class.hyperparameters())
     network, head = (
         layers.actor_critic((4,), 2, hidden=()),

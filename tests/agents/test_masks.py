@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from gymnasium import spaces
 
-from kerasrl2.agents import A2C, DQN, PPO, Rainbow
+from kerasrl2.agents import A2C, DQN, PPO, QActorCritic, Rainbow, Reinforce
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical, MultiCategorical, mask_parameters
@@ -20,6 +20,8 @@ SMALL = {"hidden": (16,), "num_envs": 8, "seed": 0}
 SETTINGS = {
     PPO: {"rollout_length": 32},
     A2C: {},
+    Reinforce: {"rollout_length": 16},
+    QActorCritic: {},
     DQN: {"learning_starts": 64, "epsilon_steps": 1000, "target_update_interval": 50},
     Rainbow: {"learning_starts": 64, "value_range": (0.0, 8.0), "buffer_size": 4096},
 }
@@ -181,6 +183,8 @@ def _batch(mines):
     ("kind", "settings"),
     [
         (A2C, {}),
+        (Reinforce, SETTINGS[Reinforce]),
+        (QActorCritic, {}),
         (Rainbow, SETTINGS[Rainbow]),
         (DQN, {"learning_starts": 64, "exploration": "boltzmann"}),
         (DQN, {"learning_starts": 64, "munchausen": 0.9}),

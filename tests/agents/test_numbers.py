@@ -23,7 +23,7 @@ FIRST = {
     PPO: {**ON_POLICY, "batch_size": 4, "num_epochs": 2, "value_clip": 0.5,
           "target_kl": 10.0, "clip_range": 0.3, "entropy_coefficient": 0.01,
           "kl_coefficient": 0.1, "adaptive_kl_target": 0.01, "vtrace": True},
-    A2C: {**ON_POLICY, "vtrace": True},
+    A2C: {**ON_POLICY, "vtrace": True, "huber_delta": 0.5},
     DQN: {**SETTINGS, "munchausen": 0.5, "clip_rewards": 1.0, "tau": 0.5, "gamma": 0.9,
           "target_update_interval": 2, "learning_starts": 8, "batch_size": 4,
           "buffer_size": 64, "temperature": 0.1},
@@ -36,14 +36,14 @@ CHANGED = {
           "clip_c": 0.1},
     A2C: {"gamma": 0.5, "lambda_": 0.5, "value_coefficient": 0.1,
           "entropy_coefficient": 0.2, "max_gradient_norm": 0.05, "learning_rate": 0.01,
-          "clip_rho": 0.1, "clip_c": 0.1},
+          "clip_rho": 0.1, "clip_c": 0.1, "huber_delta": 0.01},
     DQN: {"gamma": 0.1, "munchausen": 0.9, "temperature": 1.0, "tau": 0.1,
           "clip_rewards": 0.1, "target_update_interval": 1, "max_gradient_norm": 0.05,
           "learning_rate": 0.01},
 }  # fmt: skip
 CASES = [
     (agent_class, name, value)
-    for agent_class in (PPO, DQN)  # A2C has nothing of its own
+    for agent_class in (PPO, DQN)  # A2C has little of its own
     for name, value in CHANGED[agent_class].items()
     if (agent_class, name) not in ((DQN, "gamma"), (DQN, "clip_rewards"))  # below
     if not name.startswith("adaptive_kl")  # count for the next rollout

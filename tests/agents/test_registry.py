@@ -15,7 +15,9 @@ from kerasrl2.agents import (
     RND,
     TRPO,
     Agent,
+    QActorCritic,
     Rainbow,
+    Reinforce,
     algorithm,
     algorithms,
     register,
@@ -29,6 +31,7 @@ __all__ = ["refused"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 OWN = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "rainbow": Rainbow, "trpo": TRPO}
 OWN |= {"rnd": RND}
+OWN |= {"q_actor_critic": QActorCritic, "reinforce": Reinforce}
 PLAIN = "import kerasrl2 as krl\nclass Agent(krl.agents.A2C): pass\n"
 
 

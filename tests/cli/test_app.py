@@ -186,6 +186,7 @@ class TestList:
         listed = {line.split(" = ")[0] for line in output.splitlines() if " = " in line}
         agent_class = krl.agents.algorithm(algorithm)
         objects = {"network", "head", "observation_spec", "optimizer", "seed",
+                   "critic_optimizer",
                    "observation_normalizer", "reward_scaling", "q_network",
                    "action_values", "buffer"}  # fmt: skip
         assert set(agent_class.hyperparameters()) - objects <= listed

@@ -15,8 +15,8 @@ from kerasrl2.types import OnPolicyBatch
 
 
 @register(
-    "reinforce",
-    title="REINFORCE",
+    "my_reinforce",
+    title="A user's REINFORCE",
     quick={"hidden": (8,), "rollout_length": 40, "num_envs": 2},
 )
 @keras.saving.register_keras_serializable(package="newcomers")

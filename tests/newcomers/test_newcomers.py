@@ -22,7 +22,7 @@ from tests.training.runs import digest, make, state_of, train
 
 ROOT = Path(__file__).parents[2]
 PLACES = {
-    "reinforce": ("tests.newcomers.reinforce:Reinforce", "CartPole-v1"),
+    "my_reinforce": ("tests.newcomers.reinforce:Reinforce", "CartPole-v1"),
     "recurrent_ppo": ("tests.newcomers.recurrent_ppo:RecurrentPPO", "CartPole-v1"),
     "sac": ("tests.newcomers.sac:SAC", "Pendulum-v1"),
 }
@@ -115,7 +115,7 @@ def test_a_policy_that_remembers_asks_for_its_state():
 
 
 def test_reinforce_counts_the_steps_that_were_played():
-    agent = make("reinforce", "CartPole-v1", xla=False)
+    agent = make("my_reinforce", "CartPole-v1", xla=False)
     history = train(agent, "CartPole-v1", 200, epochs=2)
     played = np.multiply(history["episodes"], history["episode_length"])
     np.testing.assert_allclose(np.cumsum(played), history["env_steps"], rtol=1e-6)

@@ -7,8 +7,11 @@ import tensorflow as tf
 
 from kerasrl2.training.episodes import (
     count_episodes,
+    ended_episodes,
+    in_order,
     mean_return_and_length,
     no_episodes,
+    none_ended,
     zero_totals,
 )
 from kerasrl2.types import Rollout
@@ -72,3 +75,28 @@ def test_means_are_nan_when_no_episode_ended():
         "episode_length": 5.0,
         "episodes": 4.0,
     }
+
+
+def test_ended_episodes_are_those_of_the_recount(compiled):
+    """Each where its last step is; in order they are what a loop over all finds."""
+    rng = np.random.default_rng(1)
+    rollouts = [random_rollout(rng, 13, 5) for _ in range(3)]
+    of_rollout, count = compiled(ended_episodes), compiled(count_episodes)
+    running, found, sums = no_episodes(5), [], zero_totals()
+    for rollout in rollouts:
+        found += in_order(of_rollout(rollout, running))
+        running, totals = count(rollout, running)
+        sums += totals
+
+    finished, returns, lengths = [], np.zeros(5), np.zeros(5, int)
+    for rollout in rollouts:
+        for t, i in np.ndindex(13, 5):
+            if rollout.valid[t, i]:
+                returns[i] += rollout.reward[t, i]
+                lengths[i] += 1
+                if rollout.terminated[t, i] or rollout.truncated[t, i]:
+                    finished.append((returns[i], lengths[i]))
+                    returns[i] = lengths[i] = 0
+    assert found == finished
+    np.testing.assert_array_equal(sums, [len(found), *np.sum(found, axis=0)])
+    assert in_order(none_ended(13, 5)) == []
