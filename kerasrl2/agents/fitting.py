@@ -209,6 +209,10 @@ class Fitting:
         """A new training loop on an `envs.Environment`."""
         return self.loop_class(self, env, self.seed, self.xla)
 
+    def training_environment(self, env, num_envs):
+        """The environment that the loop plays: `environment`, unless overridden."""
+        return self.environment(env, num_envs)
+
     def environment(self, env, num_envs):
         """Makes `env` an `envs.Environment` and checks that it fits the agent.
 
