@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_positive_integer
+from kerasrl2._control import once
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.learning import Learning
 from kerasrl2.agents.optimizing import made_optimizer
@@ -168,7 +169,7 @@ class A3C(ActorCritic):
             [1, 2, 2], seed, None, None, tf.int32, alg="philox"
         )  # as `A2C.learn` draws them
         explained = explained_variance(batch.value, batch.target, batch.valid)
-        gradients = self.compute_gradients(batch, seeds[0, 1])
+        gradients = once(lambda: self.compute_gradients(batch, seeds[0, 1]))
         return gradients, {"explained_variance": explained}
 
     def take_in(self, rollout, learner_state, valid):
