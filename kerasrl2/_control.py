@@ -52,4 +52,6 @@ def once(function):
     zeros = tf.nest.map_structure(
         lambda tensor: tf.zeros(tensor.shape, tensor.dtype), traced.structured_outputs
     )
-    return tf.while_loop(lambda i, _: i < 1, lambda i, _: (i + 1, traced()), (0, zeros))[1]
+    return tf.while_loop(
+        lambda i, _: i < 1, lambda i, _: (i + 1, traced()), (0, zeros)
+    )[1]

@@ -59,6 +59,8 @@ class A3C(ActorCritic):
         workers: Integer, number of threads.
         lock: Boolean, whether one worker at a time pushes and pulls. Without, some of
             what two push at the same moment may be lost.
+        accumulation_steps: Integer, parts in which the gradients of a minibatch are
+            computed, one after another, to need less memory; weights are the same.
         observation_normalizer: `layers.RunningNormalization` or None; shared.
         reward_scaling: `layers.RewardScaling` or None; shared.
         seed: Integer, of all random numbers; None draws one.
@@ -98,6 +100,7 @@ class A3C(ActorCritic):
         num_envs=1,
         workers=4,
         lock=True,
+        accumulation_steps=1,
         observation_normalizer=None,
         reward_scaling=None,
         seed=None,
@@ -126,6 +129,7 @@ class A3C(ActorCritic):
             rollout_length,
             num_envs,
             reward_scaling,
+            accumulation_steps,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,
@@ -187,14 +191,18 @@ class A3C(ActorCritic):
         """One environment, or one for each worker if they run in Python."""
         if isinstance(env, WorkerEnvironments):
             return env
-        made = [self.environment(env, num_envs)]
-        if made[0].in_graph or self.workers == 1:
-            return made[0]
-        if not is_recipe(env):
-            raise ValueError(shared_environment(made[0].id, self.workers))
+        made = self.environment(env, num_envs)
+        if is_recipe(env):
+            return self.multiplied(made, lambda: self.environment(env, num_envs))
+        return made
+
+    def multiplied(self, env, make):
+        """`env`, or `WorkerEnvironments` of it and others if it runs in Python."""
+        if env.in_graph or self.workers == 1:
+            return env
+        made = [env]
         try:
-            while len(made) < self.workers:
-                made.append(self.environment(env, num_envs))
+            made += [make() for _ in range(self.workers - 1)]
             return WorkerEnvironments(made)
         except BaseException:
             for one in made:
@@ -213,9 +221,7 @@ class A3C(ActorCritic):
                     f"{type(self).__name__}, which overrides `{name}`. Override "
                     "`compute_loss` or these two, or derive it from `A2C`."
                 )
-        parts = getattr(env, "parts", [env])
-        if len(parts) not in (1, self.workers) or (
-            len(parts) == 1 and self.workers > 1 and not env.in_graph
-        ):
+        count = len(getattr(env, "parts", [env]))
+        if count != self.workers and not (count == 1 and env.in_graph):
             raise ValueError(shared_environment(env.id, self.workers))
         return super().loop(env)

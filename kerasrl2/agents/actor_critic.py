@@ -5,6 +5,7 @@ from keras import ops
 
 from kerasrl2._checks import check_positive_integer
 from kerasrl2._numbers import FINITE, Number
+from kerasrl2.agents.accumulation import is_part
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
@@ -49,6 +50,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
         rollout_length: Integer, steps `T` of each environment per rollout.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
         reward_scaling: `layers.RewardScaling` or None.
+        accumulation_steps: Integer, parts in which the gradients of a minibatch are
+            computed, one after another, to need less memory.
         **kwargs: Keywords of `Agent`.
     """
 
@@ -76,6 +79,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         rollout_length,
         num_envs,
         reward_scaling,
+        accumulation_steps=1,
         **kwargs,
     ):
         super().__init__(network, head, observation_spec, optimizer, **kwargs)
@@ -85,10 +89,11 @@ class ActorCritic(ActorCriticBuilder, Agent):
         self.normalize_advantages = normalize_advantages
         self.num_epochs, self.batch_size = num_epochs, batch_size
         self.rollout_length, self.num_envs = rollout_length, num_envs
+        self.accumulation_steps = accumulation_steps
         self.reward_scaling = reward_scaling
         if reward_scaling is not None and not reward_scaling.built:
             reward_scaling.build(())
-        for name in ("rollout_length", "num_epochs", "num_envs"):
+        for name in ("rollout_length", "num_epochs", "num_envs", "accumulation_steps"):
             check_positive_integer(name, getattr(self, name))
         for name in ("batch_size", "n_step"):
             if getattr(self, name) is not None:
@@ -273,7 +278,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         parameters, value, _ = self.outputs_of(batch)
         log_prob = self.head.log_prob(parameters, batch.action)
         advantage = batch.advantage
-        if self.normalize_advantages:
+        if self.normalize_advantages and not is_part():  # else by `whole_batch`
             advantage = self.normalized_advantages(advantage, batch.valid)
         policy_loss, more = self.policy_loss(log_prob, advantage, batch)
         policy_loss = masked_mean(policy_loss, batch.valid)
@@ -286,6 +291,12 @@ class ActorCritic(ActorCriticBuilder, Agent):
         )
         own = {"policy_loss": policy_loss, "value_loss": critic_loss}
         return loss, {**own, "entropy": entropy, **more}
+
+    def whole_batch(self, batch):
+        if not self.normalize_advantages:
+            return batch
+        advantage = self.normalized_advantages(batch.advantage, batch.valid)
+        return batch._replace(advantage=advantage)
 
     def policy_loss(self, log_prob, advantage, batch):
         """Loss of the policy.
@@ -307,7 +318,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     def normalized_advantages(self, advantage, valid):
         """Advantages with mean 0 and standard deviation 1 over the minibatch."""
-        if advantage.shape.num_elements() == 1:
+        if advantage.shape.num_elements() == 1 or is_part():
             return advantage
         moments = masked_moments(advantage, valid, feature_rank=0)
         return (advantage - moments.mean) / (ops.sqrt(moments.variance) + 1e-8)

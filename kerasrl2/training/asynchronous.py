@@ -1,6 +1,7 @@
 """The asynchronous loop: workers in threads that teach one network."""
 
 import kerasrl2._startup  # noqa: F401
+from kerasrl2._startup import native_chatter_kept_back
 
 import contextlib
 import threading
@@ -10,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._startup import native_chatter_kept_back
 from kerasrl2._state import state_of
 from kerasrl2.errors import NonFiniteError
 from kerasrl2.training.contract import AsynchronousLearner
@@ -326,7 +326,10 @@ class AsynchronousLoop(CompiledLoop):
         values = [v.value() for v in self.workers[0].shared.values()]
         try:
             run_threads(
-                [partial(self._work, worker, tickets, values) for worker in self.workers],
+                [
+                    partial(self._work, worker, tickets, values)
+                    for worker in self.workers
+                ],
                 tickets.stop,
             )
         except BaseException:
@@ -439,8 +442,12 @@ def _others(agent, shared):
 
     Those that neither an optimizer nor `take_in` changes, and that are no `Number`.
     """
-    known = [variable.value for _, own in agent.optimizers().values() for variable in own]
-    known += [optimizer.iterations.value for optimizer, _ in agent.optimizers().values()]
+    known = [
+        variable.value for _, own in agent.optimizers().values() for variable in own
+    ]
+    known += [
+        optimizer.iterations.value for optimizer, _ in agent.optimizers().values()
+    ]
     for name in ("observation_normalizer", "reward_scaling"):
         layer = getattr(agent, name, None)
         known += [variable.value for variable in layer.variables] if layer else []

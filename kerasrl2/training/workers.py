@@ -108,7 +108,9 @@ def of_worker(error, index, count):
 
     An `EnvironmentFailure` keeps its cause, the exception of the environment.
     """
-    which = f"In worker {index} of {count}, counted from 0" if count > 1 else "In worker 0"
+    which = (
+        f"In worker {index} of {count}, counted from 0" if count > 1 else "In worker 0"
+    )
     if isinstance(error, EnvironmentFailure):
         at = error.index, error.step, error.action
         failure = EnvironmentFailure(f"{which}: {error}", *at)

@@ -7,8 +7,8 @@
 Four workers with the tuned settings of the zoo, in Gymnasium's environments, whose
 episodes are recorded in the order in which they end, whichever worker plays them.
 `first_190` is the first episode at whose end the mean of the latest 50 returns is at
-least 190, `last_100` the mean of the last 100 returns. `--shuffled` plays random actions
-instead of those that it learns from: the control, which must not learn.
+least 190, `last_100` the mean of the last 100 returns. `--shuffled` plays random
+actions instead of those that it learns from: the control, which must not learn.
 """
 
 import kerasrl2._startup  # noqa: F401  (keeps TensorFlow quiet)

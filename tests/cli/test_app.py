@@ -173,7 +173,7 @@ class TestList:
     def test_algorithms(self):
         lines = succeed("list").splitlines()
         names = [line.split()[0] for line in lines]
-        assert names == zoo.algorithms() == ["a2c", "dqn", "ppo", "rainbow"]
+        assert names == zoo.algorithms() == ["a2c", "a3c", "dqn", "ppo", "rainbow"]
         assert all("CartPole-v1" in line for line in lines)
 
     def test_environments(self):

@@ -115,10 +115,10 @@ def test_listed_without_being_imported(shell):
         "finally: assert not {'tensorflow', 'keras', 'acme_agents'} & set(sys.modules)"
     )
     lines = succeed(shell("list", code=code)).splitlines()
-    assert lines[1] == "acme  (of acme-rl 1.0)"
-    assert lines[2] == "broken  (of broken-rl 1.0)"
+    assert lines[2] == "acme  (of acme-rl 1.0)"
+    assert lines[3] == "broken  (of broken-rl 1.0)"
     assert [line.split()[0] for line in lines] == [
-        "a2c", "acme", "broken", "dqn", "ppo", "rainbow",
+        "a2c", "a3c", "acme", "broken", "dqn", "ppo", "rainbow",
     ]  # fmt: skip
 
 
