@@ -233,7 +233,8 @@ def test_own_losses_and_own_normalisation():
         def compute_loss(self, batch, seed):
             loss, metrics = super().compute_loss(batch, seed)
             again = self.normalized_advantages(batch.advantage, batch.valid)
-            return loss + tf.reduce_mean(again**2 * self(batch.observation)[1]), metrics
+            value = tf.reshape(self(batch.observation)[1], again.shape)
+            return loss + tf.reduce_mean(again**2 * value), metrics
 
     settings = {**SMALL, "normalize_advantages": True}
     made = [
