@@ -9,12 +9,12 @@ from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.learning import Learning
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
+from kerasrl2.envs.for_workers import WorkerEnvironments, shared_environment
 from kerasrl2.envs.registry import is_recipe
 from kerasrl2.losses import policy_gradient_loss
 from kerasrl2.returns import n_step_returns
 from kerasrl2.statistics import explained_variance
 from kerasrl2.training.asynchronous import AsynchronousLoop
-from kerasrl2.training.workers import WorkerEnvironments, shared_environment
 
 
 @register(

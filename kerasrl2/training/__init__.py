@@ -2,7 +2,7 @@
 
 import kerasrl2._startup  # noqa: F401
 
-from kerasrl2.training.asynchronous import AsynchronousLoop, Worker
+from kerasrl2.training.asynchronous import AsynchronousLoop
 from kerasrl2.training.collect import ActorState, begin_episodes, collect
 from kerasrl2.training.contract import (
     AsynchronousLearner,
@@ -18,7 +18,7 @@ from kerasrl2.training.off_policy import OffPolicyLoop
 from kerasrl2.training.on_policy import OnPolicyLoop
 from kerasrl2.training.recurrence import unroll
 from kerasrl2.training.train_steps import QLearningTrainStep
-from kerasrl2.training.workers import WorkerEnvironments
+from kerasrl2.training.worker import Worker
 
 __all__ = [
     "ActorState",
@@ -33,7 +33,6 @@ __all__ = [
     "Player",
     "QLearningTrainStep",
     "Worker",
-    "WorkerEnvironments",
     "begin_episodes",
     "check_contract",
     "collect",

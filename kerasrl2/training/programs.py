@@ -39,13 +39,13 @@ class Program:
             found = _Traced(function.get_concrete_function(*example), state)
             if shared and found.can_be_shared():
                 _keep(key, found)
-        self._concrete, self._captured, self._found = found.concrete, None, found
+        self._concrete, self.captured, self._found = found.concrete, None, found
         if takes_captured(found.concrete):
-            self._captured = found.captured(state.variables)
+            self.captured = found.captured(state.variables)
 
     def __call__(self, *arguments):
         tensors = tf.nest.flatten(arguments)
-        return call_concrete(self._concrete, tensors, self._captured)
+        return call_concrete(self._concrete, tensors, self.captured)
 
     @property
     def results(self):
@@ -59,10 +59,10 @@ class Program:
             variables: Dictionary of all names in `state.variables` to `tf.Variable`s of
                 the same shapes and dtypes.
         """
-        if self._captured is None:
+        if self.captured is None:
             return None
         other = copy.copy(self)
-        other._captured = self._found.captured(variables)
+        other.captured = self._found.captured(variables)
         return other
 
 

@@ -17,7 +17,7 @@ from kerasrl2 import _private, envs, load_agent
 from kerasrl2.agents import A3C
 from kerasrl2.errors import CheckpointError, EnvironmentFailure, NonFiniteError
 from kerasrl2.training import programs
-from kerasrl2.training.workers import Tickets, run_threads
+from kerasrl2.training.threads import Tickets, run_threads
 from tests.training.runs import state_of
 from tests.training.worlds import Scripted
 
@@ -111,7 +111,7 @@ class TestPushAndPull:
     def test_both_write_to_copies_of_their_own(self):
         agent, env, _ = square()
         loop, _ = self.start(agent, env)
-        first, second = (worker._program._captured for worker in loop.workers)
+        first, second = (worker._program.captured for worker in loop.workers)
         shared = {id(v.handle) for v in loop.workers[0].shared.values()}
         assert not shared & {id(x) for x in (*first, *second)}
         assert loop.workers[0].compute is not loop.workers[1].compute

@@ -1,8 +1,7 @@
-"""Threads that work off a common number of iterations, and their environments."""
+"""Threads that work off a common number of iterations."""
 
 import threading
 
-from kerasrl2.envs.core import Environment
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
 
 
@@ -22,13 +21,13 @@ class Tickets:
     """
 
     def __init__(self, iterations, env_steps, until, size):
-        self._lock, self._left, self._under_way = threading.Lock(), iterations, 0
+        self._mutex, self._left, self._under_way = threading.Lock(), iterations, 0
         self._until, self._size = until, size
         self.played, self.unhealthy = env_steps, None
 
     def take(self):
         """Env steps so far if an iteration may begin, else None."""
-        with self._lock:
+        with self._mutex:
             begun = self.played + self._under_way
             if self._left <= 0 or (self._until is not None and begun >= self._until):
                 return None
@@ -38,7 +37,7 @@ class Tickets:
 
     def give_back(self, env_steps):
         """Tells how many env steps an iteration has played."""
-        with self._lock:
+        with self._mutex:
             self._under_way -= self._size
             self.played += env_steps
 
@@ -46,14 +45,14 @@ class Tickets:
         """Ends everything after a report; the first to see one is who made it."""
         if healthy:
             return
-        with self._lock:
+        with self._mutex:
             self._left = 0
             if self.unhealthy is None or before:
                 self.unhealthy = worker
 
     def stop(self):
         """No further iteration begins."""
-        with self._lock:
+        with self._mutex:
             self._left = 0
 
 
@@ -119,54 +118,3 @@ def of_worker(error, index, count):
     if isinstance(error, NonFiniteError):
         return NonFiniteError(f"{which}: {error}")
     return RuntimeError(f"{which}: {type(error).__name__}: {error}")
-
-
-class WorkerEnvironments(Environment):
-    """Environments in Python of several workers, one for each.
-
-    Only what is told of all: `parts` are reset and stepped, each by its worker.
-
-    Args:
-        parts: List of `Environment`s of equal kind.
-
-    Attributes:
-        parts: The same list.
-    """
-
-    def __init__(self, parts):
-        first = parts[0]
-        spaces = first.observation_space, first.action_space
-        super().__init__(first.id, first.num_envs, *spaces)
-        self.parts, self.compilable = list(parts), first.compilable
-        self.always_valid = all(part.always_valid for part in parts)
-        for i, part in enumerate(parts):
-            if any(part.shares_copies_with(other) for other in parts[:i]):
-                raise ValueError(shared_environment(first.id, len(parts)))
-
-    def shares_copies_with(self, other):
-        return any(part.shares_copies_with(other) for part in self.parts)
-
-    def record_info(self, keys):
-        for part in self.parts:
-            part.record_info(keys)
-
-    def finished_info(self):
-        return [
-            (copy + index * self.num_envs, episode, values)
-            for index, part in enumerate(self.parts)
-            for copy, episode, values in part.finished_info()
-        ]
-
-    def close(self):
-        for part in self.parts:
-            part.close()
-
-
-def shared_environment(id, count):
-    """The message where several workers would step the same environment."""
-    return (
-        f"Expected an environment for each of {count} workers. Received: one object, "
-        f"{id!r}, which they cannot share. Give `fit` its id, or a callable that "
-        "returns a new one each time, such as `lambda: gymnasium.make(...)`; or take "
-        "`workers=1`."
-    )
