@@ -38,3 +38,20 @@ def call_if(condition, function):
         )
 
     return tf.cond(condition, traced, zeros)
+
+
+def once(function):
+    """`function()`, in a loop of one iteration where a graph is being built.
+
+    TensorFlow optimises the bodies of loops less. What is computed in one elsewhere
+    gives the same bits only in one.
+    """
+    if tf.executing_eagerly():
+        return function()
+    traced = tf.function(function, autograph=False).get_concrete_function()
+    zeros = tf.nest.map_structure(
+        lambda tensor: tf.zeros(tensor.shape, tensor.dtype), traced.structured_outputs
+    )
+    return tf.while_loop(
+        lambda i, _: i < 1, lambda i, _: (i + 1, traced()), (0, zeros)
+    )[1]

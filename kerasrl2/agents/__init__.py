@@ -4,6 +4,7 @@ import kerasrl2._startup  # noqa: F401
 
 from kerasrl2._numbers import Number
 from kerasrl2.agents.a2c import A2C
+from kerasrl2.agents.a3c import A3C
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.dqn import DQN
 from kerasrl2.agents.intrinsic import random_network_distillation
@@ -25,6 +26,7 @@ from kerasrl2.agents.trpo import TRPO
 
 __all__ = [
     "A2C",
+    "A3C",
     "DQN",
     "PPO",
     "RND",

@@ -36,6 +36,8 @@ class A2C(ActorCritic):
         max_gradient_norm: Float or None, global norm to clip gradients to.
         rollout_length: Integer, steps `T` of each environment per update.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
+        accumulation_steps: Integer, parts in which the gradients of a minibatch are
+            computed, one after another, to need less memory; weights are the same.
         observation_normalizer: `layers.RunningNormalization` or None.
         reward_scaling: `layers.RewardScaling` or None.
         vtrace: Boolean, whether to learn by the loss of IMPALA: V-trace advantages and
@@ -78,6 +80,7 @@ class A2C(ActorCritic):
         max_gradient_norm: float | None = 0.5,
         rollout_length=5,
         num_envs=8,
+        accumulation_steps=1,
         observation_normalizer=None,
         reward_scaling=None,
         vtrace=False,
@@ -112,6 +115,7 @@ class A2C(ActorCritic):
             vtrace,
             clip_rho,
             clip_c,
+            accumulation_steps=accumulation_steps,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,

@@ -3,9 +3,10 @@
 import tensorflow as tf
 from keras import ops
 
-from kerasrl2._checks import check_positive_integer
+from kerasrl2._checks import check_keywords, check_positive_integer
 from kerasrl2._numbers import FINITE, Number
 from kerasrl2.agents import intrinsic
+from kerasrl2.agents.accumulation import is_part
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.checking import check_batch_size
@@ -64,6 +65,8 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
             `critic_learning_rate`. Policy and value must not share weights.
         critic_learning_rate: Float, Keras schedule or None, of an optimizer like
             `optimizer`, or of that name; ignored if `critic_optimizer` is an object.
+        accumulation_steps: Integer, parts in which the gradients of a minibatch are
+            computed, one after another, to need less memory.
         **kwargs: Keywords of `Agent`.
 
     Attributes:
@@ -105,9 +108,19 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         intrinsic_reward=None,
         critic_optimizer=None,
         critic_learning_rate=None,
+        accumulation_steps=1,
         **kwargs,
     ):
         super().__init__(network, head, observation_spec, optimizer, **kwargs)
+        given = {
+            "vtrace": vtrace,
+            "intrinsic_reward": intrinsic_reward is not None,
+            "critic_optimizer": critic_optimizer is not None,
+            "critic_learning_rate": critic_learning_rate is not None,
+            "accumulation_steps": accumulation_steps != 1,
+        }
+        chosen = [name for name, is_given in given.items() if is_given]
+        check_keywords(type(self).__name__, chosen, self.hyperparameters())
         self._give_critic_optimizer(critic_optimizer, critic_learning_rate)
         self.gamma, self.lambda_, self.n_step = gamma, lambda_, n_step
         self.value_coefficient = value_coefficient
@@ -115,13 +128,14 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         self.normalize_advantages = normalize_advantages
         self.num_epochs, self.batch_size = num_epochs, batch_size
         self.rollout_length, self.num_envs = rollout_length, num_envs
+        self.accumulation_steps = accumulation_steps
         self.reward_scaling = reward_scaling
         self.vtrace, self.clip_rho, self.clip_c = vtrace, clip_rho, clip_c
         if reward_scaling is not None and not reward_scaling.built:
             reward_scaling.build(())
         self.intrinsic_reward = intrinsic.built_for(self, intrinsic_reward)
         self.metric_names = (*self.metric_names, *intrinsic.of_updates(self))
-        for name in ("rollout_length", "num_epochs", "num_envs"):
+        for name in ("rollout_length", "num_epochs", "num_envs", "accumulation_steps"):
             check_positive_integer(name, getattr(self, name))
         for name in ("batch_size", "n_step"):
             if getattr(self, name) is not None:
@@ -335,7 +349,7 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         parameters, value, *_ = outputs = self.outputs_of(batch)
         log_prob = self.head.log_prob(parameters, batch.action)
         advantage = batch.advantage
-        if self.normalize_advantages:
+        if self.normalize_advantages and not is_part():  # else by `whole_batch`
             advantage = self.normalized_advantages(advantage, batch.valid)
         policy_loss, more = self.policy_loss(log_prob, advantage, batch)
         policy_loss = masked_mean(policy_loss, batch.valid)
@@ -353,6 +367,12 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         own = {"policy_loss": policy_loss, "value_loss": critic_loss}
         more = {**more, **further, **more_of_bonus}
         return loss, {**own, "entropy": entropy, **more}
+
+    def whole_batch(self, batch):
+        if not self.normalize_advantages:
+            return batch
+        advantage = self.normalized_advantages(batch.advantage, batch.valid)
+        return batch._replace(advantage=advantage)
 
     def policy_loss(self, log_prob, advantage, batch):
         """Loss of the policy.
@@ -387,7 +407,7 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
 
     def normalized_advantages(self, advantage, valid):
         """Advantages with mean 0 and standard deviation 1 over the minibatch."""
-        if advantage.shape.num_elements() == 1:
+        if advantage.shape.num_elements() == 1 or is_part():
             return advantage
         moments = masked_moments(advantage, valid, feature_rank=0)
         return (advantage - moments.mean) / (ops.sqrt(moments.variance) + 1e-8)

@@ -20,7 +20,7 @@ from kerasrl2.agents.checking import (
 from kerasrl2.agents.fitting import Fitting
 from kerasrl2.agents.hooks import check_hooks, check_renamed
 from kerasrl2.agents.learning import Learning
-from kerasrl2.agents.optimizing import check_optimizer
+from kerasrl2.agents.optimizing import check_clipping, check_optimizer
 from kerasrl2.agents.runtime import Runtime
 from kerasrl2.agents.saving import Saving
 from kerasrl2.agents.specs import ObservationSpec, batch_shape
@@ -28,7 +28,7 @@ from kerasrl2.distributions import mask_parameters
 from kerasrl2.training.finite import Guard
 from kerasrl2.types import PolicyOutputs
 
-KERAS_KEYWORDS = {"name", "dtype", "trainable"}
+_KERAS_KEYWORDS = {"name", "dtype", "trainable"}
 _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
@@ -80,7 +80,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         xla="auto",
         **kwargs,
     ):
-        known = KERAS_KEYWORDS | set(self.hyperparameters())
+        known = _KERAS_KEYWORDS | set(self.hyperparameters())
         check_keywords(type(self).__name__, kwargs, known)
         super().__init__(**kwargs)
         check_choice("xla", xla, ("auto", True, False))
@@ -134,6 +134,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         check_masks(self)
         for optimizer, variables in self.optimizers().values():
             check_optimizer(optimizer, variables)
+            check_clipping(optimizer, self.max_gradient_norm)
             optimizer.build(variables)
         self.warn_if_not_loadable()
 

@@ -90,6 +90,8 @@ class DQN(QLearningBuilder, Agent):
         gradient_steps: Integer, updates made at a time.
         learning_starts: Integer, transitions in the buffer before the first update.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
+        accumulation_steps: Integer, parts in which the gradients of a minibatch are
+            computed, one after another, to need less memory; weights are the same.
         observation_normalizer: `layers.RunningNormalization` or None.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
@@ -139,6 +141,7 @@ class DQN(QLearningBuilder, Agent):
         gradient_steps=1,
         learning_starts=1000,
         num_envs=1,
+        accumulation_steps=1,
         observation_normalizer=None,
         seed=None,
         xla="auto",
@@ -158,6 +161,7 @@ class DQN(QLearningBuilder, Agent):
             ("train_frequency", train_frequency),
             ("gradient_steps", gradient_steps),
             ("num_envs", num_envs),
+            ("accumulation_steps", accumulation_steps),
         ]:
             check_positive_integer(name, value)
         super().__init__(
@@ -185,6 +189,7 @@ class DQN(QLearningBuilder, Agent):
         self.target_update_interval = target_update_interval
         self.clip_rewards = clip_rewards
         self.batch_size, self.num_envs = batch_size, num_envs
+        self.accumulation_steps = accumulation_steps
         self.train_frequency, self.gradient_steps = train_frequency, gradient_steps
         self.learning_starts = learning_starts
         self.target_network = frozen_copy(q_network)
@@ -314,6 +319,11 @@ class DQN(QLearningBuilder, Agent):
             "td_error": td_error,
             "q_value": tf.reduce_mean(q_value),
         }
+
+    def seed_of_part(self, seed, index):
+        """The batch's: its noise is one for all rows; but rows sample fractions."""
+        sampling = self.action_values.takes_fractions
+        return super().seed_of_part(seed, index) if sampling else seed
 
     def apply_gradients(self, gradients):
         """Takes one gradient step and, when due, updates the target network.

@@ -209,6 +209,20 @@ class Fitting:
         """A new training loop on an `envs.Environment`."""
         return self.loop_class(self, env, self.seed, self.xla)
 
+    def training_environment(self, env, num_envs):
+        """The environment that the loop plays: `environment`, unless overridden."""
+        return self.environment(env, num_envs)
+
+    def multiplied(self, env, make):
+        """What to train on: as many environments as the agent needs, here one.
+
+        Args:
+            env: `envs.Environment`.
+            make: Callable that returns another such one.
+        """
+        del make
+        return env
+
     def environment(self, env, num_envs):
         """Makes `env` an `envs.Environment` and checks that it fits the agent.
 

@@ -4,8 +4,10 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_choice
 from kerasrl2._control import run_if
+from kerasrl2.agents.accumulation import accumulate
 from kerasrl2.agents.checking_losses import check_dependence, checked_loss
 from kerasrl2.agents.optimizing import (
+    check_clipping,
     check_optimizer,
     checked_rate,
     is_of_another,
@@ -35,10 +37,13 @@ class Learning:
             last step; else it is an error.
         keeps_outputs: Boolean, whether a rollout keeps the parameters and values of the
             forward passes that chose its actions; None leaves it to the loop.
+        accumulation_steps: Integer, in how many parts the gradients of a minibatch are
+            computed.
     """
 
     whole_episodes = keeps_outputs = False
     cuts_episodes = True
+    accumulation_steps = 1
 
     def optimizers(self):
         """Dictionary of names to pairs of an optimizer and the variables it updates.
@@ -58,16 +63,40 @@ class Learning:
         raise TypeError(f"{type(self).__name__} does not define `compute_loss`.")
 
     def compute_gradients(self, batch, seed):
-        """`types.Gradients` of `compute_loss`; writes no variables."""
+        """`types.Gradients` of `compute_loss`; writes no variables.
+
+        With `accumulation_steps` of as many parts of the batch, one after another,
+        weighted by the rows that count.
+        """
         variables = next(iter(self.optimizers().values()))[1]
         return self.gradients_of(batch, seed, variables)
 
     def gradients_of(self, batch, seed, variables):
         """`compute_gradients` by the Keras variables of a list, in its order."""
         owner = f"`compute_loss` of {type(self).__name__}"
-        return differentiate(
-            lambda: self.compute_loss(batch, seed), variables, self.layers, owner
+
+        def of_rows(batch, seed):
+            return differentiate(
+                lambda: self.compute_loss(batch, seed), variables, self.layers, owner
+            )
+
+        if self.accumulation_steps == 1:
+            return of_rows(batch, seed)
+        return accumulate(
+            of_rows,
+            self.whole_batch(batch),
+            lambda index: self.seed_of_part(seed, index),
+            _counting_rows,
+            self.accumulation_steps,
         )
+
+    def whole_batch(self, batch):
+        """A batch after what needs all of its rows, before it is divided into parts."""
+        return batch
+
+    def seed_of_part(self, seed, index):
+        """`[2]` int32, the seed of part `index` of a batch."""
+        return tf.random.fold_in(seed, index, alg="philox")
 
     def apply_gradients(self, gradients):
         """Takes one gradient step; returns `(metrics, td_error or None)`."""
@@ -109,6 +138,13 @@ class Learning:
             The `types.Gradients` of the step.
         """
         check_choice("name", name, list(self.optimizers()))
+        if self.accumulation_steps > 1:
+            raise ValueError(
+                "Expected `accumulation_steps=1` with `gradient_step`, whose loss "
+                "function has no batch to divide. Received: "
+                f"{self.accumulation_steps}. `agents.accumulation.accumulate` divides "
+                "one."
+            )
         owner = f"the loss function of the optimizer {name!r} of {type(self).__name__}"
         variables = self.optimizers()[name][1]
         gradients = differentiate(loss_function, variables, self.layers, owner)
@@ -124,6 +160,7 @@ class Learning:
         check_choice("name", name, list(optimizers))
         check_optimizer(*optimizers[name])
         optimizer, variables = optimizers[name]
+        check_clipping(optimizer, self.max_gradient_norm)
         loss, norm, values, _ = gradients
         limit = self.max_gradient_norm
         self.guard.report_step(loss, norm, list(optimizers).index(name))
@@ -297,3 +334,11 @@ def differentiate(loss_function, variables, layers, owner):
         for gradient, value in zip(gradients, values, strict=True)
     ]
     return Gradients(loss, global_norm(gradients), gradients, metrics)
+
+
+def _counting_rows(batch):
+    """Number of rows of a batch that count: those that are `valid`, or all."""
+    valid = getattr(batch, "valid", None)
+    if valid is None:
+        return tf.nest.flatten(batch)[0].shape[0]
+    return tf.math.count_nonzero(valid)

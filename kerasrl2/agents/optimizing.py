@@ -122,6 +122,23 @@ def check_optimizer(optimizer, variables=None):
         )
 
 
+def check_clipping(optimizer, max_gradient_norm):
+    """Raises where each of several gradients that an optimizer adds up was clipped.
+
+    Args:
+        optimizer: Keras optimizer, maybe with `gradient_accumulation_steps`.
+        max_gradient_norm: Number or None, to which the agent clips.
+    """
+    steps = getattr(optimizer, "gradient_accumulation_steps", None)
+    if steps and max_gradient_norm is not None:
+        raise ValueError(
+            "Expected `max_gradient_norm=None` with an optimizer that accumulates: the "
+            "norm to clip is that of the accumulated gradient. Received: "
+            f"gradient_accumulation_steps={steps}. Take `accumulation_steps={steps}` "
+            "of the agent with a larger batch, or `global_clipnorm` of the optimizer."
+        )
+
+
 def missing_variables(optimizer, variables):
     """Those of the variables that a built optimizer does not know, a list."""
     known = trained_by(optimizer) if optimizer.built else None

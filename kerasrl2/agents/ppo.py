@@ -67,6 +67,8 @@ class PPO(ActorCritic):
             the whole rollout.
         rollout_length: Integer, steps `T` of each environment per rollout.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
+        accumulation_steps: Integer, parts in which the gradients of a minibatch are
+            computed, one after another, to need less memory; weights are the same.
         observation_normalizer: `layers.RunningNormalization` or None.
         reward_scaling: `layers.RewardScaling` or None.
         vtrace: Boolean, whether advantages and targets are those of V-trace, Espeholt
@@ -135,6 +137,7 @@ class PPO(ActorCritic):
         batch_size: int | None = 128,
         rollout_length=128,
         num_envs=8,
+        accumulation_steps=1,
         observation_normalizer=None,
         reward_scaling=None,
         vtrace=False,
@@ -166,6 +169,7 @@ class PPO(ActorCritic):
             vtrace,
             clip_rho,
             clip_c,
+            accumulation_steps=accumulation_steps,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,

@@ -131,7 +131,7 @@ class Runtime:
         if known is not None and known[0] == _key(agent, env, num_envs)[0]:
             return known[2]
         self.forget_loop()
-        made = self._made(agent, env, num_envs)
+        made = self._owned.make(env, lambda: agent.training_environment(env, num_envs))
         try:
             loop = agent.loop(made)
         except BaseException:

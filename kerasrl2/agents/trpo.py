@@ -3,10 +3,9 @@
 import keras
 import tensorflow as tf
 
-from kerasrl2._checks import check_keywords, check_range
+from kerasrl2._checks import check_range
 from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic import ActorCritic
-from kerasrl2.agents.agent import KERAS_KEYWORDS
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
 from kerasrl2.agents.surrogate import (
@@ -25,7 +24,7 @@ from kerasrl2.statistics import global_norm, masked_mean
 
 # `optimizer` is the critic's, which has a loss of its own.
 _FIXED = {"value_coefficient", "critic_optimizer", "critic_learning_rate"}
-_FIXED |= {"intrinsic_reward"}
+_FIXED |= {"intrinsic_reward", "accumulation_steps"}
 
 
 @register(
@@ -147,7 +146,6 @@ class TRPO(ActorCritic):
         **kwargs,
     ):
         optimizer = made_optimizer(optimizer, learning_rate, keras.optimizers.Adam)
-        check_keywords("TRPO", kwargs, {*self.hyperparameters(), *KERAS_KEYWORDS})
         super().__init__(
             network,
             head,

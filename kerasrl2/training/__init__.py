@@ -2,8 +2,10 @@
 
 import kerasrl2._startup  # noqa: F401
 
+from kerasrl2.training.asynchronous import AsynchronousLoop
 from kerasrl2.training.collect import ActorState, begin_episodes, collect
 from kerasrl2.training.contract import (
+    AsynchronousLearner,
     Learner,
     OffPolicyLearner,
     OnPolicyLearner,
@@ -16,9 +18,12 @@ from kerasrl2.training.off_policy import OffPolicyLoop
 from kerasrl2.training.on_policy import OnPolicyLoop
 from kerasrl2.training.recurrence import unroll
 from kerasrl2.training.train_steps import QLearningTrainStep
+from kerasrl2.training.worker import Worker
 
 __all__ = [
     "ActorState",
+    "AsynchronousLearner",
+    "AsynchronousLoop",
     "Evaluator",
     "Learner",
     "OffPolicyLearner",
@@ -27,6 +32,7 @@ __all__ = [
     "OnPolicyLoop",
     "Player",
     "QLearningTrainStep",
+    "Worker",
     "begin_episodes",
     "check_contract",
     "collect",

@@ -79,6 +79,27 @@ class OnPolicyLearner(Learner, Protocol):
         """`(sums, updates)`: metrics summed over updates, and the number of updates."""
 
 
+class AsynchronousLearner(OnPolicyLearner, Protocol):
+    """An agent that several workers teach, each with a copy of its weights.
+
+    Attributes:
+        workers: Integer, number of threads.
+        lock: Boolean, whether one worker at a time teaches.
+    """
+
+    workers: Any
+    lock: Any
+
+    def contribute(self, batch, seed):
+        """`(Gradients, metrics)` of a batch, on a worker's own copy of the weights."""
+
+    def apply_gradients(self, gradients):
+        """One step of the shared weights: `(metrics, td_error or None)`."""
+
+    def take_in(self, rollout, learner_state, valid):
+        """Updates the shared statistics with a rollout that a worker has played."""
+
+
 class OffPolicyLearner(Learner, Protocol):
     """An agent that learns from a replay buffer.
 

@@ -45,6 +45,10 @@ class Guard(tf.Module):
         """Scalar bool, whether there is no report."""
         return tf.equal(self._problem.read_value()[0], _NONE)
 
+    def problem(self):
+        """The report, `[4]` int64, for `report` of another guard."""
+        return self._problem.read_value()
+
     def forget_rewards(self):
         """Forgets the largest reward: another environment will be played."""
         self.largest_reward.assign(_no_reward())

@@ -261,7 +261,7 @@ def _end_epoch(agent, loop, progress, validation, checkpoint, interrupts):
     before = progress.state()
     try:
         logs = _logs(loop.report(), progress, speed_of_epoch)
-        logs |= agent.progress_logs()
+        logs |= agent.progress_logs() | loop.progress_logs()
         if validation is not None:
             scores = validation.run(agent, info_keys=progress.infos.keys)
             names = ("return", "return_std", "episode_length", "success_rate")

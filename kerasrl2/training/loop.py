@@ -183,6 +183,10 @@ class CompiledLoop(tf.Module):
         metrics = dict(zip(self.metric_names, means, strict=True))
         return metrics, updates, self.carry.totals.value()
 
+    def progress_logs(self):
+        """Dictionary of further floats for the logs at the end of an epoch."""
+        return {}
+
     def variables_by_name(self):
         """Dictionary of names to all variables of a run, for checkpoints.
 

@@ -1,5 +1,6 @@
 """Compiled programs that agents of equal structure share within a process."""
 
+import copy
 import threading
 
 import tensorflow as tf
@@ -38,13 +39,31 @@ class Program:
             found = _Traced(function.get_concrete_function(*example), state)
             if shared and found.can_be_shared():
                 _keep(key, found)
-        self._concrete, self._captured = found.concrete, None
+        self._concrete, self.captured, self._found = found.concrete, None, found
         if takes_captured(found.concrete):
-            self._captured = found.captured(state.variables)
+            self.captured = found.captured(state.variables)
 
     def __call__(self, *arguments):
         tensors = tf.nest.flatten(arguments)
-        return call_concrete(self._concrete, tensors, self._captured)
+        return call_concrete(self._concrete, tensors, self.captured)
+
+    @property
+    def results(self):
+        """What a call returns, as a nest of symbolic tensors."""
+        return self._concrete.structured_outputs
+
+    def on(self, variables):
+        """This program on other variables; None if this TensorFlow cannot.
+
+        Args:
+            variables: Dictionary of all names in `state.variables` to `tf.Variable`s of
+                the same shapes and dtypes.
+        """
+        if self.captured is None:
+            return None
+        other = copy.copy(self)
+        other.captured = self._found.captured(variables)
+        return other
 
 
 class _Traced:

@@ -2,6 +2,8 @@
 
 import kerasrl2._startup  # noqa: F401
 
+import functools
+
 from kerasrl2 import agents, envs
 from kerasrl2._checks import check_positive_integer
 from kerasrl2.agents.keywords import keywords_of
@@ -68,6 +70,9 @@ def tuned_agent(
         if name in {*tuned, *overrides} or value is not settings.get(name)
     }
     num_envs = settings.get("num_envs", 1)
-    made = envs.make(env, num_envs=num_envs, backend=backend, **kwargs)
-    chosen = zoo.with_schedules(chosen, updates)
-    return agent_class.for_env(made, seed=seed, **chosen), made, steps
+    make = functools.partial(
+        envs.make, env, num_envs=num_envs, backend=backend, **kwargs
+    )
+    made, chosen = make(), zoo.with_schedules(chosen, updates)
+    agent = agent_class.for_env(made, seed=seed, **chosen)
+    return agent, agent.multiplied(made, make), steps

@@ -10,6 +10,7 @@ import kerasrl2 as krl
 from kerasrl2 import _algorithms, zoo
 from kerasrl2.agents import (
     A2C,
+    A3C,
     DQN,
     PPO,
     RND,
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarnin
 OWN = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "rainbow": Rainbow, "trpo": TRPO}
 OWN |= {"rnd": RND}
 OWN |= {"q_actor_critic": QActorCritic, "reinforce": Reinforce}
+OWN |= {"a3c": A3C}
 PLAIN = "import kerasrl2 as krl\nclass Agent(krl.agents.A2C): pass\n"
 
 
@@ -103,7 +105,7 @@ class TestOwn:
         assert int(agent.optimizer.iterations) > 0
 
     def test_unknown_names(self):
-        with pytest.raises(ValueError, match=r"one of: a2c, dqn.*Did you mean 'ppo'"):
+        with pytest.raises(ValueError, match=r"one of: a2c.*dqn.*Did you mean 'ppo'"):
             algorithm("pppo")
         for call in (zoo.settings, tuned_agent):
             with pytest.raises(ValueError, match="Did you mean 'rainbow'"):

@@ -16,6 +16,7 @@ learned from, is the median of five blocks.
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -73,20 +74,29 @@ DQN = {
     "dqn-tensorflow": EACH_STEP,
     "dqn-tensorflow-8": {**EACH_STEP, "num_envs": 8, "gradient_steps": 8},
 }  # fmt: skip
+# One learner that steps 8 environments, and workers that step 8 each.
+WORKERS = {
+    "a2c-8x20": {"num_envs": 8, "rollout_length": 20},
+    **{
+        f"a3c-{n}": {"num_envs": 8, "rollout_length": 20, "workers": n}
+        for n in (1, 2, 4)
+    },
+}
 # The others: CartPole-v1. DQN plays Gymnasium's, but for the last two.
 ENVS = dict.fromkeys(["ppo-atari", "dqn-atari"], "ALE/SpaceInvaders-v5")
 IN_TENSORFLOW = ("dqn-tensorflow", "dqn-tensorflow-8")
-ALONE = (*IN_TENSORFLOW, "ppo-dict", "ppo-flat")  # no peer has the same work
 WORKLOADS = [
     *PPO,
     "ppo-zoo-gymnasium",
     *TRPO,
     "trpo-gymnasium",
     *DQN,
+    *WORKERS,
     "act",
     "scaling",
     "memory",
 ]
+ALONE = (*IN_TENSORFLOW, *WORKERS, "ppo-dict", "ppo-flat")  # no peer has the same work
 ONE_THREAD = {
     "ppo-zoo", "act", "memory", "dqn-each-step", "dqn-zoo", *IN_TENSORFLOW,
 }  # fmt: skip
@@ -179,14 +189,15 @@ def measure(arguments):
     elif name == "memory":
         memory(base)
     else:
-        tables = {"PPO": PPO, "TRPO": TRPO, "DQN": DQN}
+        tables = {"PPO": PPO, "TRPO": TRPO, "DQN": DQN, "": WORKERS}
         algorithm = next(key for key, table in tables.items() if name in table)
+        algorithm = algorithm or name[:3].upper()
         env_id = ENVS.get(name, "CartPole-v1")
         if name in MADE:
             env_id = MADE[name]()
         if algorithm == "DQN" and name not in {*IN_TENSORFLOW, *ENVS}:
             backend = "gymnasium"
-        hyperparameters = {**PPO, **TRPO, **DQN}[name]
+        hyperparameters = {**PPO, **TRPO, **DQN, **WORKERS}[name]
         speed, details = loop_speed(
             *make(algorithm, hyperparameters, backend, env_id), arguments.seconds
         )
@@ -201,10 +212,15 @@ def make(algorithm, hyperparameters, backend, env_id="CartPole-v1"):
     """`(agent, env)` of a workload."""
     import kerasrl2 as krl
 
-    env = krl.envs.make(
-        env_id, num_envs=hyperparameters.get("num_envs", 1), backend=backend
+    make_env = functools.partial(
+        krl.envs.make,
+        env_id,
+        num_envs=hyperparameters.get("num_envs", 1),
+        backend=backend,
     )
-    return getattr(krl.agents, algorithm).for_env(env, seed=0, **hyperparameters), env
+    env = make_env()
+    agent = getattr(krl.agents, algorithm).for_env(env, seed=0, **hyperparameters)
+    return agent, agent.multiplied(env, make_env)
 
 
 def pool():
