@@ -63,6 +63,8 @@ class Rollout(NamedTuple):
         parameters: `[T, N, P]` float32, `PolicyOutputs.parameters` of the forward pass
             that chose the actions, or None if they were not kept.
         value: `[T, N]` float32 from the same forward pass, or None.
+        policy_states: Nest of `[T, N, ...]`, the policy's state before each step; `()`
+            if it was not kept.
     """
 
     observation: Any
@@ -77,13 +79,15 @@ class Rollout(NamedTuple):
     last_policy_state: Any = ()
     parameters: Any = None
     value: Any = None
+    policy_states: Any = ()
 
 
 class OnPolicyBatch(NamedTuple):
     """A minibatch for actor-critic losses.
 
     `[...]` is `[B]`, steps of a rollout in any order; for a policy with a state it is
-    `[n, T]`, all steps of `n` environments in order.
+    `[n, T]`, `n` sequences of `T` steps in order: whole rollouts of environments, or
+    pieces of `sequence_length`.
 
     Attributes:
         observation: `[..., *shape]`, or a nest.

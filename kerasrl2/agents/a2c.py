@@ -18,7 +18,8 @@ class A2C(ActorCritic):
     one gradient step per rollout. `A2C.for_env` builds network and head.
 
     Args:
-        network: Keras model from `[B, ...]` observations to `[parameters, value]`.
+        network: Keras model from `[B, ...]` observations to `[parameters, value]`; one
+            with `initial_state` is recurrent, see `layers.RecurrentNetwork`.
         head: Policy head of `kerasrl2.distributions`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
         learning_rate: Float or Keras schedule over gradient steps; ignored if an
@@ -37,6 +38,8 @@ class A2C(ActorCritic):
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
         observation_normalizer: `layers.RunningNormalization` or None.
         reward_scaling: `layers.RewardScaling` or None.
+        sequence_length: Integer or None, steps of a sequence with a recurrent network;
+            must divide `rollout_length`. None takes the whole rollout.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
@@ -65,6 +68,7 @@ class A2C(ActorCritic):
         num_envs=8,
         observation_normalizer=None,
         reward_scaling=None,
+        sequence_length: int | None = None,
         seed=None,
         xla="auto",
         **kwargs,
@@ -88,6 +92,7 @@ class A2C(ActorCritic):
             rollout_length,
             num_envs,
             reward_scaling,
+            sequence_length,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,

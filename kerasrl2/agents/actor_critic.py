@@ -1,5 +1,7 @@
 """Base class of actor-critic agents."""
 
+import functools
+
 import tensorflow as tf
 from keras import ops
 
@@ -8,13 +10,15 @@ from kerasrl2._numbers import FINITE, Number
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
+from kerasrl2.agents.remembering import symbolic_step
 from kerasrl2.losses import value_loss
 from kerasrl2.returns import generalized_advantages, n_step_returns
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
 from kerasrl2.training.minibatches import run_epochs
 from kerasrl2.training.on_policy import OnPolicyLoop
 from kerasrl2.training.recurrence import (
-    exchanged,
+    flat,
+    pieces,
     resets_of,
     successor_values,
     unroll_batch,
@@ -29,8 +33,10 @@ class ActorCritic(ActorCriticBuilder, Agent):
     subclass defines `policy_loss`. The network maps observations to
     `[parameters, value]`: `[B, P]` for the policy head and `[B]` or `[B, 1]`.
 
-    A recurrent policy overrides `initial_state` and `forward`. The rows of a minibatch
-    are then whole environments, and gradients flow back through the rollout.
+    A network with a method `initial_state` is recurrent: it maps observations and its
+    state to `(parameters, value, state)`. The rows of a minibatch are then sequences of
+    steps, by default the whole rollout of an environment, and gradients flow back
+    through them. A subclass may override `initial_state` and `forward` instead.
 
     Args:
         network: Keras model from `[B, ...]` observations to `[parameters, value]`.
@@ -49,10 +55,13 @@ class ActorCritic(ActorCriticBuilder, Agent):
         rollout_length: Integer, steps `T` of each environment per rollout.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
         reward_scaling: `layers.RewardScaling` or None.
+        sequence_length: Integer or None, steps of a sequence with a recurrent policy;
+            must divide `rollout_length`. None takes the whole rollout.
         **kwargs: Keywords of `Agent`.
     """
 
     loop_class = OnPolicyLoop
+    can_remember = True
 
     gamma = Number(0.0, 1.0)
     lambda_ = Number(0.0, 1.0)
@@ -76,6 +85,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         rollout_length,
         num_envs,
         reward_scaling,
+        sequence_length=None,
         **kwargs,
     ):
         super().__init__(network, head, observation_spec, optimizer, **kwargs)
@@ -85,12 +95,12 @@ class ActorCritic(ActorCriticBuilder, Agent):
         self.normalize_advantages = normalize_advantages
         self.num_epochs, self.batch_size = num_epochs, batch_size
         self.rollout_length, self.num_envs = rollout_length, num_envs
-        self.reward_scaling = reward_scaling
+        self.reward_scaling, self.sequence_length = reward_scaling, sequence_length
         if reward_scaling is not None and not reward_scaling.built:
             reward_scaling.build(())
         for name in ("rollout_length", "num_epochs", "num_envs"):
             check_positive_integer(name, getattr(self, name))
-        for name in ("batch_size", "n_step"):
+        for name in ("batch_size", "n_step", "sequence_length"):
             if getattr(self, name) is not None:
                 check_positive_integer(name, getattr(self, name))
 
@@ -114,27 +124,39 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     def forward(self, observation, policy_state=(), training=False, seed=None):
         del seed
-        parameters, value = self(observation, training=training)
-        value = tf.reshape(tf.cast(value, tf.float32), [-1])  # it may be [B, 1]
-        parameters = self.masked(tf.cast(parameters, tf.float32), observation)
-        return PolicyOutputs(parameters, value, policy_state)
+        outputs, policy_state = self.network_outputs(
+            observation, policy_state, training
+        )
+        outputs = self.outputs_from(outputs, observation)
+        return outputs._replace(policy_state=policy_state)
 
-    def policy_outputs(self, observation):
-        parameters, value = self.network(observation)
+    def outputs_from(self, outputs, observation):
+        """`PolicyOutputs` from the network's outputs for observations `[B, ...]`."""
+        parameters, value = outputs
+        value = tf.reshape(tf.cast(value, tf.float32), [-1])  # it may be [B, 1]
+        return PolicyOutputs(
+            self.masked(tf.cast(parameters, tf.float32), observation), value
+        )
+
+    def policy_outputs(self, observation, policy_state=()):
+        (parameters, value), after = symbolic_step(
+            self.network, observation, policy_state
+        )
         if len(value.shape) == 2:
             value = ops.squeeze(value, axis=-1)
         named = {"parameters": parameters, "value": value}
-        return {name: ops.cast(tensor, "float32") for name, tensor in named.items()}
-
-    @property
-    def remembers(self):
-        """Whether the policy is recurrent: has a state."""
-        return bool(tf.nest.flatten(self.initial_state(1)))
+        named = {name: ops.cast(tensor, "float32") for name, tensor in named.items()}
+        return {**named, **after}
 
     @property
     def keeps_outputs(self):
         """True for a recurrent policy, else None: the loop chooses."""
         return True if self.remembers else None
+
+    @property
+    def keeps_states(self):
+        """Whether a rollout keeps the policy's states: those that pieces begin with."""
+        return self.remembers and self.sequence_length is not None
 
     # Learning
 
@@ -158,7 +180,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         """
         reward, learner_state = self.scale_reward(rollout, learner_state)
         rollout = rollout._replace(reward=reward)
-        rows = exchanged if self.remembers else _flat
+        rows = functools.partial(pieces, length=self.piece) if self.remembers else flat
         observation, action = tf.nest.map_structure(
             rows, (rollout.observation, rollout.action)
         )
@@ -178,9 +200,24 @@ class ActorCritic(ActorCriticBuilder, Agent):
             target=rows(target),
             valid=rows(rollout.valid),
             resets=rows(resets_of(rollout)) if self.remembers else (),
-            policy_state=rollout.policy_state,
+            policy_state=self._first_states(rollout),
         )
         return batch, learner_state
+
+    @property
+    def piece(self):
+        """Integer, steps of a row of a minibatch: a sequence, of which it is a part."""
+        if not self.remembers:
+            return 1
+        return self.sequence_length or self.rollout_length
+
+    def _first_states(self, rollout):
+        """The policy's states before the first steps of all pieces of a rollout."""
+        if not self.keeps_states:
+            return rollout.policy_state
+        return tf.nest.map_structure(
+            lambda leaf: flat(leaf[:: self.piece]), rollout.policy_states
+        )
 
     def next_values(self, rollout, value):
         """`[T, N]` float32, values of the true successors of a rollout's steps.
@@ -198,8 +235,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
         def of_successors():
             if self.remembers:
                 return successor_values(self, rollout)
-            flat = tf.nest.map_structure(_flat, rollout.next_observation)
-            return tf.reshape(self.forward(flat).value, value.shape)
+            following = tf.nest.map_structure(flat, rollout.next_observation)
+            return tf.reshape(self.forward(following).value, value.shape)
 
         return tf.cond(
             tf.reduce_any(rollout.truncated),
@@ -320,19 +357,23 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     def _check_batch_size(self, env):
         """Raises unless minibatches divide the rollout, so that no step is dropped."""
-        size, unit = self.batch_size, self.rollout_length if self.remembers else 1
+        size, unit = self.batch_size, self.piece
         rows = env.num_envs * self.rollout_length
+        if self.rollout_length % unit:
+            raise ValueError(
+                "Expected `sequence_length` to divide the rollout of "
+                f"{self.rollout_length} steps. Received: {unit}"
+            )
         if size is None or (rows % size == 0 and size % unit == 0):
             return
         fitting = [n for n in range(unit, rows + 1, unit) if rows % n == 0]
         near = sorted(sorted(fitting, key=lambda n: abs(n - size))[:3])
-        whole = (
-            ", in whole environments: the policy remembers" if self.remembers else ""
-        )
+        whole = f", in whole sequences of {unit}: the policy remembers"
         raise ValueError(
             f"Expected `batch_size` to divide the rollout of {rows} steps "
             f"({env.num_envs} environments x {self.rollout_length}), so that "
-            f"no step is dropped{whole}. Received: batch_size={size}. Near it: {near}"
+            f"no step is dropped{whole if self.remembers else ''}. Received: "
+            f"batch_size={size}. Near it: {near}"
         )
 
     def _check_network(self):
@@ -345,8 +386,3 @@ class ActorCritic(ActorCriticBuilder, Agent):
                 f"{self.head.num_parameters}] and value [B] or [B, 1]. "
                 f"Received: {shapes}"
             )
-
-
-def _flat(tensor):
-    """`[T, N, ...]` to `[T * N, ...]`."""
-    return tf.reshape(tensor, [tensor.shape[0] * tensor.shape[1], *tensor.shape[2:]])

@@ -1,5 +1,8 @@
 """Builds actor-critic agents for an environment from keywords."""
 
+import functools
+from typing import Literal
+
 from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
@@ -13,8 +16,10 @@ from kerasrl2.distributions.spaces import KINDS
 from kerasrl2.layers import (
     RewardScaling,
     actor_critic,
+    recurrent_actor_critic,
     seed_weights,
 )
+from kerasrl2.layers.recurrent import cell_of, output_size
 
 DISTRIBUTIONS = ("auto", *KINDS)
 
@@ -32,6 +37,8 @@ class ActorCriticBuilder:
         activation="tanh",
         shared_trunk=False,
         encoder="auto",
+        recurrent: Literal["lstm", "gru"] | None = None,
+        recurrent_units=64,
         distribution="auto",
         standard_deviation="independent",
         initial_log_std=0.0,
@@ -46,13 +53,19 @@ class ActorCriticBuilder:
 
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
-            network: Keras model from observations to `[parameters, value]`, or None to
-                build one from the next arguments.
+            network: Keras model from observations to `[parameters, value]`, or one that
+                remembers (see `layers.RecurrentNetwork`), or None to build one from the
+                next arguments.
             hidden: Sequence of integers, units of the hidden layers.
             activation: String, Keras activation of the hidden layers.
-            shared_trunk: Boolean, whether policy and value share their hidden layers.
+            shared_trunk: Boolean, whether policy and value share their hidden layers
+                (and recurrent cell).
             encoder: `"auto"` (by the space, see `layers.encoder_for`), `"mlp"`,
                 `"impala_cnn"`, `"nature_cnn"`, `"small_cnn"` or `"grid_cnn"`.
+            recurrent: `"lstm"`, `"gru"`, a recurrent cell of Keras or a list of them,
+                one above the other: it follows the hidden layers, and the policy
+                remembers. None: it does not. See `layers.recurrent_actor_critic`.
+            recurrent_units: Integer >= 1, units of a cell with a name.
             distribution: `"auto"` (by the space), `"gaussian"`, `"squashed_gaussian"`,
                 `"beta"`, or `"gsde"`, noise that is a function of the state; see
                 `distributions.head_for`.
@@ -78,7 +91,7 @@ class ActorCriticBuilder:
             options = {}
             if distribution == "gsde":
                 options = {
-                    "num_features": _features(hidden),
+                    "num_features": _features(hidden, recurrent, recurrent_units),
                     "noise_steps": noise_steps,
                 }
             head = head_for(example.action_space, distribution, **options)
@@ -89,7 +102,11 @@ class ActorCriticBuilder:
             gaussian = "gaussian" in head.kind or head.kind == "gsde"
             if head.kind == "gsde":
                 standard_deviation = "gsde"
-            network = actor_critic(
+            build = actor_critic
+            if recurrent is not None:
+                cell = cell_of(recurrent, recurrent_units)
+                build = functools.partial(recurrent_actor_critic, cell=cell)
+            network = build(
                 seen_by_network(spec.for_network, normalizer),
                 head.num_parameters,
                 hidden=hidden,
@@ -101,13 +118,21 @@ class ActorCriticBuilder:
             )
             if seed is not None:
                 seed_weights(network, seed)
+        elif recurrent is not None:
+            raise ValueError(
+                "Expected `recurrent` or `network`, not both: a network that remembers "
+                f"has its cell inside. Received: recurrent={recurrent!r}, and "
+                f"{network.name!r}"
+            )
         if normalize_rewards:
             hyperparameters["reward_scaling"] = RewardScaling(gamma)
         return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)
 
 
-def _features(hidden):
+def _features(hidden, recurrent, units):
     """Units of the last hidden layer, whose outputs are the features of `"gsde"`."""
+    if recurrent is not None:
+        return output_size(cell_of(recurrent, units))
     if not len(hidden):
         raise ValueError(
             "Expected a hidden layer with distribution='gsde': its outputs make the "

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2._private import is_used, layers_of, producer_of
+from kerasrl2.agents.remembering import checked_step, has_state, symbolic_state
 from kerasrl2.layers.specs import ACTION_MASK, entries_of
 
 
@@ -57,10 +58,14 @@ def outputs_of(network, observation_spec, *more):
     )
     inputs = [observation, *more] if more else observation
     takes = getattr(network, "inputs", None)
+    remembers = has_state(network)
     try:
-        if isinstance(takes, list):
-            _check_inputs(network, observation, more)
-        outputs = network(inputs)
+        if remembers:
+            outputs = checked_step(network, inputs, symbolic_state(network))
+        else:
+            if isinstance(takes, list):
+                _check_inputs(network, observation, more)
+            outputs = network(inputs)
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         received = _shown(network)
@@ -69,8 +74,8 @@ def outputs_of(network, observation_spec, *more):
             received += f", which takes {len(takes)} input(s) of shape {shapes}"
         raise ValueError(
             f"Expected a network that takes one batch of observations, "
-            f"{_described(seen)}{', and fractions' if more else ''}. Received: "
-            f"{received}: {reason}"
+            f"{_described(seen)}{', and fractions' if more else ''}"
+            f"{', and a state' if remembers else ''}. Received: {received}: {reason}"
         ) from error
     if isinstance(outputs, dict):
         raise ValueError(
@@ -99,7 +104,8 @@ def check_logits(network, observation_spec, what):
             lambda spec: rng.uniform(-1.0, 1.0, [2, *spec.shape]).astype(spec.dtype),
             observation_spec.for_network.nest,
         )
-        output = network(rows, training=False)
+        state = (network.initial_state(2),) if has_state(network) else ()
+        output = network(rows, *state, training=False)
         first = output[0] if isinstance(output, list | tuple) else output
         first = keras.ops.convert_to_numpy(keras.ops.cast(first, "float32"))
         sums_to_one = np.allclose(first.sum(axis=-1), 1.0, atol=1e-5)

@@ -33,9 +33,12 @@ class Learning:
             episode of each environment.
         keeps_outputs: Boolean, whether a rollout keeps the parameters and values of the
             forward passes that chose its actions; None leaves it to the loop.
+        keeps_states: Boolean, whether a rollout keeps the policy's state before each
+            step.
+        can_remember: Boolean, whether the agent learns with a network that has a state.
     """
 
-    whole_episodes = keeps_outputs = False
+    whole_episodes = keeps_outputs = keeps_states = can_remember = False
 
     def optimizers(self):
         """Dictionary of names to pairs of an optimizer and the variables it updates.

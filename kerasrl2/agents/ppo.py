@@ -27,7 +27,8 @@ class PPO(ActorCritic):
     `PPO.for_env` builds network and head.
 
     Args:
-        network: Keras model from `[B, ...]` observations to `[parameters, value]`.
+        network: Keras model from `[B, ...]` observations to `[parameters, value]`; one
+            with `initial_state` is recurrent, see `layers.RecurrentNetwork`.
         head: Policy head of `kerasrl2.distributions`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
         learning_rate: Float or Keras schedule over gradient steps; ignored if an
@@ -46,12 +47,14 @@ class PPO(ActorCritic):
         normalize_advantages: Boolean, whether to normalise them in each minibatch.
         max_gradient_norm: Float or None, global norm to clip gradients to.
         num_epochs: Integer, passes over each rollout.
-        batch_size: Integer, steps per minibatch; must divide the rollout. None takes
-            the whole rollout.
+        batch_size: Integer, steps per minibatch; must divide the rollout, and with a
+            recurrent network hold whole sequences. None takes the whole rollout.
         rollout_length: Integer, steps `T` of each environment per rollout.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
         observation_normalizer: `layers.RunningNormalization` or None.
         reward_scaling: `layers.RewardScaling` or None.
+        sequence_length: Integer or None, steps of a sequence with a recurrent network;
+            must divide `rollout_length`. None takes the whole rollout.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
@@ -103,6 +106,7 @@ class PPO(ActorCritic):
         num_envs=8,
         observation_normalizer=None,
         reward_scaling=None,
+        sequence_length: int | None = None,
         seed=None,
         xla="auto",
         **kwargs,
@@ -126,6 +130,7 @@ class PPO(ActorCritic):
             rollout_length,
             num_envs,
             reward_scaling,
+            sequence_length,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,

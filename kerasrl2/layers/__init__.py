@@ -2,7 +2,7 @@
 
 import kerasrl2._startup  # noqa: F401
 
-from kerasrl2.layers.actor_critics import actor_critic
+from kerasrl2.layers.actor_critics import actor_critic, recurrent_actor_critic
 from kerasrl2.layers.convolutions import (
     grid_cnn,
     impala_cnn,
@@ -19,6 +19,7 @@ from kerasrl2.layers.normalization import (
 )
 from kerasrl2.layers.pixels import PixelConv2D
 from kerasrl2.layers.q_networks import q_network
+from kerasrl2.layers.recurrent import ParallelCells, RecurrentNetwork
 from kerasrl2.layers.seeding import seed_weights
 from kerasrl2.layers.targets import frozen_copy, update_target
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding
@@ -28,7 +29,9 @@ __all__ = [
     "FractionEmbedding",
     "NestedNormalization",
     "NoisyDense",
+    "ParallelCells",
     "PixelConv2D",
+    "RecurrentNetwork",
     "RewardScaling",
     "RunningNormalization",
     "StateDependentNoise",
@@ -41,6 +44,7 @@ __all__ = [
     "mlp",
     "nature_cnn",
     "q_network",
+    "recurrent_actor_critic",
     "seed_noise",
     "seed_weights",
     "small_cnn",

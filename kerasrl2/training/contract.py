@@ -34,12 +34,15 @@ class Learner(Player, Protocol):
         guard: `Guard`, to which gradient steps report.
         env_steps: Integer variable, env steps played so far.
         report_names: Names of the metrics in a report.
+        keeps_states: Boolean, whether a rollout keeps the policy's state before each
+            step.
     """
 
     network: Any
     guard: Any
     env_steps: Any
     report_names: Any
+    keeps_states: Any
 
     def optimizers(self):
         """Dictionary of names to pairs of an optimizer and the variables it updates."""
