@@ -18,7 +18,7 @@ from kerasrl2.layers.normalization import (
     RunningNormalization,
 )
 from kerasrl2.layers.pixels import PixelConv2D
-from kerasrl2.layers.q_networks import q_network
+from kerasrl2.layers.q_networks import q_network, recurrent_q_network
 from kerasrl2.layers.recurrent import ParallelCells, RecurrentNetwork
 from kerasrl2.layers.seeding import seed_weights
 from kerasrl2.layers.targets import frozen_copy, update_target
@@ -45,6 +45,7 @@ __all__ = [
     "nature_cnn",
     "q_network",
     "recurrent_actor_critic",
+    "recurrent_q_network",
     "seed_noise",
     "seed_weights",
     "small_cnn",

@@ -290,8 +290,10 @@ def scan(cell, x, state, resets):
     """
     first = first_state(cell, resets.shape[1])
     start = tf.nest.flatten(state)
-    weights = [variable.value for variable in cell.trainable_variables]
-    frozen = [variable.value for variable in cell.non_trainable_variables]
+    weights, frozen = (
+        [tf.convert_to_tensor(variable.value) for variable in variables]
+        for variables in (cell.trainable_variables, cell.non_trainable_variables)
+    )
 
     def apply(weights, x, state):
         """Flat lists of the output and the states after one step."""
@@ -317,7 +319,7 @@ def scan(cell, x, state, resets):
         return (outputs, *after), gradients
 
     count = len(weights)
-    outputs, *after = scanned(x, *start, *map(tf.convert_to_tensor, weights))
+    outputs, *after = scanned(x, *start, *weights)
     return outputs, tf.nest.pack_sequence_as(first, after)
 
 

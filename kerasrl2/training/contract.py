@@ -88,6 +88,7 @@ class OffPolicyLearner(Learner, Protocol):
         train_frequency: Integer, vector steps between updates.
         gradient_steps: Integer, updates made at a time.
         learning_starts: Integer, transitions in the buffer before the first update.
+        stored_action: `tf.TensorSpec` of an action as the buffer stores it, or a nest.
     """
 
     buffer: Any
@@ -95,12 +96,13 @@ class OffPolicyLearner(Learner, Protocol):
     train_frequency: Any
     gradient_steps: Any
     learning_starts: Any
+    stored_action: Any
 
     def stored(self, rollout):
         """The `Rollout` as the buffer stores it."""
 
-    def sampling(self):
-        """Keywords of the buffer's `sample`."""
+    def replayed(self, seed):
+        """`(index, batch)` drawn from the buffer, the batch of `update`."""
 
 
 def check_contract(agent, protocol):
