@@ -163,8 +163,8 @@ class ReplayedSequences(NamedTuple):
         reward: `[B, L]` float32.
         discount: `[B, L]` float32, `gamma * (1 - terminated)`.
         next_observation: `[B, L, ...]`, or a nest.
-        ended: `[B, L]` bool, whether the next row begins an episode, or is none; True in
-            the last one.
+        ended: `[B, L]` bool, whether the next row begins an episode, or is none; True
+            in the last one.
         valid: `[B, L]` bool, False for rows beyond the newest transition.
         weight: `[B]` float32, importance-sampling weight of the sequence.
     """

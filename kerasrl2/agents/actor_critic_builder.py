@@ -19,7 +19,7 @@ from kerasrl2.layers import (
     recurrent_actor_critic,
     seed_weights,
 )
-from kerasrl2.layers.recurrent import cell_of, output_size
+from kerasrl2.layers.cells import cell_of, output_size
 
 DISTRIBUTIONS = ("auto", *KINDS)
 

@@ -86,6 +86,13 @@ def outputs_of(network, observation_spec, *more):
     return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
+def q_outputs_of(network, spec, action_values):
+    """As `outputs_of`; of a network of implicit quantiles fractions go in as well."""
+    if not action_values.takes_fractions:
+        return outputs_of(network, spec)
+    return outputs_of(network, spec, keras.KerasTensor((None, None), "float32"))
+
+
 def check_logits(network, observation_spec, what):
     """Raises where the first output of a network has passed a softmax.
 

@@ -12,7 +12,7 @@ from kerasrl2._numbers import Number
 from kerasrl2._private import layers_of
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
-from kerasrl2.agents.checking import check_logits, outputs_of, usable_network
+from kerasrl2.agents.checking import check_logits, q_outputs_of, usable_network
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.planning import off_policy_updates
 from kerasrl2.agents.policies import ExpectedValues, Midpoints
@@ -32,7 +32,6 @@ from kerasrl2.losses import (
     scaled_log_policy,
     value_of_action,
 )
-from kerasrl2.statistics import masked_mean
 from kerasrl2.training.off_policy import OffPolicyLoop
 from kerasrl2.types import Memory, PolicyOutputs
 
@@ -177,7 +176,8 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
             check_positive_integer(name, value)
         super().__init__(
             q_network,
-            head or _head_of(q_network, spec, action_values),
+            head
+            or Categorical(q_outputs_of(q_network, spec, action_values)[0].shape[1]),
             spec,
             optimizer,
             max_gradient_norm=max_gradient_norm,
@@ -233,22 +233,9 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
         if seed is not None and self._noisy:
             seed_noise(self.q_network, seed)
             training = True
-        if self.remembers:
-            (outputs,), policy_state = self.network_outputs(
-                observation, policy_state, training
-            )
-            outputs = tf.cast(outputs, tf.float32)
-        else:
-            outputs = self._read(self.q_network, observation, training)
+        outputs, policy_state = self.read_step(observation, policy_state, training)
         values = self.masked(self.action_values.expected(outputs), observation)
         return PolicyOutputs(values, None, policy_state)
-
-    def _read(self, network, observation, training, seed=None, state=None):
-        """Outputs of a network for observations, which are normalised."""
-        observation = self.normalized(observation)
-        if state is None:
-            return self.action_values.read(network, observation, training, seed)
-        return tf.cast(network(observation, state, training=training)[0], tf.float32)
 
     def choose(self, outputs, seed, env_steps):
         """Actions of `exploration`; random ones before `learning_starts`."""
@@ -301,16 +288,20 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
         Returns:
             The result of `action_values.target`: `[B]` float32 for scalar values.
         """
-        values, noisy, following = self.action_values, self._noisy, batch.next_observation
+        values, noisy, following = (
+            self.action_values,
+            self._noisy,
+            batch.next_observation,
+        )
         after = batch.memory or Memory(None, None, None)
-        next_outputs = self._read(
+        next_outputs = self.read(
             self.target_network, following, noisy, seeds[0], after.next_target
         )
         if self.munchausen is not None:
             return self._soft_targets(batch, next_outputs)
         chooser = values.expected(next_outputs)
         if self.double:
-            online = self._read(
+            online = self.read(
                 self.q_network, following, noisy, seeds[1], after.next_online
             )
             chooser = values.expected(online)
@@ -321,7 +312,7 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
         """Targets with Munchausen rewards, the softmax policy and its entropy."""
         values, temperature = self.action_values, self.temperature
         state = batch.memory.target if batch.memory else None
-        now = self._read(
+        now = self.read(
             self.target_network, batch.observation, self._noisy, state=state
         )
         now = self.masked(values.expected(now), batch.observation)
@@ -342,21 +333,16 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
         if self._noisy:
             seed_noise(self.q_network, seeds[3])
             seed_noise(self.target_network, seeds[4])
-        weight, valid = batch.weight, None
         if self.remembers:
-            outputs, batch, valid = self.unrolled(batch)
-            outputs = tf.cast(outputs, tf.float32)
-        else:
-            outputs = self._read(self.q_network, batch.observation, True, seeds[2])
+            return self.loss_of_sequences(batch, seeds)
         target = self.targets(batch, seeds[:2])
+        outputs = self.read(self.q_network, batch.observation, True, seeds[2])
         loss, td_error = self.action_values.loss(outputs, batch.action, target)
         q_value = value_of_action(self.action_values.expected(outputs), batch.action)
-        if self.remembers:
-            loss, td_error = self.sequence_loss(loss, td_error, valid, weight)
-            q_value = masked_mean(q_value, valid)
-        else:
-            loss, q_value = tf.reduce_mean(weight * loss), tf.reduce_mean(q_value)
-        return loss, {"td_error": td_error, "q_value": q_value}
+        return tf.reduce_mean(batch.weight * loss), {
+            "td_error": td_error,
+            "q_value": tf.reduce_mean(q_value),
+        }
 
     def apply_gradients(self, gradients):
         """Takes one gradient step and, when due, updates the target network.
@@ -394,7 +380,7 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""
-        return _outputs_of(self.network, self.observation_spec, self.action_values)
+        return q_outputs_of(self.network, self.observation_spec, self.action_values)
 
     def _check_network(self):
         shapes = [tuple(output.shape) for output in self.symbolic_outputs()]
@@ -404,15 +390,3 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
         if not self.action_values.takes_fractions:
             what = "action values, or their logits with C51"
             check_logits(self.network, self.observation_spec, what)
-
-
-def _outputs_of(network, spec, action_values):
-    """List of symbolic outputs; with implicit quantiles fractions go in as well."""
-    if not action_values.takes_fractions:
-        return outputs_of(network, spec)
-    return outputs_of(network, spec, keras.KerasTensor((None, None), "float32"))
-
-
-def _head_of(network, spec, action_values):
-    outputs = _outputs_of(network, spec, action_values)
-    return Categorical(outputs[0].shape[1])

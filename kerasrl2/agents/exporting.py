@@ -57,10 +57,10 @@ def served(agent):
 
     def serve(*tensors):
         observation = tf.nest.pack_sequence_as(structure, tensors[:entries])
-        before = tf.nest.pack_sequence_as(state, tensors[entries:])
-        outputs = agent.forward(observation, before)
+        before = [tf.nest.pack_sequence_as(state, tensors[entries:])] if names else []
+        outputs = agent.forward(observation, *before)
         action = agent.head.to_env(agent.greedy(outputs))
-        after = tf.nest.flatten(outputs.policy_state)
+        after = tf.nest.flatten(outputs.policy_state) if names else []
         after = dict(zip(names, after, strict=True))
         return {"action": action, **_reasons(agent, outputs), **after}
 
@@ -135,7 +135,7 @@ def _save_model(agent, path):
     module.serve = tf.function(
         serve, input_signature=function.input_signature, autograph=False
     )
-    if agent.remembers:
+    if names:
         module.initial_state = first_states(agent)
         signatures["initial_state"] = module.initial_state.get_concrete_function()
     with native_chatter_kept_back():

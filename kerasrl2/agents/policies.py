@@ -165,4 +165,4 @@ def state_names(state):
     count = len(tf.nest.flatten(state))
     if count == 1:
         return ["policy_state"]
-    return [f"policy_state_{number}" for number in range(count)]
+    return [f"policy_state_{number}" for number in range(count)]  # none without state

@@ -25,7 +25,7 @@ from kerasrl2.buffers.prioritized import PRIORITIZATIONS
 from kerasrl2.distributions import head_for
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
 from kerasrl2.layers import q_network, recurrent_q_network, seed_weights
-from kerasrl2.layers.recurrent import cell_of
+from kerasrl2.layers.cells import cell_of
 
 DISTRIBUTIONS = ("scalar", "categorical", "quantile", "implicit_quantile")
 EXPLORATIONS = ("auto", "epsilon_greedy", "boltzmann", "greedy")

@@ -5,7 +5,9 @@ import tensorflow as tf
 from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2._numbers import Number
 from kerasrl2.agents.remembering import has_state
-from kerasrl2.layers.recurrent import where_reset
+from kerasrl2.layers.sequences import where_reset
+from kerasrl2.losses import value_of_action
+from kerasrl2.statistics import masked_mean
 from kerasrl2.training.recurrence import exchanged, flat, unroll_network
 from kerasrl2.types import Memory, Transition
 
@@ -68,6 +70,22 @@ class SequenceReplay:
         )
         return {"action": action, "policy_state": state}
 
+    def read(self, network, observation, training, seed=None, state=None):
+        """Outputs of a network for observations, which are normalised."""
+        observation = self.normalized(observation)
+        if state is None:
+            return self.action_values.read(network, observation, training, seed)
+        return tf.cast(network(observation, state, training=training)[0], tf.float32)
+
+    def read_step(self, observation, policy_state, training):
+        """`(outputs, policy_state)` of the network that is trained."""
+        if not has_state(self.network):
+            return self.read(self.q_network, observation, training), policy_state
+        outputs, policy_state = self.network_outputs(
+            observation, policy_state, training
+        )
+        return tf.cast(outputs[0], tf.float32), policy_state
+
     def with_states(self, rollout):
         """A `Rollout` whose actions hold the policy's states, if it has any."""
         if not self.remembers:
@@ -81,6 +99,17 @@ class SequenceReplay:
             return index, batch
         length = self.burn_in + self.sequence_length
         return index, self.buffer.sequences(index, length, batch.weight, self.gamma)
+
+    def loss_of_sequences(self, batch, seeds):
+        """`compute_loss` of `types.ReplayedSequences`."""
+        outputs, transitions, valid = self.unrolled(batch)
+        target = self.targets(transitions, seeds[:2])
+        values, action = self.action_values, transitions.action
+        outputs = tf.cast(outputs, tf.float32)
+        loss, td_error = values.loss(outputs, action, target)
+        q_value = value_of_action(values.expected(outputs), action)
+        loss, priority = self.mean_over_sequences(loss, td_error, valid, batch.weight)
+        return loss, {"td_error": priority, "q_value": masked_mean(q_value, valid)}
 
     def unrolled(self, batch):
         """What a loss needs of `types.ReplayedSequences`, behind their burn-in.
@@ -127,7 +156,7 @@ class SequenceReplay:
         transitions = Transition(*rows, weight=(), memory=memory)
         return flat(outputs[0]), transitions, flat(batch.valid)
 
-    def sequence_loss(self, loss, td_error, valid, weight):
+    def mean_over_sequences(self, loss, td_error, valid, weight):
         """The loss of sequences, and their priorities.
 
         Args:

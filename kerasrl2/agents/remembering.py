@@ -54,7 +54,10 @@ def checked_step(network, observation, state):
     after = tf.nest.flatten(returned[-1]) if several else []
     before = tf.nest.flatten(state)
     shapes = [
-        [(tuple(leaf.shape[1:]), keras.backend.standardize_dtype(leaf.dtype)) for leaf in s]
+        [
+            (tuple(leaf.shape[1:]), keras.backend.standardize_dtype(leaf.dtype))
+            for leaf in s
+        ]
         for s in (before, after)
     ]
     if shapes[0] != shapes[1]:

@@ -143,9 +143,7 @@ class ReplayBuffer(Replay, tf.Module):
             lambda leaf: tf.reshape(leaf, [*steps.shape, *leaf.shape[1:]]),
             (batch, self._ring.begins(rows), held),
         )
-        ended = tf.pad(
-            (begins | ~held)[:, 1:], [[0, 0], [0, 1]], constant_values=True
-        )
+        ended = tf.pad((begins | ~held)[:, 1:], [[0, 0], [0, 1]], constant_values=True)
         if weight is None:
             weight = tf.ones([steps.shape[0]])
         fields = batch._asdict()

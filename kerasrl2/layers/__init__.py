@@ -3,6 +3,7 @@
 import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.layers.actor_critics import actor_critic, recurrent_actor_critic
+from kerasrl2.layers.cells import ParallelCells
 from kerasrl2.layers.convolutions import (
     grid_cnn,
     impala_cnn,
@@ -19,7 +20,7 @@ from kerasrl2.layers.normalization import (
 )
 from kerasrl2.layers.pixels import PixelConv2D
 from kerasrl2.layers.q_networks import q_network, recurrent_q_network
-from kerasrl2.layers.recurrent import ParallelCells, RecurrentNetwork
+from kerasrl2.layers.recurrent import RecurrentNetwork
 from kerasrl2.layers.seeding import seed_weights
 from kerasrl2.layers.targets import frozen_copy, update_target
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
+from kerasrl2.layers.cells import ParallelCells, cell_of, copy_of, output_size
 from kerasrl2.layers.convolutions import dense
 from kerasrl2.layers.encoders import (
     check_hidden,
@@ -16,13 +17,7 @@ from kerasrl2.layers.encoders import (
 )
 from kerasrl2.layers.heads import StateDependentNoise, StateIndependentLogStd
 from kerasrl2.layers.pictures import ENCODERS
-from kerasrl2.layers.recurrent import (
-    ParallelCells,
-    RecurrentNetwork,
-    cell_of,
-    copy_of,
-    output_size,
-)
+from kerasrl2.layers.recurrent import RecurrentNetwork
 
 POLICY_GAIN, VALUE_GAIN = 0.01, 1.0
 _GAUSSIAN = (None, "independent", "dependent", "gsde")

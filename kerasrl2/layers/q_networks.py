@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
+from kerasrl2.layers.cells import cell_of, output_size
 from kerasrl2.layers.encoders import (
     check_hidden,
     features,
@@ -14,7 +15,7 @@ from kerasrl2.layers.encoders import (
     unused_name,
 )
 from kerasrl2.layers.pictures import ENCODERS
-from kerasrl2.layers.recurrent import RecurrentNetwork, cell_of, output_size
+from kerasrl2.layers.recurrent import RecurrentNetwork
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding, value_layer
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice
-from kerasrl2.layers.recurrent import where_reset
+from kerasrl2.layers.sequences import where_reset
 from kerasrl2.types import Rollout
 
 

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from kerasrl2.layers.recurrent import RecurrentNetwork, scan, where_reset
+from kerasrl2.layers.recurrent import RecurrentNetwork
+from kerasrl2.layers.sequences import scan, where_reset
 from kerasrl2.types import PolicyOutputs
 
 
@@ -73,9 +74,7 @@ def unroll_network(network, inputs, state, resets, training=False):
         first = network.initial_state(resets.shape[1])
         return _loop(step, inputs, state, resets, first)
     features = network.encode(tf.nest.map_structure(flat, inputs), training)
-    outputs, states = scan(
-        network.cell, _unflat(features, resets.shape), state, resets
-    )
+    outputs, states = scan(network.cell, _unflat(features, resets.shape), state, resets)
     outputs = network.decode(flat(outputs), training)
     return [_unflat(output, resets.shape) for output in outputs], states
 
