@@ -149,7 +149,8 @@ def check_masks(agent):
         )
     owner = next(c for c in type(agent).__mro__ if "forward" in vars(c))
     code = getattr(vars(owner)["forward"], "__code__", None)
-    if code is not None and not {"masked", "super"} & {*code.co_names}:
+    masking = {"masked", "outputs_from", "super"}
+    if code is not None and not masking & {*code.co_names}:
         raise ValueError(
             f"Expected `forward` of {owner.__name__} to leave out illegal actions: the "
             f"observations have an `action_mask`. Received: one without "

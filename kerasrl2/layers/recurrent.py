@@ -52,12 +52,13 @@ class RecurrentNetwork(keras.Model):
         super().__init__(**kwargs)
         check_cell(cell)
         self.encoder, self.cell, self.decoder = encoder, cell, decoder
-        build_cell(cell, encoder.output.shape[-1])
-        width = output_size(cell)
-        if decoder.input.shape[-1] != width:
+        if not cell.built:
+            build_cell(cell, _tensor_of(encoder, "outputs").shape[-1])
+        width, takes = output_size(cell), _tensor_of(decoder, "inputs")
+        if takes.shape[-1] != width:
             raise ValueError(
                 f"Expected `decoder` of inputs [B, {width}], the outputs of the cell. "
-                f"Received: {decoder.name!r} of {tuple(decoder.input.shape)}"
+                f"Received: {decoder.name!r} of {tuple(takes.shape)}"
             )
         self.built = True
 
@@ -100,3 +101,16 @@ class RecurrentNetwork(keras.Model):
         config, deserialize = dict(config), keras.saving.deserialize_keras_object
         parts = ("encoder", "cell", "decoder")
         return cls(*[deserialize(config.pop(name)) for name in parts], **config)
+
+
+def _tensor_of(model, name):
+    """The only one of a model's symbolic inputs or outputs."""
+    tensors = getattr(model, name, None)
+    if not isinstance(tensors, list) or len(tensors) != 1:
+        raise ValueError(
+            f"Expected a functional or sequential Keras model with one of `{name}`, "
+            f"as a part of `RecurrentNetwork`. Received: {type(model).__name__} "
+            f"{getattr(model, 'name', model)!r}. A network of another kind has "
+            "`initial_state` and `call` of its own."
+        )
+    return tensors[0]
