@@ -16,6 +16,7 @@ from kerasrl2._checks import check_choice
 from kerasrl2.agents.policies import state_names
 
 FORMATS = "saved_model", "tflite", "onnx"
+NEXT = "next_"
 SIGNATURE = "serving_default"  # what TensorFlow Serving calls where nothing is said
 
 
@@ -47,7 +48,8 @@ def served(agent):
     Returns:
         A `tf.function` of one tensor `[B, ...]` for each entry of an observation, in
         the order of `tf.nest.flatten`, and for each part of the policy's state, to a
-        dictionary of tensors, in which the parts of the next state have the same names.
+        dictionary of tensors, in which the names of the parts of the next state begin
+        with `NEXT`: formats want no name twice.
     """
     structure, state = agent.observation_spec.nest, agent.initial_state(1)
     signature = _signature(structure)
@@ -61,7 +63,7 @@ def served(agent):
         outputs = agent.forward(observation, *before)
         action = agent.head.to_env(agent.greedy(outputs))
         after = tf.nest.flatten(outputs.policy_state) if names else []
-        after = dict(zip(names, after, strict=True))
+        after = {NEXT + n: part for n, part in zip(names, after, strict=True)}
         return {"action": action, **_reasons(agent, outputs), **after}
 
     return tf.function(serve, input_signature=signature, autograph=False)
@@ -129,7 +131,7 @@ def _save_model(agent, path):
 
     def serve(*tensors):
         outputs = function(*tensors)
-        after = [outputs[name] for name in names]
+        after = [outputs[NEXT + name] for name in names]
         return (outputs["action"], *after) if after else outputs["action"]
 
     module.serve = tf.function(

@@ -80,6 +80,16 @@ class RecurrentNetwork(keras.Model):
         output, state = step(self.cell, features, state)
         return (*self.decode(output, training), state)
 
+    def compute_output_spec(self, observation, state=None, training=False):
+        rows = keras.tree.flatten(observation)[0].shape[0]
+
+        def spec(leaf):
+            dtype = keras.backend.standardize_dtype(leaf.dtype)
+            return keras.KerasTensor((rows, *leaf.shape[1:]), dtype)
+
+        outputs = map(spec, self.decoder.outputs)
+        return (*outputs, keras.tree.map_structure(spec, self.initial_state(1)))
+
     def encode(self, observation, training=False):
         """Features `[B, F]`."""
         return self.encoder(observation, training=training)

@@ -145,7 +145,7 @@ def test_other_formats_take_and_return_the_state(format, tmp_path):
         seen = rng.normal(size=[1, 4]).astype("f4")
         action, state = agent.act(seen, policy_state=state)
         said = run(observation=seen, **theirs)
-        theirs = {name: said[name] for name in theirs}
+        theirs = {name: said[f"next_{name}"] for name in theirs}
         np.testing.assert_array_equal(said["action"], action)
     flat = tf.nest.flatten(state)
     for own, name in zip(flat, sorted(theirs), strict=True):
