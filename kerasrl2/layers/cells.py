@@ -93,7 +93,7 @@ def cell_of(recurrent, units):
     if isinstance(recurrent, str):
         check_choice("recurrent", recurrent, tuple(CELLS))
         check_positive_integer("recurrent_units", units)
-        return CELLS[recurrent](units)
+        return copy_of(CELLS[recurrent](units))
     if isinstance(recurrent, list | tuple) and recurrent:
         return keras.layers.StackedRNNCells(
             [cell_of(part, units) for part in recurrent]
@@ -110,6 +110,8 @@ def copy_of(cell, prefix=None):
         prefix: String or None, put in front of its name.
     """
     config = cell.get_config()
+    if config.get("seed", 0) is None:
+        config["seed"] = 0  # of dropout, which there is none of; equal in equal runs
     if prefix is not None:
         config["name"] = f"{prefix}_{cell.name}"
     return type(cell).from_config(config)
