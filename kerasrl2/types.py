@@ -69,6 +69,8 @@ class Rollout(NamedTuple):
         log_ratio: `[T, N]` float32, nats, log-probability of the actions under the
             policy that learns minus that under the one that acted; None if they are the
             same.
+        policy_states: Nest of `[T, N, ...]`, the policy's state before each step; `()`
+            if it was not kept.
     """
 
     observation: Any
@@ -100,13 +102,15 @@ class IntrinsicBatch(NamedTuple):
     value: Any
     target: Any
     data: Any
+    policy_states: Any = ()
 
 
 class OnPolicyBatch(NamedTuple):
     """A minibatch for actor-critic losses.
 
     `[...]` is `[B]`, steps of a rollout in any order; for a policy with a state it is
-    `[n, T]`, all steps of `n` environments in order.
+    `[n, T]`, `n` sequences of `T` steps in order: whole rollouts of environments, or
+    pieces of `sequence_length`.
 
     Attributes:
         observation: `[..., *shape]`, or a nest.
@@ -151,6 +155,7 @@ class Transition(NamedTuple):
         next_observation: As `observation`, the true successor after `m` steps, never
             the first observation of the next episode.
         weight: `[B]` float32, importance-sampling weight; ones if sampled uniformly.
+        memory: `Memory` of a network with a state; `()` without.
     """
 
     observation: Any
@@ -158,6 +163,50 @@ class Transition(NamedTuple):
     reward: Any
     discount: Any
     next_observation: Any
+    weight: Any
+    memory: Any = ()
+
+
+class Memory(NamedTuple):
+    """States of recurrent networks, for transitions taken from replayed sequences.
+
+    Attributes:
+        target: Nest of `[B, ...]`, of the target network, before `observation`.
+        next_target: Nest of `[B, ...]`, the same before `next_observation`.
+        next_online: Nest of `[B, ...]`, of the network that is trained, before
+            `next_observation`.
+    """
+
+    target: Any
+    next_target: Any
+    next_online: Any
+
+
+class ReplayedSequences(NamedTuple):
+    """`B` sequences of `L` consecutive steps from a replay buffer.
+
+    They do not stop where episodes end: `ended` says where. Fields without a comment
+    are those of `Transition` of one step.
+
+    Attributes:
+        observation: `[B, L, ...]`, or a nest.
+        action: `[B, L, ...]`, or a nest.
+        reward: `[B, L]` float32.
+        discount: `[B, L]` float32, `gamma * (1 - terminated)`.
+        next_observation: `[B, L, ...]`, or a nest.
+        ended: `[B, L]` bool, whether the next row begins an episode, or is none; True
+            in the last one.
+        valid: `[B, L]` bool, False for rows beyond the newest transition.
+        weight: `[B]` float32, importance-sampling weight of the sequence.
+    """
+
+    observation: Any
+    action: Any
+    reward: Any
+    discount: Any
+    next_observation: Any
+    ended: Any
+    valid: Any
     weight: Any
 
 

@@ -19,7 +19,8 @@ class A2C(ActorCritic):
     one gradient step per rollout. `A2C.for_env` builds network and head.
 
     Args:
-        network: Keras model from `[B, ...]` observations to `[parameters, value]`.
+        network: Keras model from `[B, ...]` observations to `[parameters, value]`; one
+            with `initial_state` is recurrent, see `layers.RecurrentNetwork`.
         head: Policy head of `kerasrl2.distributions`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
         learning_rate: Float or Keras schedule over gradient steps; ignored if an
@@ -45,6 +46,8 @@ class A2C(ActorCritic):
             rollouts of an older policy as well.
         clip_rho: Float > 0, the paper's rho-bar, with `vtrace`.
         clip_c: Float > 0, the paper's c-bar, with `vtrace`.
+        sequence_length: Integer or None, steps of a sequence with a recurrent network;
+            must divide `rollout_length`. None takes the whole rollout.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
         critic_optimizer: Keras optimizer of the weights that only the value depends on,
@@ -86,6 +89,7 @@ class A2C(ActorCritic):
         vtrace=False,
         clip_rho=1.0,
         clip_c=1.0,
+        sequence_length: int | None = None,
         seed=None,
         xla="auto",
         critic_optimizer=None,
@@ -116,6 +120,7 @@ class A2C(ActorCritic):
             clip_rho,
             clip_c,
             accumulation_steps=accumulation_steps,
+            sequence_length=sequence_length,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,

@@ -78,6 +78,7 @@ class A3C(ActorCritic):
     400.0
     """
 
+    can_remember = False
     metric_names = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
     loop_class = AsynchronousLoop
 

@@ -12,30 +12,30 @@ from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.checking import check_batch_size
 from kerasrl2.agents.critic_optimizer import CriticOptimizer
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
-from kerasrl2.agents.stale_rollouts import evaluated, mean_rho
+from kerasrl2.agents.remembering import symbolic_step
+from kerasrl2.agents.rollout_batches import RolloutBatches
+from kerasrl2.agents.stale_rollouts import mean_rho
 from kerasrl2.losses import value_loss
-from kerasrl2.returns import generalized_advantages, n_step_returns, vtrace_targets
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
 from kerasrl2.training.minibatches import run_epochs
 from kerasrl2.training.on_policy import OnPolicyLoop
 from kerasrl2.training.recurrence import (
-    exchanged,
-    resets_of,
-    successor_values,
     unroll_batch,
 )
-from kerasrl2.types import OnPolicyBatch, PolicyOutputs
+from kerasrl2.types import PolicyOutputs
 
 
-class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
+class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
     """Base class of agents with a policy and a value that learn from rollouts.
 
     `loss = mean(policy loss) + c_v * mean(value loss) - c_h * mean(entropy)`; a
     subclass defines `policy_loss`. The network maps observations to
     `[parameters, value]`: `[B, P]` for the policy head and `[B]` or `[B, 1]`.
 
-    A recurrent policy overrides `initial_state` and `forward`. The rows of a minibatch
-    are then whole environments, and gradients flow back through the rollout.
+    A network with a method `initial_state` is recurrent: it maps observations and its
+    state to `(parameters, value, state)`. The rows of a minibatch are then sequences of
+    steps, by default the whole rollout of an environment, and gradients flow back
+    through them. A subclass may override `initial_state` and `forward` instead.
 
     Args:
         network: Keras model from `[B, ...]` observations to `[parameters, value]`.
@@ -67,6 +67,8 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
             `optimizer`, or of that name; ignored if `critic_optimizer` is an object.
         accumulation_steps: Integer, parts in which the gradients of a minibatch are
             computed, one after another, to need less memory.
+        sequence_length: Integer or None, steps of a sequence with a recurrent policy;
+            must divide `rollout_length`. None takes the whole rollout.
         **kwargs: Keywords of `Agent`.
 
     Attributes:
@@ -77,6 +79,7 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
     loop_class = OnPolicyLoop
     needs_parameters = False
     not_state = (*Agent.not_state, "_critic_share")
+    can_remember = True
 
     gamma = Number(0.0, 1.0)
     lambda_ = Number(0.0, 1.0)
@@ -109,6 +112,7 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         critic_optimizer=None,
         critic_learning_rate=None,
         accumulation_steps=1,
+        sequence_length=None,
         **kwargs,
     ):
         super().__init__(network, head, observation_spec, optimizer, **kwargs)
@@ -131,13 +135,14 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         self.accumulation_steps = accumulation_steps
         self.reward_scaling = reward_scaling
         self.vtrace, self.clip_rho, self.clip_c = vtrace, clip_rho, clip_c
+        self.sequence_length = sequence_length
         if reward_scaling is not None and not reward_scaling.built:
             reward_scaling.build(())
         self.intrinsic_reward = intrinsic.built_for(self, intrinsic_reward)
         self.metric_names = (*self.metric_names, *intrinsic.of_updates(self))
         for name in ("rollout_length", "num_epochs", "num_envs", "accumulation_steps"):
             check_positive_integer(name, getattr(self, name))
-        for name in ("batch_size", "n_step"):
+        for name in ("batch_size", "n_step", "sequence_length"):
             if getattr(self, name) is not None:
                 check_positive_integer(name, getattr(self, name))
         if vtrace and n_step is not None:
@@ -166,28 +171,29 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
 
     def forward(self, observation, policy_state=(), training=False, seed=None):
         del seed
-        parameters, *values = self(observation, training=training)
+        outputs, policy_state = self.network_outputs(
+            observation, policy_state, training
+        )
+        outputs = self.outputs_from(outputs, observation)
+        return outputs._replace(policy_state=policy_state)
+
+    def outputs_from(self, outputs, observation):
+        """`PolicyOutputs` from the network's outputs for observations `[B, ...]`."""
+        parameters, *values = outputs
         # Each may be [B, 1]; a second one is that of intrinsic rewards.
         values = [tf.reshape(tf.cast(value, tf.float32), [-1]) for value in values]
         parameters = self.masked(tf.cast(parameters, tf.float32), observation)
-        return PolicyOutputs(parameters, values[0], policy_state, *values[1:])
+        return PolicyOutputs(parameters, values[0], (), *values[1:])
 
-    def policy_outputs(self, observation):
-        parameters, value, *_ = self.network(observation)
+    def policy_outputs(self, observation, policy_state=()):
+        (parameters, value, *_), after = symbolic_step(
+            self.network, observation, policy_state
+        )
         if len(value.shape) == 2:
             value = ops.squeeze(value, axis=-1)
         named = {"parameters": parameters, "value": value}
-        return {name: ops.cast(tensor, "float32") for name, tensor in named.items()}
-
-    @property
-    def remembers(self):
-        """Whether the policy is recurrent: has a state."""
-        return bool(tf.nest.flatten(self.initial_state(1)))
-
-    @property
-    def keeps_outputs(self):
-        """True for a recurrent policy and V-trace, else None: the loop chooses."""
-        return True if self.remembers or self.vtrace else None
+        named = {name: ops.cast(tensor, "float32") for name, tensor in named.items()}
+        return {**named, **after}
 
     # Learning
 
@@ -196,113 +202,6 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
         own = "explained_variance", *(["rho"] if self.vtrace else [])
         own = *own, *intrinsic.of_rollouts(self)
         return (*super().report_names, *own)
-
-    def initial_learner_state(self, num_envs):
-        """Discounted returns so far, `[N]` float32, for reward scaling."""
-        returns = tf.zeros([num_envs]) if self.reward_scaling is not None else ()
-        return intrinsic.first_state(self, num_envs, returns)
-
-    def prepare(self, rollout, learner_state):
-        """Computes values, advantages and log-probabilities of a rollout.
-
-        Args:
-            rollout: `Rollout`, `[T, N, ...]`.
-            learner_state: From `initial_learner_state` or the rollout before.
-
-        Returns:
-            `(batch, learner_state)`: an `OnPolicyBatch` of all steps.
-        """
-        learner_state, of_bonus = intrinsic.split_state(self, learner_state)
-        reward, learner_state = self.scale_reward(rollout, learner_state)
-        rollout = rollout._replace(reward=reward)
-        rows = exchanged if self.remembers else _flat
-        observation, action = tf.nest.map_structure(
-            rows, (rollout.observation, rollout.action)
-        )
-        behaviour_log_prob = ()
-        if self.vtrace:
-            rollout, behaviour_log_prob = evaluated(self, rollout)
-            behaviour_log_prob = rows(behaviour_log_prob)
-        if rollout.value is None:
-            parameters, value, *_ = self.forward(observation)
-            value = tf.reshape(value, reward.shape)
-        else:
-            parameters, value = rows(rollout.parameters), rollout.value
-        next_value = self.next_values(rollout, value)
-        advantage, target = self.advantages(rollout, value, next_value)
-        batch = OnPolicyBatch(
-            observation=observation,
-            action=action,
-            log_prob=self.head.log_prob(parameters, action),
-            value=rows(value),
-            advantage=rows(advantage),
-            target=rows(target),
-            valid=rows(rollout.valid),
-            resets=rows(resets_of(rollout)) if self.remembers else (),
-            policy_state=rollout.policy_state,
-            parameters=parameters if self.needs_parameters else (),
-            behaviour_log_prob=behaviour_log_prob,
-        )
-        return intrinsic.with_bonus(self, rollout, batch, learner_state, of_bonus)
-
-    def next_values(self, rollout, value):
-        """`[T, N]` float32, values of the true successors of a rollout's steps.
-
-        The successor is the next observation of the rollout, unless the episode was
-        truncated.
-
-        Args:
-            rollout: `Rollout`.
-            value: `[T, N]` float32, values of `rollout.observation`.
-        """
-        last = self.forward(rollout.last_observation, rollout.last_policy_state).value
-        following = tf.concat([value[1:], last[None]], axis=0)
-
-        def of_successors():
-            if self.remembers:
-                return successor_values(self, rollout)
-            flat = tf.nest.map_structure(_flat, rollout.next_observation)
-            return tf.reshape(self.forward(flat).value, value.shape)
-
-        return tf.cond(
-            tf.reduce_any(rollout.truncated),
-            lambda: tf.where(rollout.truncated, of_successors(), following),
-            lambda: following,
-        )
-
-    def advantages(self, rollout, value, next_value):
-        """Advantages and value targets, both `[T, N]`.
-
-        Generalized advantage estimation with `lambda_`, or with `n_step` the n-step
-        return minus the value, or V-trace with `lambda_` and the rollout's `log_ratio`.
-
-        Args:
-            rollout: `Rollout` with scaled rewards.
-            value: `[T, N]` float32, `V(s_t)`.
-            next_value: `[T, N]` float32, `V` of the true successor of step `t`.
-        """
-        discount = self.gamma * (1.0 - tf.cast(rollout.terminated, tf.float32))
-        steps = rollout.reward, discount, rollout.terminated | rollout.truncated
-        if self.n_step is not None:
-            target = n_step_returns(*steps, next_value, self.n_step)
-            return target - value, target
-        if self.vtrace:
-            ratio = rollout.log_ratio, tf.zeros_like(rollout.log_ratio)
-            clips = self.lambda_, self.clip_rho, self.clip_c
-            found = vtrace_targets(*steps, value, next_value, *ratio, *clips)
-            return found.policy_advantages, found.targets
-        advantage = generalized_advantages(*steps, value, next_value, self.lambda_)
-        return advantage, advantage + value
-
-    def scale_reward(self, rollout, running):
-        """Scaled rewards `[T, N]` and the discounted returns so far, `[N]`."""
-        reward = tf.where(rollout.valid, rollout.reward, 0.0)
-        if self.reward_scaling is None:
-            return reward, running
-        ended = rollout.terminated | rollout.truncated
-        valid = rollout.valid & self.guard.is_healthy()
-        running = self.reward_scaling.update(reward, ended, running, valid)
-        return self.reward_scaling(reward), running
 
     def learn(self, batch, seed):
         """`num_epochs` passes of minibatches over a batch, in random order.
@@ -435,8 +334,3 @@ class ActorCritic(CriticOptimizer, ActorCriticBuilder, Agent):
                 f"{self.head.num_parameters}] and value [B] or [B, 1]. "
                 f"Received: {shapes}"
             )
-
-
-def _flat(tensor):
-    """`[T, N, ...]` to `[T * N, ...]`."""
-    return tf.reshape(tensor, [tensor.shape[0] * tensor.shape[1], *tensor.shape[2:]])

@@ -16,8 +16,10 @@ from kerasrl2.distributions.spaces import KINDS
 from kerasrl2.layers import (
     RewardScaling,
     actor_critic,
+    recurrent_actor_critic,
     seed_weights,
 )
+from kerasrl2.layers.cells import cell_of, output_size
 
 DISTRIBUTIONS = ("auto", *KINDS)
 
@@ -35,6 +37,8 @@ class ActorCriticBuilder:
         activation="tanh",
         shared_trunk=False,
         encoder="auto",
+        recurrent: Literal["lstm", "gru"] | None = None,
+        recurrent_units=64,
         distribution="auto",
         standard_deviation="independent",
         initial_log_std=0.0,
@@ -50,13 +54,19 @@ class ActorCriticBuilder:
 
         Args:
             env: Environment id, callable, `gymnasium.Env` or `envs.Environment`.
-            network: Keras model from observations to `[parameters, value]`, or None to
-                build one from the next arguments.
+            network: Keras model from observations to `[parameters, value]`, or one that
+                remembers (see `layers.RecurrentNetwork`), or None to build one from the
+                next arguments.
             hidden: Sequence of integers, units of the hidden layers.
             activation: String, Keras activation of the hidden layers.
-            shared_trunk: Boolean, whether policy and value share their hidden layers.
+            shared_trunk: Boolean, whether policy and value share their hidden layers
+                (and recurrent cell).
             encoder: `"auto"` (by the space, see `layers.encoder_for`), `"mlp"`,
                 `"impala_cnn"`, `"nature_cnn"`, `"small_cnn"` or `"grid_cnn"`.
+            recurrent: `"lstm"`, `"gru"`, a recurrent cell of Keras or a list of them,
+                one above the other: it follows the hidden layers, and the policy
+                remembers. None: it does not. See `layers.recurrent_actor_critic`.
+            recurrent_units: Integer >= 1, units of a cell with a name.
             distribution: `"auto"` (by the space), `"gaussian"`, `"squashed_gaussian"`,
                 `"beta"`, or `"gsde"`, noise that is a function of the state; see
                 `distributions.head_for`.
@@ -85,7 +95,7 @@ class ActorCriticBuilder:
             options = {}
             if distribution == "gsde":
                 options = {
-                    "num_features": _features(hidden),
+                    "num_features": _features(hidden, recurrent, recurrent_units),
                     "noise_steps": noise_steps,
                 }
             head = head_for(example.action_space, distribution, **options)
@@ -99,6 +109,11 @@ class ActorCriticBuilder:
             gaussian = "gaussian" in head.kind or head.kind == "gsde"
             if head.kind == "gsde":
                 standard_deviation = "gsde"
+            more = {}
+            if recurrent is not None:
+                more["cell"] = cell_of(recurrent, recurrent_units)
+            if bonus is not None:
+                more["intrinsic_value"] = True
             network = cls.default_network(
                 seen_by_network(spec.for_network, normalizer),
                 head.num_parameters,
@@ -109,10 +124,16 @@ class ActorCriticBuilder:
                 encoder=encoder,
                 gaussian_std=standard_deviation if gaussian else None,
                 initial_log_std=initial_log_std,
-                intrinsic_value=bonus is not None,
+                **more,
             )
             if seed is not None:
                 seed_weights(network, seed)
+        elif recurrent is not None:
+            raise ValueError(
+                "Expected `recurrent` or `network`, not both: a network that remembers "
+                f"has its cell inside. Received: recurrent={recurrent!r}, and "
+                f"{network.name!r}"
+            )
         if normalize_rewards:
             hyperparameters["reward_scaling"] = RewardScaling(gamma)
         return cls(network, head, spec, gamma=gamma, seed=seed, **hyperparameters)
@@ -121,18 +142,28 @@ class ActorCriticBuilder:
     def default_network(cls, observation_spec, num_parameters, hyperparameters, **more):
         """The network that `for_env` makes, by default `layers.actor_critic`.
 
+        With a `cell` it is `layers.recurrent_actor_critic`.
+
         Args:
             observation_spec: `ObservationSpec`.
             num_parameters: Integer, `head.num_parameters`.
             hyperparameters: Dictionary of keywords of the constructor.
-            **more: Keywords of `layers.actor_critic`.
+            **more: Keywords of these functions.
         """
         del hyperparameters
-        return actor_critic(observation_spec, num_parameters, **more)
+        if "cell" in more and "intrinsic_value" in more:
+            raise ValueError(
+                "Expected `recurrent` or `intrinsic_reward`, not both: what a network "
+                "remembers has no value of its own for a bonus. Received: both."
+            )
+        build = recurrent_actor_critic if "cell" in more else actor_critic
+        return build(observation_spec, num_parameters, **more)
 
 
-def _features(hidden):
+def _features(hidden, recurrent, units):
     """Units of the last hidden layer, whose outputs are the features of `"gsde"`."""
+    if recurrent is not None:
+        return output_size(cell_of(recurrent, units))
     if not len(hidden):
         raise ValueError(
             "Expected a hidden layer with distribution='gsde': its outputs make the "

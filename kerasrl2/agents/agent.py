@@ -21,6 +21,7 @@ from kerasrl2.agents.fitting import Fitting
 from kerasrl2.agents.hooks import check_hooks, check_renamed
 from kerasrl2.agents.learning import Learning
 from kerasrl2.agents.optimizing import check_clipping, check_optimizer
+from kerasrl2.agents.remembering import check_recurrence, has_state, symbolic_step
 from kerasrl2.agents.runtime import Runtime
 from kerasrl2.agents.saving import Saving
 from kerasrl2.agents.specs import ObservationSpec, batch_shape
@@ -130,6 +131,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         check_hooks(type(self))
         self.built = True
         check_precision(self)
+        check_recurrence(self)
         self._check_network()
         check_masks(self)
         for optimizer, variables in self.optimizers().values():
@@ -176,9 +178,13 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
 
     # Acting
 
-    def call(self, observation, training=False):
-        """The network's outputs for `[B, ...]` observations, which are normalised."""
-        return self.network(self.normalized(observation), training=training)
+    def call(self, observation, policy_state=None, training=False):
+        """The network's outputs for `[B, ...]` observations, which are normalised.
+
+        With `policy_state` also its next state; see `initial_state`.
+        """
+        state = () if policy_state is None else (policy_state,)
+        return self.network(self.normalized(observation), *state, training=training)
 
     def normalized(self, observation):
         """Normalised `[B, ...]` observations, the inputs of the network.
@@ -207,14 +213,21 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
     def initial_state(self, num_envs):
         """The policy's (recurrent) state at the start of an episode.
 
+        That of the network, if it has a method `initial_state`; it is then called as
+        `network(observation, state)`, and its last output is the next state.
+
         Args:
             num_envs: Integer, `N`.
 
         Returns:
             Nest of tensors `[N, ...]`; `()` for a policy without state.
         """
-        del num_envs
-        return ()
+        return self.network.initial_state(num_envs) if has_state(self.network) else ()
+
+    @property
+    def remembers(self):
+        """Whether the policy is recurrent: has a state."""
+        return bool(tf.nest.flatten(self.initial_state(1)))
 
     def forward(self, observation, policy_state=(), training=False, seed=None):
         """The networks' outputs for a batch of observations.
@@ -231,10 +244,20 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
             `types.PolicyOutputs`.
         """
         del seed
-        outputs = self(observation, training=training)
-        first = outputs[0] if isinstance(outputs, list | tuple) else outputs
-        parameters = self.masked(tf.cast(first, tf.float32), observation)
+        outputs, policy_state = self.network_outputs(
+            observation, policy_state, training
+        )
+        parameters = self.masked(tf.cast(outputs[0], tf.float32), observation)
         return PolicyOutputs(parameters, None, policy_state)
+
+    def network_outputs(self, observation, policy_state=(), training=False):
+        """`(outputs, policy_state)`: the network's outputs as a list, and its state."""
+        if has_state(self.network):
+            *outputs, policy_state = self(observation, policy_state, training=training)
+            return outputs, policy_state
+        outputs = self(observation, training=training)
+        several = isinstance(outputs, list | tuple)
+        return list(outputs) if several else [outputs], policy_state
 
     def choose(self, outputs, seed, env_steps):
         """Actions of the training loop, in the policy's own coordinates.
@@ -299,24 +322,24 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         are inside. It shares the agent's weights and goes on learning with them;
         `policy.save` keeps them as they are.
 
-        Raises:
-            ValueError: The policy remembers.
+        One that remembers takes `[observation, policy_state]`, the latter from
+        `initial_state` or the call before; the next one is `"policy_state"`.
         """
         return self._runtime.policy(self)
 
-    def policy_outputs(self, observation):
+    def policy_outputs(self, observation, policy_state=()):
         """What `forward` says, of symbolic observations, for `policy`.
 
         Args:
             observation: Keras tensor `[B, ...]`, normalised.
+            policy_state: Nest of Keras tensors `[B, ...]`, `()` without memory.
 
         Returns:
             Dictionary with `"parameters"`, a float32 Keras tensor `[B, P]`, and what
-            else is an output of `policy`.
+            else is an output of `policy`: the next `"policy_state"`, with memory.
         """
-        outputs = self.network(observation)
-        first = outputs[0] if isinstance(outputs, list | tuple) else outputs
-        return {"parameters": keras.ops.cast(first, "float32")}
+        outputs, after = symbolic_step(self.network, observation, policy_state)
+        return {"parameters": keras.ops.cast(outputs[0], "float32"), **after}
 
     # Checks
 

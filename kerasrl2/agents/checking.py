@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasrl2._private import is_used, layers_of, producer_of
+from kerasrl2.agents.remembering import checked_step, has_state, symbolic_state
 from kerasrl2.layers.specs import ACTION_MASK, entries_of
 
 
@@ -57,10 +58,14 @@ def outputs_of(network, observation_spec, *more):
     )
     inputs = [observation, *more] if more else observation
     takes = getattr(network, "inputs", None)
+    remembers = has_state(network)
     try:
-        if isinstance(takes, list):
-            _check_inputs(network, observation, more)
-        outputs = network(inputs)
+        if remembers:
+            outputs = checked_step(network, inputs, symbolic_state(network))
+        else:
+            if isinstance(takes, list):
+                _check_inputs(network, observation, more)
+            outputs = network(inputs)
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         received = _shown(network)
@@ -69,8 +74,8 @@ def outputs_of(network, observation_spec, *more):
             received += f", which takes {len(takes)} input(s) of shape {shapes}"
         raise ValueError(
             f"Expected a network that takes one batch of observations, "
-            f"{_described(seen)}{', and fractions' if more else ''}. Received: "
-            f"{received}: {reason}"
+            f"{_described(seen)}{', and fractions' if more else ''}"
+            f"{', and a state' if remembers else ''}. Received: {received}: {reason}"
         ) from error
     if isinstance(outputs, dict):
         raise ValueError(
@@ -79,6 +84,13 @@ def outputs_of(network, observation_spec, *more):
             "Wrap it: keras.Model(inputs, [outputs[name] for name in ...])."
         )
     return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+
+def q_outputs_of(network, spec, action_values):
+    """As `outputs_of`; of a network of implicit quantiles fractions go in as well."""
+    if not action_values.takes_fractions:
+        return outputs_of(network, spec)
+    return outputs_of(network, spec, keras.KerasTensor((None, None), "float32"))
 
 
 def check_logits(network, observation_spec, what):
@@ -99,7 +111,8 @@ def check_logits(network, observation_spec, what):
             lambda spec: rng.uniform(-1.0, 1.0, [2, *spec.shape]).astype(spec.dtype),
             observation_spec.for_network.nest,
         )
-        output = network(rows, training=False)
+        state = (network.initial_state(2),) if has_state(network) else ()
+        output = network(rows, *state, training=False)
         first = output[0] if isinstance(output, list | tuple) else output
         first = keras.ops.convert_to_numpy(keras.ops.cast(first, "float32"))
         sums_to_one = np.allclose(first.sum(axis=-1), 1.0, atol=1e-5)
@@ -136,7 +149,8 @@ def check_masks(agent):
         )
     owner = next(c for c in type(agent).__mro__ if "forward" in vars(c))
     code = getattr(vars(owner)["forward"], "__code__", None)
-    if code is not None and not {"masked", "super"} & {*code.co_names}:
+    masking = {"masked", "outputs_from", "super"}
+    if code is not None and not masking & {*code.co_names}:
         raise ValueError(
             f"Expected `forward` of {owner.__name__} to leave out illegal actions: the "
             f"observations have an `action_mask`. Received: one without "
@@ -196,17 +210,23 @@ def check_batch_size(agent, env):
         agent: `ActorCritic`.
         env: `Environment` of `N` copies.
     """
-    size, unit = agent.batch_size, agent.rollout_length if agent.remembers else 1
+    size, unit = agent.batch_size, agent.piece
     rows = env.num_envs * agent.rollout_length
+    if agent.rollout_length % unit:
+        raise ValueError(
+            "Expected `sequence_length` to divide the rollout of "
+            f"{agent.rollout_length} steps. Received: {unit}"
+        )
     if size is None or (rows % size == 0 and size % unit == 0):
         return
     fitting = [n for n in range(unit, rows + 1, unit) if rows % n == 0]
     near = sorted(sorted(fitting, key=lambda n: abs(n - size))[:3])
-    whole = ", in whole environments: the policy remembers" if agent.remembers else ""
+    whole = f", in whole sequences of {unit}: the policy remembers"
     raise ValueError(
         f"Expected `batch_size` to divide the rollout of {rows} steps "
         f"({env.num_envs} environments x {agent.rollout_length}), so that "
-        f"no step is dropped{whole}. Received: batch_size={size}. Near it: {near}"
+        f"no step is dropped{whole if agent.remembers else ''}. Received: "
+        f"batch_size={size}. Near it: {near}"
     )
 
 

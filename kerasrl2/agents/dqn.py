@@ -12,12 +12,14 @@ from kerasrl2._numbers import Number
 from kerasrl2._private import layers_of
 from kerasrl2.action_values import ScalarValues
 from kerasrl2.agents.agent import Agent
-from kerasrl2.agents.checking import check_logits, outputs_of, usable_network
+from kerasrl2.agents.checking import check_logits, q_outputs_of, usable_network
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.planning import off_policy_updates
 from kerasrl2.agents.policies import ExpectedValues, Midpoints
 from kerasrl2.agents.q_builder import QLearningBuilder
+from kerasrl2.agents.q_sequences import SequenceReplay
 from kerasrl2.agents.registry import register
+from kerasrl2.agents.remembering import symbolic_step
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical, mask_parameters
@@ -31,7 +33,7 @@ from kerasrl2.losses import (
     value_of_action,
 )
 from kerasrl2.training.off_policy import OffPolicyLoop
-from kerasrl2.types import PolicyOutputs
+from kerasrl2.types import Memory, PolicyOutputs
 
 
 @register(
@@ -46,7 +48,7 @@ from kerasrl2.types import PolicyOutputs
     },
 )
 @keras.saving.register_keras_serializable(package="kerasrl2")
-class DQN(QLearningBuilder, Agent):
+class DQN(QLearningBuilder, SequenceReplay, Agent):
     """Deep Q-network: Q-learning from replayed transitions with a target network.
 
     Algorithm 1 of Mnih et al. (2015), https://doi.org/10.1038/nature14236:
@@ -58,6 +60,7 @@ class DQN(QLearningBuilder, Agent):
     - prioritized replay, n-step returns, frame stacks: the `buffer`.
     - dueling and noisy networks: the `q_network` (`layers.q_network`).
     - C51, QR-DQN, IQN: `action_values`.
+    - recurrent networks, in the style of R2D2: `SequenceReplay`.
     - `munchausen=0.9`: Munchausen rewards and soft targets; Vieillard et al. (2020),
       https://arxiv.org/abs/2007.14430.
 
@@ -65,7 +68,8 @@ class DQN(QLearningBuilder, Agent):
 
     Args:
         q_network: Keras model from `[B, ...]` observations to the input of
-            `action_values`; by default `[B, A]` action values in units of return.
+            `action_values`; by default `[B, A]` action values in units of return. One
+            with `initial_state` is recurrent, see `layers.RecurrentNetwork`.
         head: `distributions.Categorical`, or None to infer it from the network.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
         action_values: One of `kerasrl2.action_values`; None takes `ScalarValues()`.
@@ -85,13 +89,19 @@ class DQN(QLearningBuilder, Agent):
         clip_rewards: Float `c` or None, clips rewards to `[-c, c]` for learning;
             reported returns are not clipped.
         max_gradient_norm: Float or None, global norm to clip gradients to.
-        batch_size: Integer, transitions per gradient step.
+        batch_size: Integer, transitions per gradient step; sequences, with a recurrent
+            network.
         train_frequency: Integer, steps of each environment between updates.
         gradient_steps: Integer, updates made at a time.
         learning_starts: Integer, transitions in the buffer before the first update.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
         accumulation_steps: Integer, parts in which the gradients of a minibatch are
             computed, one after another, to need less memory; weights are the same.
+        sequence_length: Integer, steps of a sequence that are learned from, with a
+            recurrent network; None takes 16.
+        burn_in: Integer >= 0, steps before them that renew the state; None takes 4.
+        eta: Float in [0, 1], share of the largest TD error in a sequence's priority;
+            the rest is their mean's.
         observation_normalizer: `layers.RunningNormalization` or None.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
@@ -108,6 +118,7 @@ class DQN(QLearningBuilder, Agent):
     """
 
     metric_names = ("loss", "td_error", "q_value", "gradient_norm")
+    can_remember = True
     loop_class = OffPolicyLoop
 
     gamma = Number(0.0, 1.0)
@@ -142,6 +153,9 @@ class DQN(QLearningBuilder, Agent):
         learning_starts=1000,
         num_envs=1,
         accumulation_steps=1,
+        sequence_length: int | None = None,
+        burn_in: int | None = None,
+        eta=0.9,
         observation_normalizer=None,
         seed=None,
         xla="auto",
@@ -166,7 +180,8 @@ class DQN(QLearningBuilder, Agent):
             check_positive_integer(name, value)
         super().__init__(
             q_network,
-            head or _head_of(q_network, spec, action_values),
+            head
+            or Categorical(q_outputs_of(q_network, spec, action_values)[0].shape[1]),
             spec,
             optimizer,
             max_gradient_norm=max_gradient_norm,
@@ -176,6 +191,7 @@ class DQN(QLearningBuilder, Agent):
             **kwargs,
         )
         self.action_values = action_values
+        self._set_sequences(sequence_length, burn_in, eta)
         self.exploration = exploration or EpsilonGreedy(
             keras.optimizers.schedules.PolynomialDecay(1.0, 10_000, 0.05)
         )
@@ -222,9 +238,7 @@ class DQN(QLearningBuilder, Agent):
         if seed is not None and self._noisy:
             seed_noise(self.q_network, seed)
             training = True
-        outputs = self.action_values.read(
-            self.q_network, self.normalized(observation), training
-        )
+        outputs, policy_state = self.read_step(observation, policy_state, training)
         values = self.masked(self.action_values.expected(outputs), observation)
         return PolicyOutputs(values, None, policy_state)
 
@@ -250,18 +264,20 @@ class DQN(QLearningBuilder, Agent):
         equal = mask_parameters(tf.zeros_like(q_values), legal)
         return action, self.head.sample(equal, seeds[1])
 
-    def policy_outputs(self, observation):
+    def policy_outputs(self, observation, policy_state=()):
         values, inputs = self.action_values, observation
         if values.takes_fractions:
             midpoints = Midpoints(values.num_policy_quantiles, dtype="float32")
             inputs = [observation, midpoints(keras.tree.flatten(observation)[0])]
         expected = ExpectedValues(values, dtype="float32")
-        return {"parameters": expected(self.q_network(inputs))}
+        outputs, after = symbolic_step(self.q_network, inputs, policy_state)
+        return {"parameters": expected(outputs[0]), **after}
 
     # Learning
 
     def stored(self, rollout):
-        """The `Rollout` to store in the buffer, with clipped rewards."""
+        """The `Rollout` to store, with clipped rewards and the policy's states."""
+        rollout = self.with_states(rollout)
         if self.clip_rewards is None:
             return rollout
         reward = tf.clip_by_value(rollout.reward, -self.clip_rewards, self.clip_rewards)
@@ -277,14 +293,22 @@ class DQN(QLearningBuilder, Agent):
         Returns:
             The result of `action_values.target`: `[B]` float32 for scalar values.
         """
-        values, noisy = self.action_values, self._noisy
-        following = self.normalized(batch.next_observation)
-        next_outputs = values.read(self.target_network, following, noisy, seeds[0])
+        values, noisy, following = (
+            self.action_values,
+            self._noisy,
+            batch.next_observation,
+        )
+        after = batch.memory or Memory(None, None, None)
+        next_outputs = self.read(
+            self.target_network, following, noisy, seeds[0], after.next_target
+        )
         if self.munchausen is not None:
             return self._soft_targets(batch, next_outputs)
         chooser = values.expected(next_outputs)
         if self.double:
-            online = values.read(self.q_network, following, noisy, seeds[1])
+            online = self.read(
+                self.q_network, following, noisy, seeds[1], after.next_online
+            )
             chooser = values.expected(online)
         policy = greedy_policy(self.masked(chooser, batch.next_observation))
         return values.target(next_outputs, policy, batch.reward, batch.discount)
@@ -292,9 +316,11 @@ class DQN(QLearningBuilder, Agent):
     def _soft_targets(self, batch, next_outputs):
         """Targets with Munchausen rewards, the softmax policy and its entropy."""
         values, temperature = self.action_values, self.temperature
-        now = self.normalized(batch.observation)
-        now = values.expected(values.read(self.target_network, now, self._noisy))
-        now = self.masked(now, batch.observation)
+        state = batch.memory.target if batch.memory else None
+        now = self.read(
+            self.target_network, batch.observation, self._noisy, state=state
+        )
+        now = self.masked(values.expected(now), batch.observation)
         bonus = munchausen_reward(now, batch.action, temperature, self.munchausen)
         following = self.masked(values.expected(next_outputs), batch.next_observation)
         log_policy = scaled_log_policy(following, temperature)
@@ -304,15 +330,18 @@ class DQN(QLearningBuilder, Agent):
         return values.target(next_outputs, policy, reward, batch.discount)
 
     def compute_loss(self, batch, seed):
-        """Loss and metrics of a `Transition`; `td_error` is `[B]`, the rest scalars."""
+        """Loss and metrics of a `Transition`; `td_error` is `[B]`, the rest scalars.
+
+        With a recurrent network, of `ReplayedSequences`; `td_error` is the priorities'.
+        """
         seeds = tf.unstack(tf.random.split(seed, 5, alg="philox"))
         if self._noisy:
             seed_noise(self.q_network, seeds[3])
             seed_noise(self.target_network, seeds[4])
+        if self.remembers:
+            return self.loss_of_sequences(batch, seeds)
         target = self.targets(batch, seeds[:2])
-        outputs = self.action_values.read(
-            self.q_network, self.normalized(batch.observation), True, seeds[2]
-        )
+        outputs = self.read(self.q_network, batch.observation, True, seeds[2])
         loss, td_error = self.action_values.loss(outputs, batch.action, target)
         q_value = value_of_action(self.action_values.expected(outputs), batch.action)
         return tf.reduce_mean(batch.weight * loss), {
@@ -361,7 +390,7 @@ class DQN(QLearningBuilder, Agent):
 
     def symbolic_outputs(self):
         """List of the network's symbolic outputs for a batch of observations."""
-        return _outputs_of(self.network, self.observation_spec, self.action_values)
+        return q_outputs_of(self.network, self.observation_spec, self.action_values)
 
     def _check_network(self):
         shapes = [tuple(output.shape) for output in self.symbolic_outputs()]
@@ -371,15 +400,3 @@ class DQN(QLearningBuilder, Agent):
         if not self.action_values.takes_fractions:
             what = "action values, or their logits with C51"
             check_logits(self.network, self.observation_spec, what)
-
-
-def _outputs_of(network, spec, action_values):
-    """List of symbolic outputs; with implicit quantiles fractions go in as well."""
-    if not action_values.takes_fractions:
-        return outputs_of(network, spec)
-    return outputs_of(network, spec, keras.KerasTensor((None, None), "float32"))
-
-
-def _head_of(network, spec, action_values):
-    outputs = _outputs_of(network, spec, action_values)
-    return Categorical(outputs[0].shape[1])

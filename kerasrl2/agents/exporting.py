@@ -13,8 +13,10 @@ import keras
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice
+from kerasrl2.agents.policies import state_names
 
 FORMATS = "saved_model", "tflite", "onnx"
+NEXT = "next_"
 SIGNATURE = "serving_default"  # what TensorFlow Serving calls where nothing is said
 
 
@@ -29,7 +31,6 @@ def export(agent, filepath, format="saved_model"):
     check_choice("format", format, FORMATS)
     path = Path(filepath)
     _check_path(path, format)
-    _check_stateless(agent)
     path.parent.mkdir(parents=True, exist_ok=True)
     if format == "saved_model":
         _save_model(agent, path)
@@ -42,21 +43,52 @@ def served(agent):
     """The function of an exported policy.
 
     Args:
-        agent: `Agent` without memory.
+        agent: `Agent`.
 
     Returns:
         A `tf.function` of one tensor `[B, ...]` for each entry of an observation, in
-        the order of `tf.nest.flatten`, to a dictionary of tensors.
+        the order of `tf.nest.flatten`, and for each part of the policy's state, to a
+        dictionary of tensors, in which the names of the parts of the next state begin
+        with `NEXT`: formats want no name twice.
     """
-    structure = agent.observation_spec.nest
+    structure, state = agent.observation_spec.nest, agent.initial_state(1)
+    signature = _signature(structure)
+    entries, names = len(signature), state_names(state)
+    for name, leaf in zip(names, tf.nest.flatten(state), strict=True):
+        signature.append(tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype, name))
 
     def serve(*tensors):
-        observation = tf.nest.pack_sequence_as(structure, tensors)
-        outputs = agent.forward(observation)
+        observation = tf.nest.pack_sequence_as(structure, tensors[:entries])
+        before = [tf.nest.pack_sequence_as(state, tensors[entries:])] if names else []
+        outputs = agent.forward(observation, *before)
         action = agent.head.to_env(agent.greedy(outputs))
-        return {"action": action, **_reasons(agent, outputs)}
+        after = tf.nest.flatten(outputs.policy_state) if names else []
+        after = {NEXT + n: part for n, part in zip(names, after, strict=True)}
+        return {"action": action, **_reasons(agent, outputs), **after}
 
-    return tf.function(serve, input_signature=_signature(structure), autograph=False)
+    return tf.function(serve, input_signature=signature, autograph=False)
+
+
+def first_states(agent):
+    """The function of an exported policy that begins episodes.
+
+    Args:
+        agent: `Agent` whose policy remembers.
+
+    Returns:
+        A `tf.function` of the number of environments, a scalar int32, to a dictionary
+        of the parts of the policy's state, by their names in the function of `served`.
+    """
+    names = state_names(agent.initial_state(1))
+
+    def first(batch_size):
+        # Not of `batch_size` itself, which a network need not take as a tensor.
+        leaves = tf.nest.flatten(agent.initial_state(1))
+        rows = [tf.repeat(leaf, batch_size, axis=0) for leaf in leaves]
+        return dict(zip(names, rows, strict=True))
+
+    signature = [tf.TensorSpec([], tf.int32, "batch_size")]
+    return tf.function(first, input_signature=signature, autograph=False)
 
 
 def _reasons(agent, outputs):
@@ -93,13 +125,23 @@ def _save_model(agent, path):
     concrete = function.get_concrete_function()
     module = tf.Module()
     module.policy_variables = list(concrete.variables)
+    signatures = {SIGNATURE: concrete}
+
+    names = state_names(agent.initial_state(1))
+
+    def serve(*tensors):
+        outputs = function(*tensors)
+        after = [outputs[NEXT + name] for name in names]
+        return (outputs["action"], *after) if after else outputs["action"]
+
     module.serve = tf.function(
-        lambda *tensors: function(*tensors)["action"],
-        input_signature=function.input_signature,
-        autograph=False,
+        serve, input_signature=function.input_signature, autograph=False
     )
+    if names:
+        module.initial_state = first_states(agent)
+        signatures["initial_state"] = module.initial_state.get_concrete_function()
     with native_chatter_kept_back():
-        tf.saved_model.save(module, str(path), signatures={SIGNATURE: concrete})
+        tf.saved_model.save(module, str(path), signatures=signatures)
 
 
 def _to_tflite(agent):
@@ -204,16 +246,6 @@ def _next(path):
     if not path.name.isdigit():
         return ""
     return f" The next version is {path.with_name(str(int(path.name) + 1))}."
-
-
-def _check_stateless(agent):
-    if tf.nest.flatten(agent.initial_state(1)):
-        raise ValueError(
-            f"Expected a policy without memory. Received: {type(agent).__name__}, "
-            "whose policy remembers: an exported function maps one batch of "
-            "observations to actions. Save the agent, and use `act` with "
-            "`policy_state`."
-        )
 
 
 def _refused(agent, converter, error):

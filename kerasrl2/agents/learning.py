@@ -39,9 +39,12 @@ class Learning:
             forward passes that chose its actions; None leaves it to the loop.
         accumulation_steps: Integer, in how many parts the gradients of a minibatch are
             computed.
+        keeps_states: Boolean, whether a rollout keeps the policy's state before each
+            step.
+        can_remember: Boolean, whether the agent learns with a network that has a state.
     """
 
-    whole_episodes = keeps_outputs = False
+    whole_episodes = keeps_outputs = keeps_states = can_remember = False
     cuts_episodes = True
     accumulation_steps = 1
 
@@ -197,9 +200,18 @@ class Learning:
         """The `Rollout` as a replay buffer stores it."""
         return rollout
 
+    @property
+    def stored_action(self):
+        """`tf.TensorSpec` of an action as a replay buffer stores it, or a nest."""
+        return tf.TensorSpec(self.head.action_shape, self.head.action_dtype)
+
     def sampling(self):
         """Keywords of a replay buffer's `sample`: the agent's `gamma`."""
         return {"gamma": self.gamma}
+
+    def replayed(self, seed):
+        """`(index, batch)` drawn from the replay buffer, for `update`."""
+        return self.buffer.sample(self.batch_size, seed, **self.sampling())
 
     def initial_learner_state(self, num_envs):
         """The state of `prepare` at the start of episodes, a nest of `[N, ...]`."""

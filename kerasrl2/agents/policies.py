@@ -121,16 +121,9 @@ def make_policy(agent):
         agent: `Agent`.
 
     Raises:
-        ValueError: The policy remembers, or the agent acts in another way than by
-            `policy_outputs` and its head.
+        ValueError: The agent acts in another way than by `policy_outputs` and its head.
     """
     name = type(agent).__name__
-    if tf.nest.flatten(agent.initial_state(1)):
-        raise ValueError(
-            f"Expected a policy without memory. Received: {name}, whose policy "
-            "remembers: a model of one batch of observations cannot. Use `act` with "
-            "`policy_state`."
-        )
     order = type(agent).__mro__
     place = {
         method: next(i for i, owner in enumerate(order) if method in vars(owner))
@@ -142,11 +135,34 @@ def make_policy(agent):
             "Received: none. Define it: what `forward` says, with Keras layers only."
         )
     observation = observation_input(agent.observation_spec, raw=True)
-    outputs = agent.policy_outputs(agent.normalized(observation))
+    seen = agent.normalized(observation)
+    if agent.remembers:
+        state = _state_inputs(agent)
+        outputs, inputs = agent.policy_outputs(seen, state), [observation, state]
+    else:
+        outputs, inputs = agent.policy_outputs(seen), observation
     if agent.observation_spec.has_mask:
         legal = LegalParameters(dtype="float32", name="legal")
         pair = outputs["parameters"], observation[ACTION_MASK]
         outputs = {**outputs, "parameters": legal(pair)}
     action = GreedyAction(agent.head, dtype="float32", name="action")
     outputs = {"action": action(outputs["parameters"]), **outputs}
-    return keras.Model(observation, outputs, name="policy")
+    return keras.Model(inputs, outputs, name="policy")
+
+
+def _state_inputs(agent):
+    """Nest of `keras.Input`, like the policy's state."""
+    state = agent.initial_state(1)
+    leaves = [
+        keras.Input(leaf.shape[1:], dtype=leaf.dtype.name, name=name)
+        for name, leaf in zip(state_names(state), tf.nest.flatten(state), strict=True)
+    ]
+    return tf.nest.pack_sequence_as(state, leaves)
+
+
+def state_names(state):
+    """Names of the parts of a policy's state, in the order of `tf.nest.flatten`."""
+    count = len(tf.nest.flatten(state))
+    if count == 1:
+        return ["policy_state"]
+    return [f"policy_state_{number}" for number in range(count)]  # none without state

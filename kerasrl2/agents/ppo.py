@@ -36,7 +36,8 @@ class PPO(ActorCritic):
     `PPO.for_env` builds network and head.
 
     Args:
-        network: Keras model from `[B, ...]` observations to `[parameters, value]`.
+        network: Keras model from `[B, ...]` observations to `[parameters, value]`; one
+            with `initial_state` is recurrent, see `layers.RecurrentNetwork`.
         head: Policy head of `kerasrl2.distributions`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
         learning_rate: Float or Keras schedule over gradient steps; ignored if an
@@ -63,8 +64,8 @@ class PPO(ActorCritic):
         normalize_advantages: Boolean, whether to normalise them in each minibatch.
         max_gradient_norm: Float or None, global norm to clip gradients to.
         num_epochs: Integer, passes over each rollout.
-        batch_size: Integer, steps per minibatch; must divide the rollout. None takes
-            the whole rollout.
+        batch_size: Integer, steps per minibatch; must divide the rollout, and with a
+            recurrent network hold whole sequences. None takes the whole rollout.
         rollout_length: Integer, steps `T` of each environment per rollout.
         num_envs: Integer, copies of an environment given to `fit` as id or callable.
         accumulation_steps: Integer, parts in which the gradients of a minibatch are
@@ -76,6 +77,8 @@ class PPO(ActorCritic):
             older policy as well. Ratios are to the policy before learning.
         clip_rho: Float > 0, the paper's rho-bar, with `vtrace`.
         clip_c: Float > 0, the paper's c-bar, with `vtrace`.
+        sequence_length: Integer or None, steps of a sequence with a recurrent network;
+            must divide `rollout_length`. None takes the whole rollout.
         seed: Integer, of all random numbers; None draws one.
         xla: `"auto"`, True or False, whether XLA compiles the loop.
         **kwargs: `critic_optimizer`, `critic_learning_rate`, as of `A2C`;
@@ -143,6 +146,7 @@ class PPO(ActorCritic):
         vtrace=False,
         clip_rho=1.0,
         clip_c=1.0,
+        sequence_length: int | None = None,
         seed=None,
         xla="auto",
         **kwargs,
@@ -170,6 +174,7 @@ class PPO(ActorCritic):
             clip_rho,
             clip_c,
             accumulation_steps=accumulation_steps,
+            sequence_length=sequence_length,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,

@@ -64,6 +64,7 @@ class QActorCritic(ActorCritic):
     (before clipping); `explained_variance` is that of the targets by `V`.
     """
 
+    can_remember = False
     metric_names = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
     huber_delta = Number(0.0, open_low=True, optional=True)
 
@@ -147,8 +148,8 @@ class QActorCritic(ActorCritic):
         logits = self.masked(tf.cast(logits, tf.float32), observation)
         return logits, tf.cast(action_values, tf.float32)
 
-    def policy_outputs(self, observation):
-        return Agent.policy_outputs(self, observation)
+    def policy_outputs(self, observation, policy_state=()):
+        return Agent.policy_outputs(self, observation, policy_state)
 
     # Learning
 

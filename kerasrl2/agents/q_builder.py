@@ -1,5 +1,6 @@
 """Builds Q-learning agents for an environment from keywords."""
 
+import functools
 from typing import Literal
 
 import keras
@@ -23,7 +24,8 @@ from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
 from kerasrl2.buffers.prioritized import PRIORITIZATIONS
 from kerasrl2.distributions import head_for
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
-from kerasrl2.layers import q_network, seed_weights
+from kerasrl2.layers import q_network, recurrent_q_network, seed_weights
+from kerasrl2.layers.cells import cell_of
 
 DISTRIBUTIONS = ("scalar", "categorical", "quantile", "implicit_quantile")
 EXPLORATIONS = ("auto", "epsilon_greedy", "boltzmann", "greedy")
@@ -41,6 +43,8 @@ class QLearningBuilder:
         hidden=(64, 64),
         activation="relu",
         encoder="auto",
+        recurrent: Literal["lstm", "gru"] | None = None,
+        recurrent_units=64,
         dueling=False,
         noisy=False,
         distribution="scalar",
@@ -73,6 +77,10 @@ class QLearningBuilder:
             activation: String, their Keras activation.
             encoder: `"auto"` (by the space, see `layers.encoder_for`), `"mlp"`,
                 `"nature_cnn"`, `"small_cnn"` or `"grid_cnn"`.
+            recurrent: `"lstm"`, `"gru"`, a recurrent cell of Keras or a list of them,
+                one above the other, in front of the last hidden layer: the policy
+                remembers, and learns from sequences. See `layers.recurrent_q_network`.
+            recurrent_units: Integer >= 1, units of a cell with a name.
             dueling: Boolean, separate value and advantage streams.
             noisy: Boolean, `NoisyDense` in the last two layers; without another
                 `exploration` the agent then acts greedily.
@@ -126,7 +134,12 @@ class QLearningBuilder:
             hyperparameters["observation_normalizer"] = normalizer_for(spec.for_network)
         normalizer = hyperparameters.get("observation_normalizer")
         if network is None:
-            network = q_network(
+            build = functools.partial(q_network, fractions=values.takes_fractions)
+            if recurrent is not None:
+                _check_recurrent(values)
+                cell = cell_of(recurrent, recurrent_units)
+                build = functools.partial(recurrent_q_network, cell=cell)
+            network = build(
                 seen_by_network(spec.for_network, normalizer),
                 head.num_actions,
                 hidden=hidden,
@@ -135,10 +148,15 @@ class QLearningBuilder:
                 dueling=dueling,
                 noisy=noisy,
                 num_atoms=None if values.takes_fractions else values.num_atoms,
-                fractions=values.takes_fractions,
             )
             if seed is not None:
                 seed_weights(network, seed)
+        elif recurrent is not None:
+            raise ValueError(
+                "Expected `recurrent` or `network`, not both: a network that remembers "
+                f"has its cell inside. Received: recurrent={recurrent!r}, and "
+                f"{network.name!r}"
+            )
         if buffer is None:
             frames = getattr(example, "frame_stack", 1)
             storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
@@ -181,6 +199,15 @@ def _action_values(distribution, num_atoms, value_range, loss):
     if distribution == "implicit_quantile":
         return ImplicitQuantileValues(**size)
     return CategoricalValues(51 if num_atoms is None else num_atoms, *value_range)
+
+
+def _check_recurrent(values):
+    if values.takes_fractions:
+        raise ValueError(
+            "Expected `recurrent` with the distribution 'scalar', 'categorical' or "
+            "'quantile'. Received: 'implicit_quantile', whose network also takes "
+            "fractions."
+        )
 
 
 def _exploration(name, initial, final, steps, temperature):

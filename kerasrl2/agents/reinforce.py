@@ -82,6 +82,7 @@ class Reinforce(ActorCritic):
     True
     """
 
+    can_remember = False
     metric_names = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
     whole_episodes = True
 
@@ -171,7 +172,7 @@ class Reinforce(ActorCritic):
         made = super().default_network(
             observation_spec, num_parameters, hyperparameters, **more
         )
-        if hyperparameters.get("baseline", "value") == "value":
+        if hyperparameters.get("baseline", "value") == "value" or "cell" in more:
             return made
         return keras.Model(made.input, made.outputs[0], name="actor")
 
@@ -193,10 +194,10 @@ class Reinforce(ActorCritic):
         outputs = Agent.forward(self, observation, policy_state, training, seed)
         return outputs._replace(value=tf.zeros_like(outputs.parameters[:, 0]))
 
-    def policy_outputs(self, observation):
+    def policy_outputs(self, observation, policy_state=()):
         if self.baseline == "value":
-            return super().policy_outputs(observation)
-        return Agent.policy_outputs(self, observation)
+            return super().policy_outputs(observation, policy_state)
+        return Agent.policy_outputs(self, observation, policy_state)
 
     # Learning
 

@@ -98,6 +98,7 @@ class TRPO(ActorCritic):
     True
     """
 
+    can_remember = False
     metric_names = ("loss", "value_loss", "gradient_norm")
     policy_metric_names = (
         "kl",

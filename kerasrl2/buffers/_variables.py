@@ -117,6 +117,19 @@ class Columns(tf.Module):
         number = position - tf.gather(ends, column) + tf.gather(count, column)
         return tf.where(ends[-1] > 0, number * self.num_envs + column, -1)
 
+    def whole(self, index, length):
+        """Indices `[B, length]` of sequences from transitions `[B]` on, in order.
+
+        One that would reach beyond the newest transition begins that much earlier, if
+        its column holds enough. -1 stays.
+        """
+        count, oldest, *_ = self._counters()
+        number, column = self._split(index)
+        latest = tf.gather(tf.maximum(count - length, oldest), column)
+        number = tf.minimum(number, latest)[:, None] + tf.range(length, dtype=tf.int64)
+        numbers = number * self.num_envs + column[:, None]
+        return tf.where(index[:, None] >= 0, numbers, -1)
+
     def _split(self, index):
         """Number and column of indices `[B]`; of -1 those of 0."""
         index = tf.maximum(index, 0)  # rounding towards 0 needs fewer operations

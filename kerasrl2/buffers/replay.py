@@ -4,12 +4,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasrl2._checks import check_range
+from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2._seeds import drawn_seed
 from kerasrl2.buffers._base import Replay
 from kerasrl2.buffers._flat_ring import FlatRing
+from kerasrl2.buffers._inputs import indices, powers_of
 from kerasrl2.buffers._ring import Ring
 from kerasrl2.buffers._variables import as_tensor, uniform
+from kerasrl2.types import ReplayedSequences
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
@@ -104,6 +106,51 @@ class ReplayBuffer(Replay, tf.Module):
             self._gamma = tf.Variable(
                 gamma, trainable=False, dtype=tf.float64, name="gamma"
             )
+
+    def sequences(self, index, length, weight=None, gamma=None):
+        """Sequences of consecutive steps of one environment each.
+
+        They begin with given transitions, or as much earlier as it takes for `length`
+        steps, and do not stop where episodes end. `n_step` does not matter.
+
+        Args:
+            index: `[B]` int64, from `sample`; -1 for none.
+            length: Integer >= 1, `L`.
+            weight: `[B]` float32 or None, what to return as weight; None gives ones.
+            gamma: Number or scalar tensor, in place of the buffer's own `gamma`.
+
+        Returns:
+            `types.ReplayedSequences`, `[B, L, ...]`.
+
+        Example:
+        >>> buffer = ReplayBuffer(8, gamma=0.5)
+        >>> for t in range(4):
+        ...     index = buffer.add([[t]], [t], [1.0], [t == 1], [False], [[t + 1]])
+        >>> batch = buffer.sequences([0, 3], length=3)
+        >>> batch.action.numpy().tolist(), batch.discount.numpy()[0].tolist()
+        ([[0, 1, 2], [1, 2, 3]], [0.5, 0.0, 0.5])
+        >>> batch.ended.numpy()[0].tolist()
+        [False, True, True]
+        """
+        self._check_built()
+        check_positive_integer("length", length)
+        steps = self._ring.whole(indices(index, self._array), length)
+        rows = tf.reshape(steps, [-1])
+        held = self._ring.holds(rows)
+        powers = powers_of(self.gamma if gamma is None else gamma, 1)
+        batch = self._ring.get(rows, tf.cast(held, tf.float32), powers)
+        batch, begins, held = tf.nest.map_structure(
+            lambda leaf: tf.reshape(leaf, [*steps.shape, *leaf.shape[1:]]),
+            (batch, self._ring.begins(rows), held),
+        )
+        ended = tf.pad((begins | ~held)[:, 1:], [[0, 0], [0, 1]], constant_values=True)
+        if weight is None:
+            weight = tf.ones([steps.shape[0]])
+        fields = batch._asdict()
+        del fields["memory"]
+        return ReplayedSequences(
+            **{**fields, "weight": weight}, ended=ended, valid=held
+        )
 
     def as_dataset(self, batch_size, steps=None, with_index=False):
         """`tf.data.Dataset` of batches, each drawn when it is asked for.

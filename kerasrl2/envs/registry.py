@@ -33,6 +33,9 @@ _FACTORIES = {
     "Acrobot-v1": Acrobot,
     "CartPole-v0": functools.partial(CartPole, id="CartPole-v0", max_episode_steps=200),
     "CartPole-v1": CartPole,
+    "CartPoleNoVel-v1": functools.partial(
+        CartPole, id="CartPoleNoVel-v1", velocities=False
+    ),
     "Chain-5": Chain,
     "Endless-1": Endless,
     "GridBreakout-v0": GridBreakout,

@@ -2,7 +2,8 @@
 
 import kerasrl2._startup  # noqa: F401
 
-from kerasrl2.layers.actor_critics import actor_critic
+from kerasrl2.layers.actor_critics import actor_critic, recurrent_actor_critic
+from kerasrl2.layers.cells import ParallelCells
 from kerasrl2.layers.convolutions import (
     grid_cnn,
     impala_cnn,
@@ -20,7 +21,8 @@ from kerasrl2.layers.normalization import (
     RunningNormalization,
 )
 from kerasrl2.layers.pixels import PixelConv2D
-from kerasrl2.layers.q_networks import q_network
+from kerasrl2.layers.q_networks import q_network, recurrent_q_network
+from kerasrl2.layers.recurrent import RecurrentNetwork
 from kerasrl2.layers.seeding import seed_weights
 from kerasrl2.layers.targets import frozen_copy, update_target
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding
@@ -30,9 +32,11 @@ __all__ = [
     "FractionEmbedding",
     "NestedNormalization",
     "NoisyDense",
+    "ParallelCells",
     "PixelConv2D",
     "RandomFourierFeatures",
     "RandomNetworkDistillation",
+    "RecurrentNetwork",
     "RewardScaling",
     "RunningNormalization",
     "StateDependentNoise",
@@ -45,6 +49,8 @@ __all__ = [
     "mlp",
     "nature_cnn",
     "q_network",
+    "recurrent_actor_critic",
+    "recurrent_q_network",
     "seed_noise",
     "seed_weights",
     "small_cnn",

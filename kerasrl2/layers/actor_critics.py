@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
+from kerasrl2.layers.cells import ParallelCells, cell_of, copy_of, output_size
 from kerasrl2.layers.convolutions import dense
 from kerasrl2.layers.encoders import (
     check_hidden,
@@ -16,8 +17,10 @@ from kerasrl2.layers.encoders import (
 )
 from kerasrl2.layers.heads import StateDependentNoise, StateIndependentLogStd
 from kerasrl2.layers.pictures import ENCODERS
+from kerasrl2.layers.recurrent import RecurrentNetwork
 
 POLICY_GAIN, VALUE_GAIN = 0.01, 1.0
+_GAUSSIAN = (None, "independent", "dependent", "gsde")
 
 
 @plain_numbers
@@ -77,9 +80,7 @@ def actor_critic(
     check_positive_integer("num_values", num_values)
     hidden = check_hidden(hidden)
     check_choice("encoder", encoder, ENCODERS)
-    check_choice(
-        "gaussian_std", gaussian_std, (None, "independent", "dependent", "gsde")
-    )
+    check_choice("gaussian_std", gaussian_std, _GAUSSIAN)
     known = observations(observation_shape, num_classes)
     inputs = observation_input(known)
     encode = functools.partial(features, inputs, known, hidden, activation, encoder)
@@ -95,6 +96,78 @@ def actor_critic(
         for name in names
     ]
     return keras.Model(inputs, [parameters, *values], name="actor_critic")
+
+
+@plain_numbers
+def recurrent_actor_critic(
+    observation_shape,
+    num_parameters,
+    cell="lstm",
+    units=64,
+    hidden=(64, 64),
+    activation="tanh",
+    shared=False,
+    encoder="auto",
+    gaussian_std=None,
+    initial_log_std=0.0,
+    num_classes=None,
+):
+    """A network that remembers, from observations and its state to policy and value.
+
+    Dense layers, or convolutions, a recurrent cell, and output layers like those of
+    `actor_critic`.
+
+    Args:
+        observation_shape: As of `actor_critic`.
+        num_parameters: Integer >= 1, `head.num_parameters`.
+        cell: `"lstm"`, `"gru"`, a recurrent cell of Keras, or a list of them, one above
+            the other. A copy of it is used.
+        units: Integer >= 1, units of a cell with a name.
+        hidden: Sequence of integers, units of the dense layers in front of the cell.
+        activation: String or callable, of the dense layers.
+        shared: Boolean, whether policy and value share the cell and what is in front of
+            it. If not, the value has all of its own: `ParallelCells`.
+        encoder: As of `actor_critic`.
+        gaussian_std: As of `actor_critic`.
+        initial_log_std: As of `actor_critic`.
+        num_classes: As of `actor_critic`.
+
+    Returns:
+        `RecurrentNetwork`, `[B, *observation_shape]` (or a nest) and its state to
+        `(parameters, value, state)`, float32 `[B, P]`, `[B, 1]` and `[B, ...]`.
+
+    Example:
+    >>> network = recurrent_actor_critic((4,), 2, cell="gru", units=8, shared=True)
+    >>> parameters, value, state = network(keras.ops.zeros([5, 4]))
+    >>> [tuple(x.shape) for x in (parameters, value, *state)]
+    [(5, 2), (5, 1), (5, 8)]
+    """
+    check_positive_integer("num_parameters", num_parameters)
+    hidden = check_hidden(hidden)
+    check_choice("encoder", encoder, ENCODERS)
+    check_choice("gaussian_std", gaussian_std, _GAUSSIAN)
+    cell = cell_of(cell, units)
+    known = observations(observation_shape, num_classes)
+    inputs = observation_input(known)
+    encode = functools.partial(features, inputs, known, hidden, activation, encoder)
+    if shared:
+        x, width = encode("encoder"), output_size(cell)
+    else:
+        parts = [encode("policy_encoder"), encode("value_encoder")]
+        x, width = layers.Concatenate(name="features")(parts), 2 * output_size(cell)
+        cell = ParallelCells([cell, copy_of(cell, "value")])
+    outputs = keras.Input([width], name="memory", dtype=keras.config.floatx())
+    of_policy, of_value = [outputs] * 2 if shared else keras.ops.split(outputs, 2, -1)
+    parameters = _policy_output(
+        of_policy, num_parameters, gaussian_std, initial_log_std, lambda name: name
+    )
+    value = dense(1, VALUE_GAIN, dtype="float32", name="value")(of_value)
+    return RecurrentNetwork(
+        keras.Model(inputs, x, name="encoder"),
+        cell,
+        keras.Model(outputs, [parameters, value], name="outputs"),
+        name="recurrent_actor_critic",
+    )
 
 
 def _policy_output(x, num_parameters, gaussian_std, initial_log_std, named):

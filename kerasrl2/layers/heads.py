@@ -95,7 +95,8 @@ class StateDependentNoise(keras.layers.Layer):
         features = ops.stop_gradient(ops.cast(features, mean.dtype))
         sigma = ops.exp(ops.cast(self.log_std, mean.dtype)) / features.shape[-1] ** 0.5
         factors = features[..., None] * sigma
-        flat = ops.reshape(factors, (*ops.shape(features)[:-1], -1))
+        size = factors.shape[-2] * factors.shape[-1]  # -1 would leave it unknown
+        flat = ops.reshape(factors, (*ops.shape(features)[:-1], size))
         return ops.concatenate([mean, flat], axis=-1)
 
     def compute_output_shape(self, input_shape):

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
+from kerasrl2.layers.cells import cell_of, output_size
 from kerasrl2.layers.encoders import (
     check_hidden,
     features,
@@ -14,6 +15,7 @@ from kerasrl2.layers.encoders import (
     unused_name,
 )
 from kerasrl2.layers.pictures import ENCODERS
+from kerasrl2.layers.recurrent import RecurrentNetwork
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding, value_layer
 
 
@@ -97,6 +99,77 @@ def q_network(
     if fractions:
         x = layers.Permute((2, 1), dtype="float32", name=named("quantiles"))(x)
     return keras.Model(inputs, x, name=name)
+
+
+@plain_numbers
+def recurrent_q_network(
+    observation_shape,
+    num_actions,
+    cell="lstm",
+    units=64,
+    hidden=(64, 64),
+    activation="relu",
+    encoder="auto",
+    num_classes=None,
+    dueling=False,
+    noisy=False,
+    sigma=0.5,
+    num_atoms=None,
+    name="recurrent_q_network",
+):
+    """A model of action values that remembers, from observations and its state.
+
+    That of `q_network` with a recurrent cell in front of its head, as in Kapturowski et
+    al. (2019), https://openreview.net/forum?id=r1lyTjAqYX.
+
+    Args:
+        observation_shape: As of `q_network`.
+        num_actions: Integer >= 1, the number of actions `A`.
+        cell: `"lstm"`, `"gru"`, a recurrent cell of Keras, or a list of them, one above
+            the other. A copy of it is used.
+        units: Integer >= 1, units of a cell with a name.
+        hidden: Sequence of integers, units of the dense layers; the last one follows
+            the cell.
+        activation: As of `q_network`.
+        encoder: As of `q_network`.
+        num_classes: As of `q_network`.
+        dueling: As of `q_network`.
+        noisy: As of `q_network`.
+        sigma: As of `q_network`.
+        num_atoms: As of `q_network`.
+        name: String.
+
+    Returns:
+        `RecurrentNetwork`, `[B, *observation_shape]` (or a nest) and its state to
+        `(values, state)`: float32 `[B, A]`, or with `num_atoms` `[B, A, M]`, and
+        `[B, ...]`.
+
+    Example:
+    >>> network = recurrent_q_network((4,), 2, cell="gru", units=8)
+    >>> values, (state,) = network(keras.ops.zeros([5, 4]))
+    >>> tuple(values.shape), tuple(state.shape)
+    ((5, 2), (5, 8))
+    """
+    check_positive_integer("num_actions", num_actions)
+    hidden, cell = check_hidden(hidden), cell_of(cell, units)
+    check_choice("encoder", encoder, ENCODERS)
+    known = observations(observation_shape, num_classes)
+    *trunk, last = hidden or (None,)
+    inputs = observation_input(known)
+    x = features(inputs, known, tuple(trunk), activation, encoder, "encoder")
+    if len(x.shape) != 2:
+        x = layers.Flatten()(x)
+    outputs = keras.Input([output_size(cell)], name="memory")
+    values = _head(
+        outputs, num_actions, num_atoms, last, activation, dueling, noisy, sigma,
+        lambda name: name,
+    )  # fmt: skip
+    return RecurrentNetwork(
+        keras.Model(inputs, x, name="encoder"),
+        cell,
+        keras.Model(outputs, values, name="outputs"),
+        name=name,
+    )
 
 
 def _head(x, num_actions, num_atoms, units, activation, dueling, noisy, sigma, named):

@@ -93,8 +93,11 @@ class ObservationSpec:
 
     @classmethod
     def of_network(cls, network):
-        """The spec of what a built functional or sequential Keras model takes."""
-        inputs = getattr(network, "inputs", None)
+        """The spec of what a built functional or sequential Keras model takes.
+
+        Of a `RecurrentNetwork`, what its encoder takes.
+        """
+        inputs = getattr(getattr(network, "encoder", network), "inputs", None)
         if isinstance(inputs, list) and len(inputs) > 1:
             raise ValueError(
                 f"Expected `observation_spec` for a network of several inputs. "

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from kerasrl2._checks import check_choice
+from kerasrl2.layers.sequences import where_reset
 from kerasrl2.types import Rollout
 
 
@@ -36,7 +37,7 @@ def begin_episodes(agent, env, seed):
 
 def collect(
     agent, env, state, length, seed, *, env_steps=0, greedy=False, keep="steps",
-    until=None,
+    keep_states=False, until=None,
 ):  # fmt: skip
     """Plays `length` steps in each of `N` environments.
 
@@ -55,6 +56,7 @@ def collect(
         greedy: Boolean, act greedily (True) or explore (False).
         keep: `"signals"` (rewards and flags only), `"steps"` (all but the networks'
             outputs) or `"outputs"` (also `parameters` and `value`).
+        keep_states: Boolean, whether to keep the policy's state before each step.
         until: None, or a callable from `[N]` int32, the episodes that ended in each
             environment in this rollout, to a scalar bool. Once it is True, play stops
             and the remaining rows are not valid.
@@ -94,6 +96,8 @@ def collect(
             row["next_observation"] = after.next_observation
         if keep == "outputs":
             row |= {"parameters": outputs.parameters, "value": outputs.value}
+        if keep_states:
+            row["policy_states"] = state.policy_state
         policy_state = where_reset(
             ended, agent.initial_state(env.num_envs), outputs.policy_state
         )
@@ -105,6 +109,10 @@ def collect(
         rows = tf.nest.map_structure(lambda tensor: tensor[None], row)
     else:
         specs = _row_specs(agent, env.num_envs, state.observation, flags, keep)
+        if keep_states:
+            specs["policy_states"] = tf.nest.map_structure(
+                tf.TensorSpec.from_tensor, state.policy_state
+            )
         last, rows = _loop(step, specs, state, length, env.num_envs, until)
     signals = rows.pop("signals")
     all_valid = tf.ones([length, env.num_envs], tf.bool)
@@ -119,16 +127,6 @@ def collect(
         last_policy_state=last.policy_state,
     )
     return last, rollout
-
-
-def where_reset(mask, first, state):
-    """`first` in rows where `mask` `[N]` is True, else `state`; nests of `[N, ...]`."""
-
-    def select(initial, current):
-        rows = tf.reshape(mask, [-1] + [1] * (len(current.shape) - 1))
-        return tf.where(rows, tf.cast(initial, current.dtype), current)
-
-    return tf.nest.map_structure(select, first, state)
 
 
 def _loop(step, specs, state, length, num_envs, until):

@@ -34,12 +34,15 @@ class Learner(Player, Protocol):
         guard: `Guard`, to which gradient steps report.
         env_steps: Integer variable, env steps played so far.
         report_names: Names of the metrics in a report.
+        keeps_states: Boolean, whether a rollout keeps the policy's state before each
+            step.
     """
 
     network: Any
     guard: Any
     env_steps: Any
     report_names: Any
+    keeps_states: Any
 
     def optimizers(self):
         """Dictionary of names to pairs of an optimizer and the variables it updates."""
@@ -109,6 +112,7 @@ class OffPolicyLearner(Learner, Protocol):
         train_frequency: Integer, vector steps between updates.
         gradient_steps: Integer, updates made at a time.
         learning_starts: Integer, transitions in the buffer before the first update.
+        stored_action: `tf.TensorSpec` of an action as the buffer stores it, or a nest.
     """
 
     buffer: Any
@@ -116,12 +120,13 @@ class OffPolicyLearner(Learner, Protocol):
     train_frequency: Any
     gradient_steps: Any
     learning_starts: Any
+    stored_action: Any
 
     def stored(self, rollout):
         """The `Rollout` as the buffer stores it."""
 
-    def sampling(self):
-        """Keywords of the buffer's `sample`."""
+    def replayed(self, seed):
+        """`(index, batch)` drawn from the buffer, the batch of `update`."""
 
 
 def check_contract(agent, protocol):

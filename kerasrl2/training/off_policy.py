@@ -42,12 +42,12 @@ class OffPolicyLoop(CompiledLoop):
 
     def start(self):
         super().start()
-        observation, head = self.carry.actor.observation, self.agent.head
+        observation = self.carry.actor.observation
         self.agent.buffer.build(
             tf.nest.map_structure(
                 lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), observation
             ),
-            tf.TensorSpec(head.action_shape, head.action_dtype),
+            self.agent.stored_action,
             self.env.num_envs,
         )
 
@@ -77,7 +77,8 @@ class OffPolicyLoop(CompiledLoop):
             return tf.function(function, jit_compile=True, autograph=False)
 
         buffer = self.agent.buffer
-        self._sample, self._store = part(self._draw), part(buffer.add_rollout)
+        self._sample = part(self.agent.replayed)
+        self._store = part(buffer.add_rollout)
         prioritized = hasattr(buffer, "update_priorities")
         self._prioritize = part(buffer.update_priorities) if prioritized else None
 
@@ -94,6 +95,7 @@ class OffPolicyLoop(CompiledLoop):
             seeds[0],
             env_steps=carry.env_steps
             + self.env.num_envs * tf.range(self.vector_steps, dtype=tf.int64),
+            keep_states=agent.keeps_states,
         )
         guard.report_rollout(rollout, carry.iteration)
         sums, updates = self._learn(ready, seeds[1], computed)
@@ -155,7 +157,3 @@ class OffPolicyLoop(CompiledLoop):
             parallel_iterations=1,
         )
         return sums, tf.cast(made, tf.float64)
-
-    def _draw(self, seed):
-        agent = self.agent
-        return agent.buffer.sample(agent.batch_size, seed, **agent.sampling())

@@ -70,6 +70,7 @@ class OnPolicyLoop(CompiledLoop):
             seed,
             env_steps=carry.env_steps,
             keep="outputs" if self.keeps_outputs else "steps",
+            keep_states=self.agent.keeps_states,
             until=until,
         )
         return carry._replace(actor=actor), rollout

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from kerasrl2.agents import A2C, DQN, PPO, NestedSpec, ObservationSpec, Rainbow
 from kerasrl2.agents import exporting as module
-from kerasrl2.envs.exact import Endless
 
 SMALL = {"hidden": (4,), "seed": 0, "xla": False}
 AGENTS = {
@@ -169,19 +168,6 @@ def test_what_is_there_already_stays(ppo, tmp_path, path, format, message):
     with pytest.raises(ValueError, match=message):
         ppo[0].export(tmp_path / path, format=format)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("format", ["saved_model", "tflite", "onnx"])
-def test_a_policy_that_remembers_is_refused(tmp_path, format):
-    class Remembering(A2C):
-        def initial_state(self, num_envs):
-            return tf.zeros([num_envs, 1])
-
-    agent = Remembering.for_env(Endless(), **SMALL)
-    path = tmp_path / ("a" if format == "saved_model" else f"a.{format}")
-    with pytest.raises(ValueError, match=r"memory. Received: Remembering"):
-        agent.export(path, format=format)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_converter_onnx_names_the_extra(ppo, tmp_path, monkeypatch):

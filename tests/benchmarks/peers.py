@@ -1,6 +1,7 @@
 """The same workloads with other libraries, one JSON line a run.
 
     DIR/torch/bin/python peers.py {sb3,sbx} {ppo-zoo,ppo-wide,dqn-each-step,...}
+    DIR/torch/bin/python peers.py sb3 ppo-recurrent
     DIR/torch/bin/python peers.py sb3 time-to-solve --seed 0
     DIR/torch/bin/python peers.py sb3 trpo-score --env CartPole-v1 --seed 0
 
@@ -8,6 +9,9 @@ The environment: `pip install torch==2.13.0`, then `pip install
 stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`, for TRPO
 `sb3-contrib==2.9.0`, and for the Atari workloads `ale-py==0.12.0
 opencv-python-headless`.
+stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`, and for
+the Atari workloads `ale-py==0.12.0 opencv-python-headless`; for `ppo-recurrent`, which
+is `RecurrentPPO` of SB3's own collection, `sb3-contrib==2.9.0`.
 """
 
 import argparse
@@ -27,6 +31,21 @@ PPO = {
     "ppo-wide": (256, {"n_steps": 32, "batch_size": 2048, "n_epochs": 4}, 100_000),
     "ppo-envpool": (256, {"n_steps": 32, "batch_size": 2048, "n_epochs": 4}, 100_000),
     "ppo-atari": (8, {"n_steps": 128, "batch_size": 256, "n_epochs": 4}, 4_096),
+    "ppo-recurrent": (
+        8,
+        {
+            "n_steps": 128,
+            "batch_size": 256,
+            "n_epochs": 10,
+            "gae_lambda": 0.95,
+            "gamma": 0.99,
+            "ent_coef": 0.0,
+            "learning_rate": 1e-3,
+            "clip_range": 0.2,
+            "policy_kwargs": {"lstm_hidden_size": 64, "net_arch": []},
+        },
+        10_240,
+    ),
 }
 TRPO = {
     "trpo": (
@@ -130,6 +149,10 @@ def make(library, name, num_envs, hyperparameters, **more):
 
         return lib.TRPO(policy, envs, **hyperparameters, **more)
     algorithm = lib.DQN if name in DQN else lib.PPO
+    if name == "ppo-recurrent":
+        from sb3_contrib import RecurrentPPO as algorithm
+
+        policy = "MlpLstmPolicy"
     return algorithm(policy, envs, **hyperparameters, **more)
 
 

@@ -48,6 +48,10 @@ PPO = {
         "num_envs": 8, "rollout_length": 32, "num_epochs": 20, "batch_size": 256,
         **CARTPOLE,
     },
+    "ppo-recurrent": {  # an LSTM each for policy and value, as the peer's, alone
+        "num_envs": 8, "rollout_length": 128, "num_epochs": 10, "batch_size": 256,
+        "recurrent": "lstm", "recurrent_units": 64, "hidden": (), "learning_rate": 1e-3,
+    },
     "ppo-atari": {
         "num_envs": 8, "rollout_length": 128, "num_epochs": 4, "batch_size": 256,
         "hidden": (512,), "activation": "relu", "shared_trunk": True,
@@ -131,6 +135,7 @@ def run_side_by_side(arguments):
         if arguments.peers and compared:
             python = str(arguments.peers / "torch" / "bin" / "python")
             few = {*ENVS, *TRPO, "ppo-envpool"}  # SBX: minutes, or none
+            few = {*ENVS, "ppo-envpool", "ppo-recurrent"}  # SBX: minutes, or has none
             libraries = ["sb3"] if name in few else ["sb3", "sbx"]
             commands += [[python, script, library, name] for library in libraries]
         turns = commands * arguments.repeats

@@ -93,10 +93,23 @@ def test_trains_saves_and_loads(name, tmp_path, modules):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_policy_that_remembers_is_no_model_of_observations_alone():
+def test_a_policy_that_acts_in_another_way_says_what_a_model_of_it_needs():
     agent = make("recurrent_ppo", "CartPole-v1", xla=False)
-    with pytest.raises(ValueError, match=r"without memory.*RecurrentPPO.*policy_state"):
+    with pytest.raises(ValueError, match="Expected `policy_outputs` of RecurrentPPO"):
         _ = agent.policy
+
+
+def test_a_policy_of_its_own_that_remembers_is_exported(tmp_path):
+    agent = make("recurrent_ppo", "CartPole-v1", xla=False)
+    agent.export(tmp_path / "policy")
+    model = tf.saved_model.load(tmp_path / "policy")
+    observation, state = np.ones([3, 4], "f4"), agent.initial_state(3)
+    served = model.initial_state(3)["policy_state"]
+    for _ in range(3):
+        action, state = agent.act(observation, policy_state=state)
+        answer, served = model.serve(observation, served)
+        np.testing.assert_array_equal(answer, action)
+        np.testing.assert_allclose(served, state, rtol=1e-5, atol=1e-6)
 
 
 def test_a_policy_that_remembers_asks_for_its_state():

@@ -18,6 +18,12 @@ from kerasrl2 import _state, agents, envs
 from kerasrl2.callbacks import TrainingCheckpoint
 
 EPOCHS = 4
+_CELL = {"recurrent": "lstm", "recurrent_units": 4}
+VARIANTS = {  # further runs: an algorithm, and keywords over the registered ones
+    "a2c recurrent": ("a2c", _CELL),
+    "dqn recurrent": ("dqn", {**_CELL, "sequence_length": 4, "prioritized": True}),
+    "ppo recurrent": ("ppo", {**_CELL, "sequence_length": 8}),
+}
 
 
 def fitting(algorithm, env_id):
@@ -29,8 +35,9 @@ def fitting(algorithm, env_id):
 
 def make(algorithm, env_id, seed=3, **hyperparameters):
     """A small agent: with the registered `quick` settings, if not told otherwise."""
+    algorithm, variant = VARIANTS.get(algorithm, (algorithm, {}))
     found = agents.registration(algorithm)
-    settings = {**found.quick, **hyperparameters}
+    settings = {**found.quick, **variant, **hyperparameters}
     return found.agent_class.for_env(env_id, seed=seed, **settings)
 
 

@@ -114,11 +114,17 @@ def test_what_is_kept(keep, length):
     """The game is the same whatever is kept of it."""
     env, player = table(), Summing()
     less, all_of_it = (
-        collect(player, env, begun(player, env), length, SEED, keep=kept)[1]
-        for kept in (keep, "outputs")
+        collect(
+            player, env, begun(player, env), length, SEED, keep=kept, keep_states=states
+        )[1]
+        for kept, states in ((keep, False), ("outputs", True))
     )
-    assert FIELDS["outputs"] == set(Rollout._fields)
-    for name in Rollout._fields:
+    assert FIELDS["outputs"] == set(Rollout._fields) - {"policy_states"}
+    assert less.policy_states == ()
+    states = [all_of_it.policy_state, *all_of_it.policy_states[1:]]
+    np.testing.assert_array_equal(all_of_it.policy_states, states)
+    assert all_of_it.policy_states.shape == [length, 4]
+    for name in FIELDS["outputs"]:
         if name in FIELDS[keep]:
             np.testing.assert_array_equal(getattr(less, name), getattr(all_of_it, name))
         else:

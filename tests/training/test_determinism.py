@@ -9,9 +9,10 @@ import pytest
 
 from kerasrl2 import agents
 from kerasrl2.agents.keywords import keywords_of
-from tests.training.runs import digest, make, steps_of, train
+from tests.training.runs import VARIANTS, digest, make, steps_of, train
 
 pytestmark = pytest.mark.long
+ALL = [*sorted(agents.algorithms()), *VARIANTS]
 
 
 def play(algorithm, seed, num_envs, backend="auto", **hyperparameters):
@@ -22,10 +23,11 @@ def play(algorithm, seed, num_envs, backend="auto", **hyperparameters):
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])
-@pytest.mark.parametrize("algorithm", sorted(agents.algorithms()))
+@pytest.mark.parametrize("algorithm", ALL)
 def test_equal_seeds_give_equal_runs_and_others_do_not(algorithm, num_envs):
     hyperparameters = {"xla": False}
-    if "batch_size" in keywords_of(agents.algorithm(algorithm)):
+    name, _ = VARIANTS.get(algorithm, (algorithm, {}))
+    if "batch_size" in keywords_of(agents.algorithm(name)):
         hyperparameters["batch_size"] = 16  # also rows of a rollout with `num_envs=1`
     first, history = play(algorithm, 7, num_envs, **hyperparameters)
     again, same = play(algorithm, 7, num_envs, **hyperparameters)
@@ -39,7 +41,7 @@ def test_a_gymnasium_environment_in_a_program_of_xla():
     assert runs[0][0] == runs[1][0] != runs[2][0]
 
 
-@pytest.mark.parametrize("algorithm", sorted(agents.algorithms()))
+@pytest.mark.parametrize("algorithm", ALL)
 def test_two_processes_give_equal_runs(algorithm, tmp_path):
     """Under XLA, with threads as TensorFlow chooses them."""
     steps = steps_of(algorithm, 120, 4)

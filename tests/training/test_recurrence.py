@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kerasrl2.training.collect import collect
-from kerasrl2.training.recurrence import unroll
+from kerasrl2.training.recurrence import pieces, successor_values, unroll
 from tests.harness import xla_in_long_runs
 from tests.training.players import Gated, Summing, begun
 from tests.training.worlds import Scripted
@@ -25,7 +25,7 @@ def test_unrolled_it_forgets_alike(compiled):
     outputs = compiled(lambda: unroll(Summing(), *summed()))()
     assert outputs.value[:, 0].numpy().tolist() == [1, 3, 3, 7, 5]
     assert outputs.parameters[:, 0, 1].numpy().tolist() == [-1, -3, -3, -7, -5]
-    assert outputs.policy_state.numpy().tolist() == [5]
+    assert outputs.policy_state[:, 0].numpy().tolist() == [1, 3, 3, 7, 5]
     outputs = unroll(Summing(), *summed(start=10.0))
     assert outputs.value[:, 0].numpy().tolist() == [11, 13, 3, 7, 5]
 
@@ -52,7 +52,9 @@ def gated():
     """A recurrent policy and what it played, from the middle of its episodes on."""
     env, player = Scripted([3, 4, 6], 3, cut=2, next_step_reset=True, junk=2.0), Gated()
     state, _ = collect(player, env, begun(player, env), 2, SEED)
-    _, rollout = collect(player, env, state, 11, SEED + 1, keep="outputs")
+    _, rollout = collect(
+        player, env, state, 11, SEED + 1, keep="outputs", keep_states=True
+    )
     assert np.ptp(rollout.policy_state["h"]) > 0.1
     return player, rollout
 
@@ -73,8 +75,12 @@ def test_unrolled_it_says_what_it_said_while_it_played(compiled, gated):
     for name in ("parameters", "value"):
         own, played = getattr(outputs, name), getattr(rollout, name)
         np.testing.assert_allclose(own, played, rtol=1e-5, atol=1e-6)
-    last = outputs.policy_state["h"], rollout.last_policy_state["h"]
-    np.testing.assert_allclose(*last, rtol=1e-5, atol=1e-6)
+    last = tf.where(resets_of(rollout)[-1][:, None], 0.5, outputs.policy_state["h"][-1])
+    kept = rollout.last_policy_state["h"]
+    np.testing.assert_allclose(last, kept, rtol=1e-5, atol=1e-6)
+    before = rollout.policy_states["h"][1:]
+    after = tf.where(resets_of(rollout)[..., None], 0.5, outputs.policy_state["h"])
+    np.testing.assert_allclose(after[:-1], before, rtol=1e-5, atol=1e-6)
     assert 3 < np.sum(resets_of(rollout)) < rollout.value.shape.num_elements() - 3
 
 
@@ -101,12 +107,10 @@ def test_unrolled_values_and_gradients_are_those_of_a_loop(compiled, gated, foll
     sources = [*player.weights.values(), rollout.policy_state["h"]]
 
     def unrolled():
+        if following:
+            return successor_values(player, rollout)
         return unroll(
-            player,
-            rollout.observation,
-            rollout.policy_state,
-            resets_of(rollout),
-            following=rollout.next_observation if following else None,
+            player, rollout.observation, rollout.policy_state, resets_of(rollout)
         ).value
 
     def slopes(values_of):
@@ -122,3 +126,14 @@ def test_unrolled_values_and_gradients_are_those_of_a_loop(compiled, gated, foll
     for own, naive_one in zip(gradients, expected[1], strict=True):
         np.testing.assert_allclose(own, naive_one, rtol=1e-4, atol=1e-5)
         assert np.abs(own).max() > 1e-3
+
+
+def test_pieces_of_a_rollout_are_its_steps_in_order():
+    """`[T, N]` of ten times the environment and the step, to `[T / L * N, L]`."""
+    steps = tf.range(6)[:, None] + 10 * tf.range(2)
+    assert pieces(steps, 3).numpy().tolist() == [
+        [0, 1, 2], [10, 11, 12], [3, 4, 5], [13, 14, 15],
+    ]  # fmt: skip
+    assert pieces(steps, 6).numpy().tolist() == tf.transpose(steps).numpy().tolist()
+    features = tf.stack([steps, -steps], axis=-1)
+    assert pieces(features, 2)[3].numpy().tolist() == [[12, -12], [13, -13]]

@@ -14,6 +14,7 @@ from kerasrl2.training import resume
 from kerasrl2.training.loop import CompiledLoop
 from tests.training.runs import (
     EPOCHS,
+    VARIANTS,
     fitting,
     make,
     state_of,
@@ -73,7 +74,7 @@ def trained(shared, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("algorithm", sorted(agents.algorithms()))
+@pytest.mark.parametrize("algorithm", [*sorted(agents.algorithms()), *VARIANTS])
 def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
     """Another seed is given to the second agent: it takes over the first one's."""
     steps = steps_of(algorithm, 320, 16)

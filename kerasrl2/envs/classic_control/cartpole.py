@@ -26,18 +26,23 @@ class CartPole(TensorFlowEnvironment):
     when the cart leaves +-2.4 m or the pole +-12 degrees.
 
     Observation: `[N, 4]` float32, position (m), velocity (m/s), angle (rad), angular
-    velocity (rad/s). Action: `[N]`, 0 pushes left, 1 right.
+    velocity (rad/s). Action: `[N]`, 0 pushes left, 1 right. In `CartPoleNoVel-v1`
+    velocities are not seen (`[N, 2]`): only a policy that remembers can balance it.
 
     Args:
         num_envs: Integer >= 1, the number of copies `N`.
         max_episode_steps: Integer or None, the time limit; 500 in `CartPole-v1`, 200 in
             `CartPole-v0`.
+        velocities: Boolean, whether observations have them.
         id: String, the name in messages and logs.
     """
 
-    def __init__(self, num_envs=1, max_episode_steps=500, id="CartPole-v1"):
+    def __init__(
+        self, num_envs=1, max_episode_steps=500, velocities=True, id="CartPole-v1"
+    ):
+        self.velocities = velocities
         high = [2 * MAX_POSITION, math.inf, 2 * MAX_ANGLE, math.inf]
-        high = np.array(high, np.float32)
+        high = np.array(high[:: 1 if velocities else 2], np.float32)
         observation_space = spaces.Box(-high, high)
         super().__init__(
             id, num_envs, observation_space, spaces.Discrete(2), max_episode_steps
@@ -63,7 +68,7 @@ class CartPole(TensorFlowEnvironment):
         return physics, tf.ones_like(position), terminated
 
     def observe(self, physics):
-        return physics
+        return physics if self.velocities else physics[:, ::2]
 
     def picture(self, physics):
         position, _, angle, _ = physics.numpy()[0]
