@@ -5,6 +5,8 @@ import kerasrl2._startup  # noqa: F401
 from kerasrl2._numbers import Number
 from kerasrl2.agents.a2c import A2C
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.ddpg import DDPG
+from kerasrl2.agents.discrete_sac import DiscreteSAC
 from kerasrl2.agents.dqn import DQN
 from kerasrl2.agents.loading import load_agent
 from kerasrl2.agents.ppo import PPO
@@ -16,13 +18,23 @@ from kerasrl2.agents.registry import (
     register,
     registration,
 )
+from kerasrl2.agents.sac import SAC
+from kerasrl2.agents.sac_variants import REDQ, TQC, CrossQ
 from kerasrl2.agents.specs import NestedSpec, ObservationSpec
+from kerasrl2.agents.td3 import TD3
 
 __all__ = [
     "A2C",
+    "DDPG",
     "DQN",
     "PPO",
+    "REDQ",
+    "SAC",
+    "TD3",
+    "TQC",
     "Agent",
+    "CrossQ",
+    "DiscreteSAC",
     "NestedSpec",
     "Number",
     "ObservationSpec",

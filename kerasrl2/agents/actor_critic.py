@@ -127,11 +127,6 @@ class ActorCritic(ActorCriticBuilder, Agent):
         return {name: ops.cast(tensor, "float32") for name, tensor in named.items()}
 
     @property
-    def remembers(self):
-        """Whether the policy is recurrent: has a state."""
-        return bool(tf.nest.flatten(self.initial_state(1)))
-
-    @property
     def keeps_outputs(self):
         """True for a recurrent policy, else None: the loop chooses."""
         return True if self.remembers else None

@@ -215,6 +215,11 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         del num_envs
         return ()
 
+    @property
+    def remembers(self):
+        """Whether the policy is recurrent: `act` needs the state of the step before."""
+        return bool(tf.nest.flatten(self.initial_state(1)))
+
     def forward(self, observation, policy_state=(), training=False, seed=None):
         """The networks' outputs for a batch of observations.
 

@@ -125,7 +125,7 @@ def make_policy(agent):
             `policy_outputs` and its head.
     """
     name = type(agent).__name__
-    if tf.nest.flatten(agent.initial_state(1)):
+    if agent.remembers:
         raise ValueError(
             f"Expected a policy without memory. Received: {name}, whose policy "
             "remembers: a model of one batch of observations cannot. Use `act` with "

@@ -1,7 +1,5 @@
 """Builds Q-learning agents for an environment from keywords."""
 
-from typing import Literal
-
 import keras
 
 from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
@@ -14,13 +12,12 @@ from kerasrl2.action_values import (
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.registry import learners
+from kerasrl2.agents.replay_builder import Prioritized, made_buffer
 from kerasrl2.agents.specs import (
     ObservationSpec,
     normalizer_for,
     seen_by_network,
 )
-from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
-from kerasrl2.buffers.prioritized import PRIORITIZATIONS
 from kerasrl2.distributions import head_for
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
 from kerasrl2.layers import q_network, seed_weights
@@ -49,7 +46,7 @@ class QLearningBuilder:
         loss="huber",
         buffer=None,
         buffer_size=100_000,
-        prioritized: bool | Literal["proportional", "rank"] = False,
+        prioritized: Prioritized = False,
         alpha=0.6,
         beta=0.4,
         n_step=1,
@@ -110,7 +107,6 @@ class QLearningBuilder:
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
-        check_choice("prioritized", prioritized, (False, True, *PRIORITIZATIONS))
         with looked_at(env) as example:
             spec = ObservationSpec.of_space(example.observation_space)
             head = head_for(example.action_space)
@@ -139,15 +135,9 @@ class QLearningBuilder:
             )
             if seed is not None:
                 seed_weights(network, seed)
-        if buffer is None:
-            frames = getattr(example, "frame_stack", 1)
-            storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
-            storage["gamma"] = 0.99 if gamma is None else gamma
-            if prioritized:
-                by = "proportional" if prioritized is True else prioritized
-                storage |= {"alpha": alpha, "beta": beta, "prioritization": by}
-            kind = PrioritizedReplayBuffer if prioritized else ReplayBuffer
-            buffer = kind(buffer_size, **storage)
+        buffer = made_buffer(
+            buffer, example, buffer_size, prioritized, alpha, beta, n_step, gamma, seed
+        )
         if isinstance(exploration, str):
             check_choice("exploration", exploration, EXPLORATIONS)
             if exploration == "auto":

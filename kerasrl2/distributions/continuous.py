@@ -159,8 +159,12 @@ class SquashedGaussian(DiagonalGaussian):
         slope = tf.reduce_sum(_log_tanh_slope(u) * weights, axis=(-2, -1))
         return super().entropy(parameters) + slope
 
+    def centred(self, action):
+        """Actions with bounds -1 and 1: `tanh(u)`. Gradients flow to `action`."""
+        return tf.tanh(action)
+
     def to_env(self, action):
-        return self.bounds.from_centred(tf.tanh(action))
+        return self.bounds.from_centred(self.centred(action))
 
     def from_env(self, action):
         """Actions before tanh; at the bounds and outside +-8.66, the limit of float32.

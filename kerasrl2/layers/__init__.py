@@ -3,12 +3,15 @@
 import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.layers.actor_critics import actor_critic
+from kerasrl2.layers.actors import actor
+from kerasrl2.layers.batch_renormalization import BatchRenormalization
 from kerasrl2.layers.convolutions import (
     grid_cnn,
     impala_cnn,
     nature_cnn,
     small_cnn,
 )
+from kerasrl2.layers.critics import critic
 from kerasrl2.layers.encoders import encoder_for, mlp
 from kerasrl2.layers.heads import StateDependentNoise, StateIndependentLogStd
 from kerasrl2.layers.noisy import NoisyDense, seed_noise
@@ -24,6 +27,7 @@ from kerasrl2.layers.targets import frozen_copy, update_target
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding
 
 __all__ = [
+    "BatchRenormalization",
     "DuelingHead",
     "FractionEmbedding",
     "NestedNormalization",
@@ -33,7 +37,9 @@ __all__ = [
     "RunningNormalization",
     "StateDependentNoise",
     "StateIndependentLogStd",
+    "actor",
     "actor_critic",
+    "critic",
     "encoder_for",
     "frozen_copy",
     "grid_cnn",

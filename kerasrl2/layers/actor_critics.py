@@ -80,14 +80,16 @@ def actor_critic(
     policy_features = encode("encoder" if shared else "policy_encoder")
     value_features = policy_features if shared else encode("value_encoder")
     named = functools.partial(unused_name, inputs=inputs)
-    parameters = _policy_output(
+    parameters = policy_output(
         policy_features, num_parameters, gaussian_std, initial_log_std, named
     )
     value = dense(1, VALUE_GAIN, dtype="float32", name=named("value"))(value_features)
     return keras.Model(inputs, [parameters, value], name="actor_critic")
 
 
-def _policy_output(x, num_parameters, gaussian_std, initial_log_std, named):
+def policy_output(x, num_parameters, gaussian_std, initial_log_std, named):
+    """The parameters of a policy head from features; arguments as of `actor_critic`."""
+
     def linear(size, name, **arguments):
         return dense(size, POLICY_GAIN, dtype="float32", name=named(name), **arguments)
 
