@@ -38,7 +38,9 @@ class DiscreteSAC(Temperature, ReplayCritics, CriticsBuilder, Agent):
         critic: Keras model of observations to `[B, K, A]`.
         head: `distributions.Categorical`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
-        target_entropy: Float, nats, or None for `0.98 log A`.
+        target_entropy: Float, nats, or None for `0.4 log A`. The paper's 0.98
+            leaves next to no choice where few actions matter: the temperature grows without
+            bound.
         **kwargs: Further keywords of `Temperature`, `ReplayCritics` and `Agent`.
 
     Metrics: as of `SAC`.
@@ -46,7 +48,7 @@ class DiscreteSAC(Temperature, ReplayCritics, CriticsBuilder, Agent):
     Example:
     >>> agent = DiscreteSAC.for_env("CartPole-v1", hidden=(8,), seed=0)
     >>> agent.critic.output_shape, round(agent.target_entropy, 4)
-    ((None, 2, 2), 0.6793)
+    ((None, 2, 2), 0.2773)
     """
 
     actor_metrics = (*ReplayCritics.actor_metrics, "entropy", "temperature")
@@ -58,7 +60,7 @@ class DiscreteSAC(Temperature, ReplayCritics, CriticsBuilder, Agent):
         return head_for(space)
 
     def default_entropy(self):
-        return 0.98 * math.log(self.head.num_actions)
+        return 0.4 * math.log(self.head.num_actions)
 
     # Learning
 
@@ -68,7 +70,8 @@ class DiscreteSAC(Temperature, ReplayCritics, CriticsBuilder, Agent):
         values = tf.cast(values, tf.float32)
         if action is None:
             return values
-        return value_of_action(tf.transpose(values, [0, 2, 1]), action)
+        each = tf.repeat(action[:, None], values.shape[1], axis=1)
+        return value_of_action(values, each)
 
     def critic_loss(self, batch, seed):
         del seed

@@ -18,6 +18,7 @@ from kerasrl2.agents.optimizing import (
 )
 from kerasrl2.agents.planning import off_policy_updates
 from kerasrl2.buffers import ReplayBuffer
+from kerasrl2.distributions.sampling import shape_of
 from kerasrl2.layers import frozen_copy, update_target
 from kerasrl2.losses import huber
 from kerasrl2.training.off_policy import OffPolicyLoop
@@ -182,7 +183,7 @@ class ReplayCritics:
     def choose(self, outputs, seed, env_steps):
         """Actions of `sampled_actions`; random ones before `learning_starts`."""
         action = self.sampled_actions(outputs, seed, env_steps)
-        anything = self.head.random(action.shape[0], seed + tf.constant([0, 1]))
+        anything = self.head.random(shape_of(action)[0], seed + tf.constant([0, 1]))
         return tf.where(env_steps < self.learning_starts, anything, action)
 
     def sampled_actions(self, outputs, seed, env_steps):

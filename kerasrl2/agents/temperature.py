@@ -71,9 +71,13 @@ class Temperature:
 
         Args:
             entropy: Scalar float32, nats, of the policy; receives no gradient.
+
+        Returns:
+            The `types.Gradients` of the step, or None.
         """
-        if self.learn_temperature:
-            surplus = tf.stop_gradient(entropy) - self.target_entropy
-            self.gradient_step(
-                "temperature", lambda: (self.log_temperature * surplus, {})
-            )
+        if not self.learn_temperature:
+            return None
+        surplus = tf.stop_gradient(entropy) - self.target_entropy
+        return self.gradient_step(
+            "temperature", lambda: (self.log_temperature * surplus, {})
+        )

@@ -84,6 +84,9 @@ class DiagonalGaussian(PolicyHead):
         """
         return self.bounds.to_centred(action)
 
+    def log_stretch(self):
+        return self.bounds.log_stretch()
+
     def random(self, n, seed):
         """Random actions, `[n, D]`: uniform in dimensions with two bounds.
 
@@ -254,6 +257,9 @@ class Beta(PolicyHead):
     def from_env(self, action):
         """Actions in (0, 1); at the bounds and outside 2**-24 or 1 - 2**-24."""
         return _inside_unit_interval(0.5 * self.bounds.to_centred(action) + 0.5)
+
+    def log_stretch(self):
+        return self.bounds.log_stretch() + self.bounds.size * math.log(2.0)
 
     def random(self, n, seed):
         centred = self.bounds.random_centred(n, seed)

@@ -14,6 +14,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from kerasrl2 import _state, agents, envs
 from kerasrl2.callbacks import TrainingCheckpoint
 
@@ -27,6 +29,19 @@ def fitting(algorithm, env_id):
     return kind in agents.registration(algorithm).actions
 
 
+def home_of(algorithm):
+    """Id of an environment in which an algorithm can act."""
+    return "CartPole-v1" if fitting(algorithm, "CartPole-v1") else "Pendulum-v1"
+
+
+def each_algorithm(quick=("a2c", "dqn", "ppo", "sac")):
+    """All algorithms as parameters of a test; those that are not `quick` are long."""
+    return [
+        pytest.param(name, marks=[] if name in quick else pytest.mark.long)
+        for name in sorted(agents.algorithms())
+    ]
+
+
 def make(algorithm, env_id, seed=3, **hyperparameters):
     """A small agent: with the registered `quick` settings, if not told otherwise."""
     found = agents.registration(algorithm)
@@ -36,7 +51,8 @@ def make(algorithm, env_id, seed=3, **hyperparameters):
 
 def steps_of(algorithm, at_least, iterations):
     """Env steps of a run of at least so many, and of so many iterations."""
-    loop = make(algorithm, "CartPole-v1", xla=False).loop_on("CartPole-v1")
+    env_id = home_of(algorithm)
+    loop = make(algorithm, env_id, xla=False).loop_on(env_id)
     return max(at_least, iterations * loop.steps_per_iteration)
 
 

@@ -9,20 +9,28 @@ import pytest
 
 from kerasrl2 import agents
 from kerasrl2.agents.keywords import keywords_of
-from tests.training.runs import digest, make, steps_of, train
+from tests.training.runs import (
+    digest,
+    each_algorithm,
+    home_of,
+    make,
+    steps_of,
+    train,
+)
 
 pytestmark = pytest.mark.long
 
 
 def play(algorithm, seed, num_envs, backend="auto", **hyperparameters):
-    agent = make(algorithm, "CartPole-v1", seed, num_envs=num_envs, **hyperparameters)
+    env_id = home_of(algorithm)
+    agent = make(algorithm, env_id, seed, num_envs=num_envs, **hyperparameters)
     steps = steps_of(algorithm, 120, 4)
-    history = train(agent, "CartPole-v1", steps, backend=backend, epochs=2)
+    history = train(agent, env_id, steps, backend=backend, epochs=2)
     return digest(agent), history
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])
-@pytest.mark.parametrize("algorithm", sorted(agents.algorithms()))
+@pytest.mark.parametrize("algorithm", each_algorithm())
 def test_equal_seeds_give_equal_runs_and_others_do_not(algorithm, num_envs):
     hyperparameters = {"xla": False}
     if "batch_size" in keywords_of(agents.algorithm(algorithm)):
@@ -39,7 +47,7 @@ def test_a_gymnasium_environment_in_a_program_of_xla():
     assert runs[0][0] == runs[1][0] != runs[2][0]
 
 
-@pytest.mark.parametrize("algorithm", sorted(agents.algorithms()))
+@pytest.mark.parametrize("algorithm", each_algorithm(quick=["a2c", "dqn"]))
 def test_two_processes_give_equal_runs(algorithm, tmp_path):
     """Under XLA, with threads as TensorFlow chooses them."""
     steps = steps_of(algorithm, 120, 4)
@@ -47,7 +55,7 @@ def test_two_processes_give_equal_runs(algorithm, tmp_path):
     processes = []
     for directory in directories:
         directory.mkdir()
-        arguments = [algorithm, "CartPole-v1", str(directory), str(steps)]
+        arguments = [algorithm, home_of(algorithm), str(directory), str(steps)]
         command = [sys.executable, "-m", "tests.training.runs", *arguments]
         processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
     assert [process.wait() for process in processes] == [0, 0]
