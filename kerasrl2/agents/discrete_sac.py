@@ -38,9 +38,8 @@ class DiscreteSAC(Temperature, ReplayCritics, CriticsBuilder, Agent):
         critic: Keras model of observations to `[B, K, A]`.
         head: `distributions.Categorical`.
         observation_spec: `ObservationSpec`, or None to infer it from the network.
-        target_entropy: Float, nats, or None for `0.4 log A`. The paper's 0.98
-            leaves next to no choice where few actions matter: the temperature grows without
-            bound.
+        target_entropy: Float, nats, or None for `0.4 log A`. With the paper's 0.98
+            the temperature grows without bound where nearly every action matters.
         **kwargs: Further keywords of `Temperature`, `ReplayCritics` and `Agent`.
 
     Metrics: as of `SAC`.
@@ -76,7 +75,7 @@ class DiscreteSAC(Temperature, ReplayCritics, CriticsBuilder, Agent):
     def critic_loss(self, batch, seed):
         del seed
         logits = self.forward(batch.next_observation).parameters
-        next_value = self.values_of(self.target_critic, batch.next_observation)
+        next_value = self.values_of(self.following_critic, batch.next_observation)
         following = tf.reduce_sum(
             tf.nn.softmax(logits) * tf.reduce_min(next_value, axis=1), axis=1
         )

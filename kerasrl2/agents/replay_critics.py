@@ -270,12 +270,28 @@ class ReplayCritics:
         weighted = tf.reduce_mean(batch.weight * loss)
         return weighted, {"td_error": error, "q_value": tf.reduce_mean(value)}
 
+    @property
+    def following_critic(self):
+        """The critic that rates what follows: the target, if there is one."""
+        return self.target_critic if self.target_networks else self.critic
+
     def paired_values(self, batch, following):
-        """`[B, K]` of the actions taken, and of those that follow, by the targets."""
-        action = self.head.centred(batch.action)
-        value = self.values_of(self.critic, batch.observation, action, training=True)
-        after = batch.next_observation, following
-        return value, self.values_of(self.target_critic, *after)
+        """`[B, K]` of the actions taken, and of those that follow.
+
+        Without target networks one pass gives both, so that layers which look at
+        statistics of a batch see both.
+        """
+        observations = batch.observation, batch.next_observation
+        actions = self.head.centred(batch.action), following
+        if self.target_networks:
+            value = self.values_of(self.critic, observations[0], actions[0], True)
+            after = observations[1], actions[1]
+            return value, self.values_of(self.target_critic, *after)
+        observation, action = (
+            tf.nest.map_structure(lambda a, b: tf.concat([a, b], 0), *pair)
+            for pair in (observations, actions)
+        )
+        return tf.split(self.values_of(self.critic, observation, action, True), 2)
 
     def update(self, batch, seed):
         """One update of the critics, and what is due of the rest."""

@@ -110,19 +110,6 @@ class SAC(Temperature, ReplayCritics, CriticsBuilder, Agent):
         bonus = -self.temperature * self.head.log_prob(parameters, u)
         return self.head.centred(u), bonus
 
-    def paired_values(self, batch, following):
-        if self.target_networks:
-            return super().paired_values(batch, following)
-        # One pass over both, so that statistics of the batch are those of both.
-        pairs = [(batch.observation, batch.next_observation)]
-        pairs.append((self.head.centred(batch.action), following))
-        observation, action = (
-            tf.nest.map_structure(lambda a, b: tf.concat([a, b], 0), *pair)
-            for pair in pairs
-        )
-        values = self.values_of(self.critic, observation, action, training=True)
-        return tf.split(values, 2)
-
     def compute_targets(self, batch, next_value, bonus, seed):
         if next_value.shape.rank == 3:
             return self._truncated_targets(batch, next_value, bonus)

@@ -90,7 +90,8 @@ class TD3(ReplayCritics, CriticsBuilder, Agent):
         )
         self.noise = noise or GaussianNoise()
         self.target_noise, self.target_noise_clip = target_noise, target_noise_clip
-        self.target_network = frozen_copy(self.network)
+        targets = self.target_networks
+        self.target_network = frozen_copy(self.network) if targets else None
 
     @classmethod
     def for_env(cls, env, *, noise="gaussian", noise_stddev=0.1, **hyperparameters):
@@ -135,7 +136,8 @@ class TD3(ReplayCritics, CriticsBuilder, Agent):
     # Learning
 
     def next_actions(self, observation, seed):
-        outputs = self.target_network(self.normalized(observation))
+        network = self.target_network if self.target_networks else self.network
+        outputs = network(self.normalized(observation))
         action = self.head.mode(tf.cast(outputs, tf.float32))
         noise = self.target_noise * normal(shape_of(action), seed, action.dtype)
         limit = self.target_noise_clip
