@@ -1,5 +1,7 @@
 """Builds agents with critics of states and actions for an environment."""
 
+from typing import Literal
+
 from kerasrl2._checks import check_keywords, check_range, plain_numbers
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
@@ -43,6 +45,7 @@ class CriticsBuilder:
         alpha=0.6,
         beta=0.4,
         n_step=1,
+        hindsight: Literal["future", "final", "episode"] | None = None,
         gamma=None,
         normalize_observations=False,
         seed=None,
@@ -71,6 +74,9 @@ class CriticsBuilder:
             alpha: Float, exponent of the priorities.
             beta: Float, initial exponent of the importance weights, which rises to 1.
             n_step: Integer, rewards summed in a target.
+            hindsight: `"future"`, `"final"` or `"episode"`: which goals that were
+                reached take the place of those asked for, in goal-conditioned
+                environments; None: none. See `buffers.HindsightReplayBuffer`.
             gamma: Float in [0, 1] or None, discount per env step; None takes that of
                 `buffer`, and 0.99 without one.
             normalize_observations: Boolean, by running mean and variance; `Discrete`
@@ -122,8 +128,9 @@ class CriticsBuilder:
             for i, one in enumerate(made):
                 seed_weights(one, seed + i)
         buffer = made_buffer(
-            buffer, example, buffer_size, prioritized, alpha, beta, n_step, gamma, seed
-        )
+            buffer, example, buffer_size, prioritized, alpha, beta, n_step, gamma, seed,
+            hindsight,
+        )  # fmt: skip
         return cls(
             network, critic, head, spec, buffer=buffer, gamma=gamma, seed=seed,
             **hyperparameters,

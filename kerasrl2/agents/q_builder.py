@@ -1,5 +1,7 @@
 """Builds Q-learning agents for an environment from keywords."""
 
+from typing import Literal
+
 import keras
 
 from kerasrl2._checks import check_choice, check_keywords, check_range, plain_numbers
@@ -50,6 +52,7 @@ class QLearningBuilder:
         alpha=0.6,
         beta=0.4,
         n_step=1,
+        hindsight: Literal["future", "final", "episode"] | None = None,
         gamma=None,
         exploration="auto",
         initial_epsilon=1.0,
@@ -85,6 +88,9 @@ class QLearningBuilder:
             alpha: Float, exponent of the priorities.
             beta: Float, initial exponent of the importance weights, which rises to 1.
             n_step: Integer, rewards summed in a target.
+            hindsight: `"future"`, `"final"` or `"episode"`: which goals that were
+                reached take the place of those asked for, in goal-conditioned
+                environments; None: none. See `buffers.HindsightReplayBuffer`.
             gamma: Float in [0, 1] or None, discount per env step; None takes that of
                 `buffer`, and 0.99 without one.
             exploration: Object of `kerasrl2.exploration`, or `"epsilon_greedy"`,
@@ -136,8 +142,9 @@ class QLearningBuilder:
             if seed is not None:
                 seed_weights(network, seed)
         buffer = made_buffer(
-            buffer, example, buffer_size, prioritized, alpha, beta, n_step, gamma, seed
-        )
+            buffer, example, buffer_size, prioritized, alpha, beta, n_step, gamma, seed,
+            hindsight,
+        )  # fmt: skip
         if isinstance(exploration, str):
             check_choice("exploration", exploration, EXPLORATIONS)
             if exploration == "auto":

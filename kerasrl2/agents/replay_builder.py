@@ -3,14 +3,18 @@
 from typing import Literal
 
 from kerasrl2._checks import check_choice
-from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
+from kerasrl2.buffers import (
+    HindsightReplayBuffer,
+    PrioritizedReplayBuffer,
+    ReplayBuffer,
+)
 from kerasrl2.buffers.prioritized import PRIORITIZATIONS
 
 Prioritized = bool | Literal["proportional", "rank"]
 
 
 def made_buffer(
-    buffer, env, buffer_size, prioritized, alpha, beta, n_step, gamma, seed
+    buffer, env, buffer_size, prioritized, alpha, beta, n_step, gamma, seed, hindsight
 ):  # fmt: skip
     """A replay buffer.
 
@@ -24,10 +28,22 @@ def made_buffer(
         n_step: Integer, rewards summed in a target.
         gamma: Float in [0, 1] or None, which takes 0.99.
         seed: Integer or None.
+        hindsight: None, or the `strategy` of a `HindsightReplayBuffer`.
     """
     check_choice("prioritized", prioritized, (False, True, *PRIORITIZATIONS))
     if buffer is not None:
         return buffer
+    if hindsight is not None:
+        if prioritized or n_step != 1:
+            raise ValueError(
+                "Expected `hindsight` alone: goals are chosen for single transitions, "
+                "drawn alike. Received: also "
+                f"prioritized={prioritized}, n_step={n_step}"
+            )
+        discount = 0.99 if gamma is None else gamma
+        return HindsightReplayBuffer(
+            buffer_size, strategy=hindsight, gamma=discount, seed=seed
+        )
     frames = getattr(env, "frame_stack", 1)
     storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
     storage["gamma"] = 0.99 if gamma is None else gamma

@@ -96,6 +96,12 @@ class FlatRing(Columns):
         then = self._leaves(last, self._then, self.layout.observation)
         return Transition(now, action, reward, discount, then, weight)
 
+    def begins(self, index):
+        """`[B]` bool, whether transitions, after the first one, begin an episode."""
+        words = tf.gather(self._rows.words, self.row_of(index))
+        self.fence.after(words)
+        return self._flag(words, BEGINS)
+
     def _window(self, index, n_step):
         """`[B, n, W]` words from each transition on, `[B, n]` which belong to it."""
         number, column = self._split(index)

@@ -146,6 +146,16 @@ class Ring(Columns):
         action = tf.nest.pack_sequence_as(structure, action)
         return Transition(now, action, reward, discount, following, weight)
 
+    def begins(self, index):
+        """`[B]` bool, whether transitions, after the first one, begin an episode."""
+        number, column = self._split(index)
+        before = tf.maximum(number - 1, 0)
+        rows = self._step_row(tf.stack([number, before]), column[None])
+        words = tf.gather(self._steps.words, rows)
+        self.fence.after(words)
+        frame, last = tf.unstack(self._steps.field(words, RECORD) // FRAME)
+        return frame != last + 1
+
     def _observations(self, frame, lookback, length, column):
         """Observations at `frame` `[B]` and `length` `[B]` frames later."""
         first = frame - lookback

@@ -35,6 +35,8 @@ class OffPolicyLoop(CompiledLoop):
 
     def __init__(self, agent, env, seed, jit_compile="auto"):
         super().__init__(agent, env, seed, jit_compile, agent.train_frequency)
+        if hasattr(agent.buffer, "use_goals_of"):
+            agent.buffer.use_goals_of(env)
         self._compile_parts(jit_compile is not False)
         if hasattr(agent.buffer, "set_training_length"):
             self.plan_variables = [tf.Variable(False, trainable=False, name="planned")]
@@ -77,7 +79,9 @@ class OffPolicyLoop(CompiledLoop):
             return tf.function(function, jit_compile=True, autograph=False)
 
         buffer = self.agent.buffer
-        self._sample, self._store = part(self._draw), part(buffer.add_rollout)
+        self._store = part(buffer.add_rollout)
+        compilable = getattr(buffer, "compilable", True)
+        self._sample = part(self._draw) if compilable else self._draw
         prioritized = hasattr(buffer, "update_priorities")
         self._prioritize = part(buffer.update_priorities) if prioritized else None
 
