@@ -35,12 +35,16 @@ class OffPolicyLoop(CompiledLoop):
 
     def __init__(self, agent, env, seed, jit_compile="auto"):
         super().__init__(agent, env, seed, jit_compile, agent.train_frequency)
-        if hasattr(agent.buffer, "use_goals_of"):
-            agent.buffer.use_goals_of(env)
         self._compile_parts(jit_compile is not False)
         if hasattr(agent.buffer, "set_training_length"):
             self.plan_variables = [tf.Variable(False, trainable=False, name="planned")]
         self.start()
+
+    def compilable(self):
+        buffer = self.agent.buffer
+        if hasattr(buffer, "use_goals_of"):
+            buffer.use_goals_of(self.env)
+        return super().compilable() and getattr(buffer, "compilable", True)
 
     def start(self):
         super().start()
