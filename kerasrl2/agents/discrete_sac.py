@@ -12,6 +12,7 @@ from kerasrl2.agents.registry import register
 from kerasrl2.agents.replay_critics import CRITIC_METRICS, ReplayCritics
 from kerasrl2.agents.temperature import Temperature
 from kerasrl2.distributions import head_for
+from kerasrl2.distributions.masks import ILLEGAL
 from kerasrl2.losses import categorical_entropy, value_of_action
 
 
@@ -60,6 +61,12 @@ class DiscreteSAC(Temperature, ReplayCritics, CriticsBuilder, Agent):
 
     def default_entropy(self):
         return 0.4 * math.log(self.head.num_actions)
+
+    def random_actions(self, outputs, seed):
+        """Any legal action, all alike."""
+        logits = outputs.parameters
+        legal = logits > 0.5 * ILLEGAL
+        return self.head.sample(tf.where(legal, tf.zeros_like(logits), logits), seed)
 
     # Learning
 

@@ -183,8 +183,12 @@ class ReplayCritics:
     def choose(self, outputs, seed, env_steps):
         """Actions of `sampled_actions`; random ones before `learning_starts`."""
         action = self.sampled_actions(outputs, seed, env_steps)
-        anything = self.head.random(shape_of(action)[0], seed + tf.constant([0, 1]))
+        anything = self.random_actions(outputs, seed + tf.constant([0, 1]))
         return tf.where(env_steps < self.learning_starts, anything, action)
+
+    def random_actions(self, outputs, seed):
+        """Actions that know nothing; arguments as of `choose`."""
+        return self.head.random(shape_of(outputs.parameters)[0], seed)
 
     def sampled_actions(self, outputs, seed, env_steps):
         """Actions that explore; arguments as of `choose`. A draw of the policy."""
