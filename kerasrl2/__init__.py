@@ -13,6 +13,7 @@ import importlib
 from kerasrl2._version import __version__
 
 _SUBPACKAGES = (
+    "action_noise",
     "action_values",
     "agents",
     "buffers",

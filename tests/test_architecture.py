@@ -32,7 +32,7 @@ FLOORS = [
         "_algorithms",
     ],
     ["_numbers", "_state"],
-    ["losses", "layers", "exploration"],
+    ["losses", "layers", "exploration", "action_noise"],
     ["envs", "buffers", "action_values"],
     ["training"],
     ["agents"],

@@ -6,6 +6,8 @@ from kerasrl2._numbers import Number
 from kerasrl2.agents.a2c import A2C
 from kerasrl2.agents.a3c import A3C
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.ddpg import DDPG
+from kerasrl2.agents.discrete_sac import DiscreteSAC
 from kerasrl2.agents.dqn import DQN
 from kerasrl2.agents.intrinsic import random_network_distillation
 from kerasrl2.agents.loading import load_agent
@@ -21,17 +23,27 @@ from kerasrl2.agents.registry import (
 )
 from kerasrl2.agents.reinforce import Reinforce
 from kerasrl2.agents.rnd import RND
+from kerasrl2.agents.sac import SAC
+from kerasrl2.agents.sac_variants import REDQ, TQC, CrossQ
 from kerasrl2.agents.specs import NestedSpec, ObservationSpec
+from kerasrl2.agents.td3 import TD3
 from kerasrl2.agents.trpo import TRPO
 
 __all__ = [
     "A2C",
     "A3C",
+    "DDPG",
     "DQN",
     "PPO",
+    "REDQ",
     "RND",
+    "SAC",
+    "TD3",
+    "TQC",
     "TRPO",
     "Agent",
+    "CrossQ",
+    "DiscreteSAC",
     "NestedSpec",
     "Number",
     "ObservationSpec",

@@ -220,12 +220,6 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
         """Gradient steps of `steps` env steps; see `planning.off_policy_updates`."""
         return off_policy_updates(settings, steps)
 
-    @classmethod
-    def adapt_settings(cls, settings, tuned, overrides):
-        """Returns `settings`: `batch_size` does not depend on the environments."""
-        del tuned, overrides
-        return settings
-
     @property
     def q_network(self):
         """The network that is trained."""

@@ -15,13 +15,12 @@ from kerasrl2.action_values import (
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.registry import learners
+from kerasrl2.agents.replay_builder import Prioritized, made_buffer
 from kerasrl2.agents.specs import (
     ObservationSpec,
     normalizer_for,
     seen_by_network,
 )
-from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
-from kerasrl2.buffers.prioritized import PRIORITIZATIONS
 from kerasrl2.distributions import head_for
 from kerasrl2.exploration import Boltzmann, EpsilonGreedy, Greedy
 from kerasrl2.layers import q_network, recurrent_q_network, seed_weights
@@ -53,10 +52,11 @@ class QLearningBuilder:
         loss="huber",
         buffer=None,
         buffer_size=100_000,
-        prioritized: bool | Literal["proportional", "rank"] = False,
+        prioritized: Prioritized = False,
         alpha=0.6,
         beta=0.4,
         n_step=1,
+        hindsight: Literal["future", "final", "episode"] | None = None,
         gamma=None,
         exploration="auto",
         initial_epsilon=1.0,
@@ -96,6 +96,9 @@ class QLearningBuilder:
             alpha: Float, exponent of the priorities.
             beta: Float, initial exponent of the importance weights, which rises to 1.
             n_step: Integer, rewards summed in a target.
+            hindsight: `"future"`, `"final"` or `"episode"`: which goals that were
+                reached take the place of those asked for, in goal-conditioned
+                environments; None: none. See `buffers.HindsightReplayBuffer`.
             gamma: Float in [0, 1] or None, discount per env step; None takes that of
                 `buffer`, and 0.99 without one.
             exploration: Object of `kerasrl2.exploration`, or `"epsilon_greedy"`,
@@ -118,7 +121,6 @@ class QLearningBuilder:
         check_keywords(f"{cls.__name__}.for_env", hyperparameters, known)
         check_range("seed", seed, 0)
         check_choice("distribution", distribution, DISTRIBUTIONS)
-        check_choice("prioritized", prioritized, (False, True, *PRIORITIZATIONS))
         with looked_at(env) as example:
             spec = ObservationSpec.of_space(example.observation_space)
             head = head_for(example.action_space)
@@ -157,15 +159,10 @@ class QLearningBuilder:
                 f"has its cell inside. Received: recurrent={recurrent!r}, and "
                 f"{network.name!r}"
             )
-        if buffer is None:
-            frames = getattr(example, "frame_stack", 1)
-            storage = {"n_step": n_step, "frame_stack": frames, "seed": seed}
-            storage["gamma"] = 0.99 if gamma is None else gamma
-            if prioritized:
-                by = "proportional" if prioritized is True else prioritized
-                storage |= {"alpha": alpha, "beta": beta, "prioritization": by}
-            kind = PrioritizedReplayBuffer if prioritized else ReplayBuffer
-            buffer = kind(buffer_size, **storage)
+        buffer = made_buffer(
+            buffer, example, buffer_size, prioritized, alpha, beta, n_step, gamma, seed,
+            hindsight,
+        )  # fmt: skip
         if isinstance(exploration, str):
             check_choice("exploration", exploration, EXPLORATIONS)
             if exploration == "auto":

@@ -1,11 +1,10 @@
 """Rainbow: a deep Q-network with all extensions."""
 
-from typing import Literal
-
 import keras
 
 from kerasrl2.agents.dqn import DQN
 from kerasrl2.agents.registry import register
+from kerasrl2.agents.replay_builder import Prioritized
 
 
 @register("rainbow", title="Rainbow")
@@ -33,7 +32,7 @@ class Rainbow(DQN):
         dueling=True,
         noisy=True,
         distribution="categorical",
-        prioritized: bool | Literal["proportional", "rank"] = True,
+        prioritized: Prioritized = True,
         alpha=0.5,
         n_step=3,
         **hyperparameters,

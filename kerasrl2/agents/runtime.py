@@ -189,7 +189,7 @@ def _key(agent, env, num_envs):
 
 
 def _check_stateless(agent):
-    if tf.nest.flatten(agent.initial_state(1)):
+    if agent.remembers:
         raise ValueError(
             f"Expected `policy_state`: the policy of {type(agent).__name__} remembers. "
             "Received: none. Begin an episode with `agent.initial_state(B)` and give "

@@ -2,6 +2,7 @@
 
 import kerasrl2._startup  # noqa: F401
 
+from kerasrl2.buffers.hindsight import HindsightReplayBuffer
 from kerasrl2.buffers.numpy_backend import (
     NumpyPrioritizedReplayBuffer,
     NumpyReplayBuffer,
@@ -12,6 +13,7 @@ from kerasrl2.buffers.sum_tree import SumTree
 from kerasrl2.types import Transition
 
 __all__ = [
+    "HindsightReplayBuffer",
     "NumpyPrioritizedReplayBuffer",
     "NumpyReplayBuffer",
     "PrioritizedReplayBuffer",

@@ -8,6 +8,7 @@ import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.distributions.categorical import Categorical
 from kerasrl2.distributions.continuous import Beta, DiagonalGaussian, SquashedGaussian
+from kerasrl2.distributions.deterministic import Deterministic
 from kerasrl2.distributions.head import PolicyHead
 from kerasrl2.distributions.masks import mask_parameters
 from kerasrl2.distributions.several import Bernoulli, MultiCategorical
@@ -18,6 +19,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Categorical",
+    "Deterministic",
     "DiagonalGaussian",
     "MultiCategorical",
     "PolicyHead",

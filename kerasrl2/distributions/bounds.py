@@ -123,6 +123,10 @@ class Bounds:
         columns = zip(self.low, self.high, tf.unstack(draw, axis=1), strict=True)
         return tf.stack([_random_between(*column) for column in columns], axis=1)
 
+    def log_stretch(self):
+        """Logarithm of the volume that `from_centred` makes of a unit volume."""
+        return sum(map(math.log, self.half_width))
+
     def match(self, space):
         """Whether a space is a floating-point `Box` of this shape and these bounds."""
         if not is_continuous(space) or tuple(space.shape) != self.shape:

@@ -84,6 +84,9 @@ class DiagonalGaussian(PolicyHead):
         """
         return self.bounds.to_centred(action)
 
+    def log_stretch(self):
+        return self.bounds.log_stretch()
+
     def random(self, n, seed):
         """Random actions, `[n, D]`: uniform in dimensions with two bounds.
 
@@ -159,8 +162,12 @@ class SquashedGaussian(DiagonalGaussian):
         slope = tf.reduce_sum(_log_tanh_slope(u) * weights, axis=(-2, -1))
         return super().entropy(parameters) + slope
 
+    def centred(self, action):
+        """Actions with bounds -1 and 1: `tanh(u)`. Gradients flow to `action`."""
+        return tf.tanh(action)
+
     def to_env(self, action):
-        return self.bounds.from_centred(tf.tanh(action))
+        return self.bounds.from_centred(self.centred(action))
 
     def from_env(self, action):
         """Actions before tanh; at the bounds and outside +-8.66, the limit of float32.
@@ -250,6 +257,9 @@ class Beta(PolicyHead):
     def from_env(self, action):
         """Actions in (0, 1); at the bounds and outside 2**-24 or 1 - 2**-24."""
         return _inside_unit_interval(0.5 * self.bounds.to_centred(action) + 0.5)
+
+    def log_stretch(self):
+        return self.bounds.log_stretch() + self.bounds.size * math.log(2.0)
 
     def random(self, n, seed):
         centred = self.bounds.random_centred(n, seed)

@@ -69,6 +69,24 @@ class PolicyHead:
         """
         raise NotImplementedError
 
+    def env_log_prob(self, parameters, action):
+        """Log-density or -probability of an action in the environment's units, nats.
+
+        Args:
+            parameters: `[..., P]` float.
+            action: `[..., *shape]` of the environment's action space, within bounds.
+
+        Returns:
+            `[...]` float: `log_prob` of the policy's own action minus the logarithm of
+            how much `to_env` stretches it.
+        """
+        own = self.log_prob(parameters, self.from_env(action))
+        return own - tf.cast(self.log_stretch(), own.dtype)
+
+    def log_stretch(self):
+        """Logarithm of the volume that `to_env` makes of a unit volume, a float."""
+        return 0.0
+
     def random(self, n, seed):
         """Random actions of the policy; uniform in the space, where that is bounded.
 

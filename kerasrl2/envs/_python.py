@@ -64,6 +64,33 @@ class PythonEnvironment(Environment):
             valid=valid[0] > 0 if valid else tf.ones([self.num_envs], tf.bool),
         )
 
+    def goal_reward(self, achieved, desired):
+        """`compute_reward` of the first copy, and `compute_terminated` if there is one.
+
+        Both are called with whole batches and an empty `info`.
+        """
+        judge = self._world.goal_judge()
+        if judge is None:
+            return super().goal_reward(achieved, desired)
+
+        def judged(achieved, desired):
+            reward = np.asarray(judge.compute_reward(achieved, desired, {}), np.float32)
+            ended = np.zeros(len(achieved), bool)
+            if hasattr(judge, "compute_terminated"):
+                ended |= np.asarray(judge.compute_terminated(achieved, desired, {}))
+            if reward.shape != ended.shape:
+                raise ValueError(
+                    f"Expected `compute_reward` of {self.id!r} to take batches, and to "
+                    f"return shape {ended.shape}. Received: {reward.shape}"
+                )
+            return reward, ended
+
+        reward, ended = tf.numpy_function(
+            judged, [achieved, desired], [tf.float32, tf.bool]
+        )
+        shape = achieved.shape[:1]
+        return tf.ensure_shape(reward, shape), tf.ensure_shape(ended, shape)
+
     def is_current(self, state):
         return self._world.is_current(int(state))
 

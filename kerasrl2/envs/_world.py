@@ -69,6 +69,11 @@ class World:
         """
         raise NotImplementedError
 
+    def goal_judge(self):
+        """What has `compute_reward(achieved, desired, info)`, or None."""
+        found = getattr(self.envs[0], "unwrapped", None)
+        return found if hasattr(found, "compute_reward") else None
+
     def step(self, token, action):
         """Steps all environments.
 

@@ -113,6 +113,26 @@ class Environment(tf.Module):
         """
         return []
 
+    def goal_reward(self, achieved, desired):
+        """Rewards and ends that a goal-conditioned environment would have given.
+
+        Args:
+            achieved: `[B, ...]`, the entry `achieved_goal` of observations after steps.
+            desired: `[B, ...]`, goals to compare it with.
+
+        Returns:
+            `(reward, terminated)`: `[B]` float32 and bool.
+
+        Raises:
+            ValueError: The environment does not say.
+        """
+        del achieved, desired
+        raise ValueError(
+            "Expected an environment that says what rewards other goals give, for "
+            f"hindsight: `goal_reward`, or in Gymnasium `compute_reward`. Received: "
+            f"{self.id!r} without. Use another replay buffer."
+        )
+
     def close(self):
         """Frees the resources of the copies. May be called twice."""
 

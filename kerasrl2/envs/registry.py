@@ -25,12 +25,14 @@ from kerasrl2.envs.classic_control.mountain_car import (
 from kerasrl2.envs.classic_control.pendulum import Pendulum
 from kerasrl2.envs.core import Environment
 from kerasrl2.envs.exact import Chain, Endless
+from kerasrl2.envs.goals import BitFlip
 from kerasrl2.envs.grid.breakout import GridBreakout
 from kerasrl2.envs.grid.space_invaders import GridSpaceInvaders
 from kerasrl2.envs.gymnasium_bridge import GymnasiumEnvironment
 
 _FACTORIES = {
     "Acrobot-v1": Acrobot,
+    "BitFlip-15": BitFlip,
     "CartPole-v0": functools.partial(CartPole, id="CartPole-v0", max_episode_steps=200),
     "CartPole-v1": CartPole,
     "CartPoleNoVel-v1": functools.partial(

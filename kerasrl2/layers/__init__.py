@@ -3,6 +3,8 @@
 import kerasrl2._startup  # noqa: F401
 
 from kerasrl2.layers.actor_critics import actor_critic, recurrent_actor_critic
+from kerasrl2.layers.actors import actor
+from kerasrl2.layers.batch_renormalization import BatchRenormalization
 from kerasrl2.layers.cells import ParallelCells
 from kerasrl2.layers.convolutions import (
     grid_cnn,
@@ -10,6 +12,7 @@ from kerasrl2.layers.convolutions import (
     nature_cnn,
     small_cnn,
 )
+from kerasrl2.layers.critics import critic
 from kerasrl2.layers.distillation import RandomNetworkDistillation
 from kerasrl2.layers.encoders import encoder_for, mlp
 from kerasrl2.layers.fourier import RandomFourierFeatures
@@ -28,6 +31,7 @@ from kerasrl2.layers.targets import frozen_copy, update_target
 from kerasrl2.layers.values import DuelingHead, FractionEmbedding
 
 __all__ = [
+    "BatchRenormalization",
     "DuelingHead",
     "FractionEmbedding",
     "NestedNormalization",
@@ -41,7 +45,9 @@ __all__ = [
     "RunningNormalization",
     "StateDependentNoise",
     "StateIndependentLogStd",
+    "actor",
     "actor_critic",
+    "critic",
     "encoder_for",
     "frozen_copy",
     "grid_cnn",

@@ -87,7 +87,7 @@ def actor_critic(
     policy_features = encode("encoder" if shared else "policy_encoder")
     value_features = policy_features if shared else encode("value_encoder")
     named = functools.partial(unused_name, inputs=inputs)
-    parameters = _policy_output(
+    parameters = policy_output(
         policy_features, num_parameters, gaussian_std, initial_log_std, named
     )
     names = ["value", "intrinsic_value"] if intrinsic_value else ["value"]
@@ -158,7 +158,7 @@ def recurrent_actor_critic(
         cell = ParallelCells([cell, copy_of(cell, "value")])
     outputs = keras.Input([width], name="memory", dtype=keras.config.floatx())
     of_policy, of_value = [outputs] * 2 if shared else keras.ops.split(outputs, 2, -1)
-    parameters = _policy_output(
+    parameters = policy_output(
         of_policy, num_parameters, gaussian_std, initial_log_std, lambda name: name
     )
     value = dense(1, VALUE_GAIN, dtype="float32", name="value")(of_value)
@@ -170,7 +170,9 @@ def recurrent_actor_critic(
     )
 
 
-def _policy_output(x, num_parameters, gaussian_std, initial_log_std, named):
+def policy_output(x, num_parameters, gaussian_std, initial_log_std, named):
+    """The parameters of a policy head from features; arguments as of `actor_critic`."""
+
     def linear(size, name, **arguments):
         return dense(size, POLICY_GAIN, dtype="float32", name=named(name), **arguments)
 

@@ -97,12 +97,16 @@ class CompiledLoop(tf.Module):
         if jit_compile == "auto":
             jit_compile = not has_convolutions(agent.network)
         self.uses_xla = jit_compile
-        self.compiles_environment = jit_compile and env.compilable
+        self.compiles_environment = jit_compile and self.compilable()
         self.num_traces = 0
         self._forget_program()
         self.guard = agent.guard
         self._seed = tf.Variable(seed % 2**31, trainable=False, dtype=tf.int32)
         self.plan_variables = []
+
+    def compilable(self):
+        """Whether XLA could compile whole iterations, the environment's steps too."""
+        return self.env.compilable
 
     def start(self):
         """Resets the environment and stores the first `Carry` in variables."""

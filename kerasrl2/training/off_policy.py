@@ -40,6 +40,12 @@ class OffPolicyLoop(CompiledLoop):
             self.plan_variables = [tf.Variable(False, trainable=False, name="planned")]
         self.start()
 
+    def compilable(self):
+        buffer = self.agent.buffer
+        if hasattr(buffer, "use_goals_of"):
+            buffer.use_goals_of(self.env)
+        return super().compilable() and getattr(buffer, "compilable", True)
+
     def start(self):
         super().start()
         observation = self.carry.actor.observation
@@ -77,8 +83,10 @@ class OffPolicyLoop(CompiledLoop):
             return tf.function(function, jit_compile=True, autograph=False)
 
         buffer = self.agent.buffer
-        self._sample = part(self.agent.replayed)
         self._store = part(buffer.add_rollout)
+        compilable = getattr(buffer, "compilable", True)
+        draw = self.agent.replayed
+        self._sample = part(draw) if compilable else draw
         prioritized = hasattr(buffer, "update_priorities")
         self._prioritize = part(buffer.update_priorities) if prioritized else None
 

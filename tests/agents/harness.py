@@ -9,8 +9,8 @@ import tensorflow as tf
 import kerasrl2 as krl
 
 HISTORY = {"return", "episode_length", "episodes", "env_steps", "steps_per_second"}
-HISTORY |= {"learning_rate"}
 SEED = tf.constant([0, 1])  # of an update
+MOVING = "moving_mean", "moving_variance", "steps"  # of batch renormalisation
 
 
 def check_agent(make_agent, env_id, tmp_path, steps=64, rtol=0.0):
@@ -81,7 +81,7 @@ def play_as_the_loop(agent, observation, seed, env_steps=None):
 
 def check_evaluation_changes_nothing(agent, env_id):
     """Evaluates, greedily and not: to the bit the same agent afterwards."""
-    variables = [*agent.variables, *agent.optimizer.variables]
+    variables = [*agent.variables, *optimizer_variables(agent)]
     # Noise that is played, with `greedy=False`, is noise that was drawn.
     variables = [v for v in variables if not v.path.endswith("noise_state")]
     before = [variable.numpy() for variable in variables]
@@ -99,7 +99,11 @@ def check_learning(agent, env_id, steps):
     """`fit` moves every trainable weight and, of the others, only its statistics."""
     before = [variable.numpy() for variable in agent.variables]
     history = agent.fit(env_id, steps=steps, epochs=2, verbose=0).history
-    assert set(history) >= HISTORY | set(agent.metric_names)
+    names = list(agent.optimizers())
+    rates = (
+        [f"{name}_learning_rate" for name in names] if names[1:] else ["learning_rate"]
+    )
+    assert set(history) >= HISTORY | set(agent.metric_names) | set(rates)
     for name in agent.metric_names:
         assert np.isfinite(history[name]).all(), name
     trainable = {id(variable) for variable in agent.trainable_variables}
@@ -107,12 +111,14 @@ def check_learning(agent, env_id, steps):
     statistics = {id(v) for layer in normalizers if layer for v in layer.variables}
     statistics.add(id(agent.env_steps))
     noise = {id(v) for v in agent.variables if v.path.endswith("noise_state")}
-    target = getattr(agent, "target_network", None)
     bonus = getattr(agent, "intrinsic_reward", None)
     if bonus is not None:
         fixed = {id(v) for v in bonus.target.weights}
         statistics |= {id(v) for v in bonus.non_trainable_weights} - fixed
-    statistics |= noise | ({id(v) for v in target.weights} if target else set())
+    targets = [getattr(agent, f"target_{name}", None) for name in ("network", "critic")]
+    statistics |= noise | {id(v) for t in targets if t for v in t.weights}
+    statistics |= {id(getattr(agent, "latest", None))}  # metrics of the actor
+    statistics |= {id(v) for v in agent.variables if v.name in MOVING}
     assert trainable
     assert agent.observation_normalizer is not None
     for variable, value in zip(agent.variables, before, strict=True):
@@ -120,7 +126,13 @@ def check_learning(agent, env_id, steps):
         expected = id(variable) in trainable | statistics
         assert moved == expected, variable.path
     assert int(agent.env_steps) == history["env_steps"][-1] >= steps
-    assert int(agent.optimizer.iterations) > 0
+    for optimizer, _ in agent.optimizers().values():
+        assert int(optimizer.iterations) > 0
+
+
+def optimizer_variables(agent):
+    """Variables of all optimizers."""
+    return [v for o, _ in agent.optimizers().values() for v in o.variables]
 
 
 def check_config(agent):
@@ -147,7 +159,7 @@ def check_saving(agent, env_id, tmp_path):
     assert type(loaded) is type(agent)
     pairs = [
         (agent.variables, loaded.variables),
-        (agent.optimizer.variables, loaded.optimizer.variables),
+        (optimizer_variables(agent), optimizer_variables(loaded)),
     ]
     for ours, theirs in pairs:
         for a, b in zip(ours, theirs, strict=True):

@@ -17,6 +17,7 @@ import pytest
 
 import kerasrl2 as krl
 from kerasrl2.agents import A2C, DQN, PPO, algorithms
+from tests.agents.harness import optimizer_variables
 from tests.agents.hostile import (
     CONFIG,
     METADATA,
@@ -31,7 +32,7 @@ from tests.agents.hostile import (
     with_config,
 )  # fmt: skip
 from tests.agents.test_networks import Subclassed
-from tests.training.runs import make
+from tests.training.runs import home_of, make
 
 __all__ = ["honest", "refused"]  # fixtures
 pytestmark = [
@@ -373,7 +374,7 @@ HONEST = {
         "CartPole-v1", distribution="implicit_quantile", **SETTINGS,
     ),
     "own": own_agent,
-    **{name: functools.partial(make, name, "CartPole-v1") for name in algorithms()},
+    **{name: functools.partial(make, name, home_of(name)) for name in algorithms()},
 }  # fmt: skip
 
 
@@ -384,7 +385,7 @@ def test_honest_files_load(name, suffix, tmp_path):
     agent.save(tmp_path / "agent.keras")
     path = (tmp_path / "agent.keras").rename(tmp_path / f"agent{suffix}")
     loaded = krl.load_agent(path, {"doubled": doubled} if name == "own" else None)
-    ours, theirs = ([*a.variables, *a.optimizer.variables] for a in (agent, loaded))
+    ours, theirs = ([*a.variables, *optimizer_variables(a)] for a in (agent, loaded))
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
     shape = agent.observation_spec.shape

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasrl2 import buffers, distributions, exploration, layers
-from kerasrl2.agents import A2C, DQN, PPO, TRPO, ObservationSpec, algorithms
+from kerasrl2 import action_noise, buffers, distributions, exploration, layers
+from kerasrl2.agents import A2C, DQN, PPO, SAC, TD3, TRPO, ObservationSpec, algorithms
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.types import Rollout
@@ -61,6 +61,19 @@ CHANGES = {
     "learning_starts": [12],
     "buffer": [lambda: buffers.ReplayBuffer(4, seed=0)],
     "exploration": [exploration.Greedy],
+    "actor_optimizer": [keras.optimizers.SGD],
+    "temperature_optimizer": [keras.optimizers.SGD],
+    "loss": ["huber"],
+    "policy_delay": [3],
+    "target_networks": [False],
+    "noise": [action_noise.ActionNoise],
+    "target_noise": [0.1],
+    "target_noise_clip": [0.1],
+    "temperature": [0.1],
+    "learn_temperature": [False],
+    "target_entropy": [1.0],
+    "target_subset": [1],
+    "actor_reduction": ["mean"],
 }
 # `network`, `q_network`, `head`, `observation_spec` and `action_values` are what
 # `for_env` makes. `xla`, sizes of rollouts and seeds have tests below, `temperature`,
@@ -72,6 +85,7 @@ ELSEWHERE |= {"clip_rho", "clip_c", "adaptive_kl_target", "adaptive_kl_tolerance
 ELSEWHERE |= {"line_search", "backtrack_factor", "max_backtracks"}
 # Of REINFORCE and Q actor-critic, by numbers; some change what weights there are.
 ELSEWHERE |= {"baseline", "baseline_rate", "cut_episodes"}
+ELSEWHERE |= {"critic", "dropped_quantiles"}  # tests/agents/test_replay_critics.py
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
     pytest.param(agent_class, name, value, marks=marks)
@@ -81,18 +95,31 @@ CASES = [
     # The others do with these what A2C does.
     for marks in [
         pytest.mark.long
-        if issubclass(agent_class, ActorCritic)
-        and agent_class is not A2C
-        and name in A2C.hyperparameters()
+        if (
+            issubclass(agent_class, ActorCritic)
+            and agent_class is not A2C
+            and name in A2C.hyperparameters()
+        )
+        or (
+            agent_class is SAC and name in TD3.hyperparameters()
+        )  # and SAC what TD3 does
         else ()
     ]
+    if not (name == "temperature" and agent_class is DQN)
 ]
 
 
 def make(agent_class, **hyperparameters):
     known = keywords_of(agent_class)
     usual = {name: value for name, value in BASE.items() if name in known}
-    return agent_class.for_env("CartPole-v1", **{**usual, **hyperparameters})
+    if home(agent_class) == "Pendulum-v1":
+        usual["tau"] = 0.9  # or too little happens in a few steps
+    return agent_class.for_env(home(agent_class), **{**usual, **hyperparameters})
+
+
+def home(agent_class):
+    """Id of an environment in which an agent can act."""
+    return "Pendulum-v1" if agent_class in (TD3, SAC) else "CartPole-v1"
 
 
 def rollout(number):
@@ -130,9 +157,10 @@ def trained_weights(agent_class, hyperparameters, results={}):  # noqa: B006
     else:
         tf.config.run_functions_eagerly(True)  # tracing takes longer
         try:
-            rows = agent.loop_on("CartPole-v1").steps_per_iteration
+            env_id = home(agent_class)
+            rows = agent.loop_on(env_id).steps_per_iteration
             steps = max(3 * rows, 2 * BASE["learning_starts"])
-            agent.fit("CartPole-v1", steps=steps, epochs=1, verbose=0)
+            agent.fit(env_id, steps=steps, epochs=1, verbose=0)
         finally:
             tf.config.run_functions_eagerly(False)
     weights = agent.network.get_weights()

@@ -6,7 +6,15 @@ import pytest
 import tensorflow as tf
 from gymnasium import spaces
 
-from kerasrl2.agents import A2C, DQN, PPO, QActorCritic, Rainbow, Reinforce
+from kerasrl2.agents import (
+    A2C,
+    DQN,
+    PPO,
+    DiscreteSAC,
+    QActorCritic,
+    Rainbow,
+    Reinforce,
+)
 from kerasrl2.agents.specs import ObservationSpec
 from kerasrl2.buffers import ReplayBuffer
 from kerasrl2.distributions import Categorical, MultiCategorical, mask_parameters
@@ -185,6 +193,7 @@ def _batch(mines):
         (A2C, {}),
         (Reinforce, SETTINGS[Reinforce]),
         (QActorCritic, {}),
+        (DiscreteSAC, {"learning_starts": 64, "batch_size": 16}),
         (Rainbow, SETTINGS[Rainbow]),
         (DQN, {"learning_starts": 64, "exploration": "boltzmann"}),
         (DQN, {"learning_starts": 64, "munchausen": 0.9}),

@@ -11,11 +11,18 @@ from kerasrl2 import _algorithms, zoo
 from kerasrl2.agents import (
     A2C,
     A3C,
+    DDPG,
     DQN,
     PPO,
+    REDQ,
     RND,
+    SAC,
+    TD3,
+    TQC,
     TRPO,
     Agent,
+    CrossQ,
+    DiscreteSAC,
     QActorCritic,
     Rainbow,
     Reinforce,
@@ -27,6 +34,7 @@ from kerasrl2.agents import (
 from kerasrl2.zoo.build import tuned_agent
 from tests.agents.hostile import refused
 from tests.packages import install
+from tests.training.runs import home_of
 
 __all__ = ["refused"]  # a fixture
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
@@ -34,6 +42,8 @@ OWN = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "rainbow": Rainbow, "trpo": TRPO}
 OWN |= {"rnd": RND}
 OWN |= {"q_actor_critic": QActorCritic, "reinforce": Reinforce}
 OWN |= {"a3c": A3C}
+OWN |= {"ddpg": DDPG, "td3": TD3, "sac": SAC, "discrete_sac": DiscreteSAC}
+OWN |= {"tqc": TQC, "redq": REDQ, "crossq": CrossQ}
 PLAIN = "import kerasrl2 as krl\nclass Agent(krl.agents.A2C): pass\n"
 
 
@@ -97,12 +107,12 @@ class TestOwn:
     )
     def test_quick_settings_learn(self, name):
         found = registration(name)
-        agent = found.agent_class.for_env(
-            "CartPole-v1", seed=0, xla=False, **found.quick
-        )
-        rows = agent.loop_on("CartPole-v1").steps_per_iteration
-        agent.fit("CartPole-v1", steps=max(rows, 80), epochs=1, verbose=0)
-        assert int(agent.optimizer.iterations) > 0
+        env_id = home_of(name)
+        agent = found.agent_class.for_env(env_id, seed=0, xla=False, **found.quick)
+        rows = agent.loop_on(env_id).steps_per_iteration
+        agent.fit(env_id, steps=max(rows, 80), epochs=1, verbose=0)
+        for optimizer, _ in agent.optimizers().values():
+            assert int(optimizer.iterations) > 0
 
     def test_unknown_names(self):
         with pytest.raises(ValueError, match=r"one of: a2c.*dqn.*Did you mean 'ppo'"):

@@ -46,6 +46,13 @@ CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of
     ("dqn", "GridSpaceInvaders-v0", 150_000, 4.1, 3),  # more than random
     ("rainbow", "GridSpaceInvaders-v0", 150_000, 4.1, 3),  # more than dqn
     ("dqn", "LunarLander-v3", 100_000, 200.0, 3),
+    ("sac", "Pendulum-v1", 10_000, -200.0, 4),
+    ("td3", "Pendulum-v1", 10_000, -200.0, 4),
+    ("ddpg", "Pendulum-v1", 20_000, -250.0, 4),
+    ("tqc", "Pendulum-v1", 10_000, -200.0, 4),
+    ("redq", "Pendulum-v1", 6_000, -200.0, 4),
+    ("crossq", "Pendulum-v1", 10_000, -200.0, 4),
+    ("discrete_sac", "CartPole-v1", 20_000, 475.0, 4),
 ]
 PENALTY = {"clip_range": None, "kl_coefficient": 1.0, "adaptive_kl_target": 0.01}
 VARIANTS = {

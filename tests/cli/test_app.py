@@ -174,8 +174,8 @@ class TestList:
         lines = succeed("list").splitlines()
         names = [line.split()[0] for line in lines]
         assert names == zoo.algorithms() == sorted(krl.agents.algorithms())
-        assert {"a2c", "dqn", "ppo", "rainbow"} <= {*names}
-        assert all("CartPole-v1" in line for line in lines)
+        assert {"a2c", "dqn", "ppo", "rainbow", "sac"} <= {*names}
+        assert all("CartPole-v1" in line or "Pendulum-v1" in line for line in lines)
 
     def test_environments(self):
         assert "Endless-1" in succeed("list", "environments")

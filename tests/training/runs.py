@@ -33,6 +33,12 @@ def fitting(algorithm, env_id):
     return kind in agents.registration(algorithm).actions
 
 
+def home_of(algorithm):
+    """Id of an environment in which an algorithm can act."""
+    name, _ = VARIANTS.get(algorithm, (algorithm, {}))
+    return "CartPole-v1" if fitting(name, "CartPole-v1") else "Pendulum-v1"
+
+
 def make(algorithm, env_id, seed=3, **hyperparameters):
     """A small agent: with the registered `quick` settings, if not told otherwise."""
     algorithm, variant = VARIANTS.get(algorithm, (algorithm, {}))
@@ -43,7 +49,8 @@ def make(algorithm, env_id, seed=3, **hyperparameters):
 
 def steps_of(algorithm, at_least, iterations):
     """Env steps of a run of at least so many, and of so many iterations."""
-    loop = make(algorithm, "CartPole-v1", xla=False).loop_on("CartPole-v1")
+    env_id = home_of(algorithm)
+    loop = make(algorithm, env_id, xla=False).loop_on(env_id)
     return max(at_least, iterations * loop.steps_per_iteration)
 
 

@@ -9,16 +9,24 @@ import pytest
 
 from kerasrl2 import agents
 from kerasrl2.agents.keywords import keywords_of
-from tests.training.runs import VARIANTS, digest, make, steps_of, train
+from tests.training.runs import (
+    VARIANTS,
+    digest,
+    home_of,
+    make,
+    steps_of,
+    train,
+)
 
 pytestmark = pytest.mark.long
 ALL = [*sorted(agents.algorithms()), *VARIANTS]
 
 
 def play(algorithm, seed, num_envs, backend="auto", **hyperparameters):
-    agent = make(algorithm, "CartPole-v1", seed, num_envs=num_envs, **hyperparameters)
+    env_id = home_of(algorithm)
+    agent = make(algorithm, env_id, seed, num_envs=num_envs, **hyperparameters)
     steps = steps_of(algorithm, 120, 4)
-    history = train(agent, "CartPole-v1", steps, backend=backend, epochs=2)
+    history = train(agent, env_id, steps, backend=backend, epochs=2)
     return digest(agent), history
 
 
@@ -49,7 +57,7 @@ def test_two_processes_give_equal_runs(algorithm, tmp_path):
     processes = []
     for directory in directories:
         directory.mkdir()
-        arguments = [algorithm, "CartPole-v1", str(directory), str(steps)]
+        arguments = [algorithm, home_of(algorithm), str(directory), str(steps)]
         command = [sys.executable, "-m", "tests.training.runs", *arguments]
         processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
     assert [process.wait() for process in processes] == [0, 0]

@@ -16,6 +16,7 @@ from tests.training.runs import (
     EPOCHS,
     VARIANTS,
     fitting,
+    home_of,
     make,
     state_of,
     steps_of,
@@ -78,9 +79,10 @@ def trained(shared, tmp_path):
 def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
     """Another seed is given to the second agent: it takes over the first one's."""
     steps = steps_of(algorithm, 320, 16)
-    whole = uninterrupted(algorithm, "CartPole-v1", steps)
+    env_id = home_of(algorithm)
+    whole = uninterrupted(algorithm, env_id, steps)
     resumed, again = interrupted(
-        algorithm, "CartPole-v1", tmp_path, steps, steps * 0.6, every=steps // 10
+        algorithm, env_id, tmp_path, steps, steps * 0.6, every=steps // 10
     )
     assert int(resumed.env_steps) == steps
     assert len(again["return"]) == EPOCHS
