@@ -9,9 +9,9 @@ from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.checking import check_batch_size
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
-from kerasrl2.agents.stale_rollouts import evaluated, mean_rho
+from kerasrl2.agents.stale_rollouts import corrected, evaluated, mean_rho
 from kerasrl2.losses import value_loss
-from kerasrl2.returns import generalized_advantages, n_step_returns, vtrace_targets
+from kerasrl2.returns import generalized_advantages, n_step_returns
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
 from kerasrl2.training.minibatches import run_epochs
 from kerasrl2.training.on_policy import OnPolicyLoop
@@ -59,11 +59,12 @@ class ActorCritic(ActorCriticBuilder, Agent):
 
     Attributes:
         needs_parameters: Boolean, whether batches have the policy's `parameters` from
-            before learning.
+            before learning, and there is a `penalty` on leaving them.
+        penalty_metrics: Tuple of strings, names of what `adapt_penalty` returns.
     """
 
     loop_class = OnPolicyLoop
-    needs_parameters = False
+    needs_parameters, penalty_metrics = False, ()
 
     gamma = Number(0.0, 1.0)
     lambda_ = Number(0.0, 1.0)
@@ -163,7 +164,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
     @property
     def report_names(self):
         own = ("explained_variance", "rho") if self.vtrace else ("explained_variance",)
-        return (*super().report_names, *own)
+        penalty = self.penalty_metrics if self.needs_parameters else ()
+        return (*super().report_names, *own, *penalty)
 
     def initial_learner_state(self, num_envs):
         """Discounted returns so far, `[N]` float32, for reward scaling."""
@@ -185,10 +187,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         observation, action = tf.nest.map_structure(
             rows, (rollout.observation, rollout.action)
         )
-        behaviour_log_prob = ()
-        if self.vtrace:
-            rollout, behaviour_log_prob = evaluated(self, rollout)
-            behaviour_log_prob = rows(behaviour_log_prob)
+        rollout, acted = evaluated(self, rollout) if self.vtrace else (rollout, None)
         if rollout.value is None:
             parameters, value, _ = self.forward(observation)
             value = tf.reshape(value, reward.shape)
@@ -207,7 +206,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
             resets=rows(resets_of(rollout)) if self.remembers else (),
             policy_state=rollout.policy_state,
             parameters=parameters if self.needs_parameters else (),
-            behaviour_log_prob=behaviour_log_prob,
+            behaviour_log_prob=() if acted is None else rows(acted),
         )
         return batch, learner_state
 
@@ -253,10 +252,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
             target = n_step_returns(*steps, next_value, self.n_step)
             return target - value, target
         if self.vtrace:
-            ratio = rollout.log_ratio, tf.zeros_like(rollout.log_ratio)
-            clips = self.lambda_, self.clip_rho, self.clip_c
-            found = vtrace_targets(*steps, value, next_value, *ratio, *clips)
-            return found.policy_advantages, found.targets
+            return corrected(self, rollout.log_ratio, *steps, value, next_value)
         advantage = generalized_advantages(*steps, value, next_value, self.lambda_)
         return advantage, advantage + value
 
@@ -284,10 +280,10 @@ class ActorCritic(ActorCriticBuilder, Agent):
         size = rows if self.batch_size is None else self.batch_size * rows // steps
         sums, updates = run_epochs(self, batch, self.num_epochs, size, seed)
         explained = explained_variance(batch.value, batch.target, batch.valid)
-        once = {"explained_variance": explained * updates}
-        if self.vtrace:
-            once["rho"] = mean_rho(batch, self.clip_rho) * updates
-        return {**sums, **once}, updates
+        once = {"explained_variance": explained}
+        once |= {"rho": mean_rho(batch, self.clip_rho)} if self.vtrace else {}
+        once |= self.adapt_penalty(batch) if self.needs_parameters else {}
+        return {**sums, **{name: x * updates for name, x in once.items()}}, updates
 
     def should_stop(self, metrics):
         """Whether to skip the remaining minibatches of this rollout, scalar bool.
@@ -314,17 +310,18 @@ class ActorCritic(ActorCriticBuilder, Agent):
             advantage = self.normalized_advantages(advantage, batch.valid)
         policy_loss, more = self.policy_loss(log_prob, advantage, batch)
         policy_loss = masked_mean(policy_loss, batch.valid)
-        penalty, further = self.penalty(parameters, batch)
         critic_loss = masked_mean(self.value_loss(value, batch), batch.valid)
         entropy = masked_mean(self.head.entropy(parameters), batch.valid)
         loss = (
             policy_loss
             + self.value_coefficient * critic_loss
             - self.entropy_coefficient * entropy
-            + penalty
         )
+        if self.needs_parameters:
+            penalty, further = self.penalty(parameters, batch)
+            loss, more = loss + penalty, {**more, **further}
         own = {"policy_loss": policy_loss, "value_loss": critic_loss}
-        return loss, {**own, "entropy": entropy, **more, **further}
+        return loss, {**own, "entropy": entropy, **more}
 
     def policy_loss(self, log_prob, advantage, batch):
         """Loss of the policy.
@@ -341,7 +338,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         raise NotImplementedError
 
     def penalty(self, parameters, batch):
-        """What is added to the loss for the policy's parameters as a whole.
+        """What is added to the loss, where `needs_parameters` is True.
 
         Args:
             parameters: `[..., P]` float32. Receives the gradient.
@@ -350,8 +347,18 @@ class ActorCritic(ActorCriticBuilder, Agent):
         Returns:
             `(penalty, metrics)`: a scalar, and a dictionary of further scalars.
         """
-        del parameters, batch
-        return 0.0, {}
+        raise NotImplementedError
+
+    def adapt_penalty(self, batch):
+        """Changes the penalty's weight after learning from a rollout.
+
+        Args:
+            batch: `OnPolicyBatch` of all steps.
+
+        Returns:
+            Dictionary of the scalars that `penalty_metrics` names.
+        """
+        raise NotImplementedError
 
     def value_loss(self, value, batch):
         """Loss of the value, `[...]` float32: half the squared error."""
