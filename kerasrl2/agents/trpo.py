@@ -176,6 +176,13 @@ class TRPO(ActorCritic):
         return [name for name in names if name != "value_coefficient"]
 
     def ready(self):
+        for name in ("policy_loss", "penalty"):
+            if getattr(type(self), name) is not getattr(ActorCritic, name):
+                raise ValueError(
+                    f"Expected `improve_policy` or `search` in {type(self).__name__}, "
+                    f"for another step. Received: `{name}`, which TRPO does not call: "
+                    "its objective is a surrogate, and no loss."
+                )
         check_separate(self)
         super().ready()
 
