@@ -199,7 +199,11 @@ class PPO(ActorCritic):
             )
         if kl_coefficient is not None:
             self.kl_beta = self.add_weight(
-                shape=(), initializer="zeros", trainable=False, name="kl_beta"
+                shape=(),
+                dtype="float32",
+                initializer="zeros",
+                trainable=False,
+                name="kl_beta",
             )
         self.kl_coefficient = kl_coefficient
 

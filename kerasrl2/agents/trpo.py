@@ -210,7 +210,7 @@ class TRPO(ActorCritic):
         of_policy, of_critic = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         improved = self.improve_policy(batch, of_policy)
         sums, updates = super().learn(batch, of_critic)
-        once = {name: value * updates for name, value in improved.items()}
+        once = {n: tf.cast(x, tf.float32) * updates for n, x in improved.items()}
         return {**sums, **once}, updates
 
     def improve_policy(self, batch, seed):
