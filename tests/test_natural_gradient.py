@@ -22,6 +22,7 @@ from kerasrl2.natural_gradient import (
     fisher_product,
     trust_region_length,
 )
+from tests.harness import compiled_in_long_runs
 
 MATRIX = np.array([[4.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 2.0]])
 BOX = {"low": [-1.0, -2.0], "high": [1.0, 2.0]}
@@ -94,6 +95,7 @@ class TestConjugateGradient:
             conjugate_gradient(lambda v: v, tf.ones([2]), 1, -1.0)
 
 
+@compiled_in_long_runs
 @pytest.mark.parametrize("p", [0.5, 0.9, 0.1, 0.999])
 def test_the_natural_step_of_two_actions_is_one(compiled, p):
     """One logit, rewards 0 and 1: gradient and Fisher matrix are both `p (1 - p)`."""
@@ -213,7 +215,11 @@ def test_products_are_those_of_the_definition(head, actions, mask):
 
 
 @pytest.mark.parametrize("mode", ["graph", pytest.param("xla", marks=pytest.mark.long)])
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
+@pytest.mark.parametrize(
+    "head",
+    [HEADS[0], *(pytest.param(head, marks=pytest.mark.long) for head in HEADS[1:])],
+    ids=lambda head: type(head).__name__,
+)
 def test_products_within_a_compiled_loop(head, mode):
     """Conjugate gradients in one program, as the agent runs them."""
     policy, weights = tiny_policy(head, seed=2)

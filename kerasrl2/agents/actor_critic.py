@@ -73,11 +73,12 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
 
     Attributes:
         needs_parameters: Boolean, whether batches have the policy's `parameters` from
-            before learning.
+            before learning, and there is a `penalty` on leaving them.
+        penalty_metrics: Tuple of strings, names of what `adapt_penalty` returns.
     """
 
     loop_class = OnPolicyLoop
-    needs_parameters = False
+    needs_parameters, penalty_metrics = False, ()
     not_state = (*Agent.not_state, "_critic_share")
     can_remember = True
 
@@ -139,7 +140,8 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
         if reward_scaling is not None and not reward_scaling.built:
             reward_scaling.build(())
         self.intrinsic_reward = intrinsic.built_for(self, intrinsic_reward)
-        self.metric_names = (*self.metric_names, *intrinsic.of_updates(self))
+        if intrinsic_reward is not None:
+            self.metric_names = (*self.metric_names, *intrinsic.OF_UPDATES)
         for name in ("rollout_length", "num_epochs", "num_envs", "accumulation_steps"):
             check_positive_integer(name, getattr(self, name))
         for name in ("batch_size", "n_step", "sequence_length"):
@@ -199,8 +201,10 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
 
     @property
     def report_names(self):
-        own = "explained_variance", *(["rho"] if self.vtrace else [])
-        own = *own, *intrinsic.of_rollouts(self)
+        own = ["explained_variance"]
+        own += ["rho"] if self.vtrace else []
+        own += self.penalty_metrics if self.needs_parameters else []
+        own += intrinsic.OF_ROLLOUTS if self.intrinsic_reward is not None else []
         return (*super().report_names, *own)
 
     def learn(self, batch, seed):
@@ -215,18 +219,21 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
         """
         rows, steps = batch.log_prob.shape[0], batch.log_prob.shape.num_elements()
         size = rows if self.batch_size is None else self.batch_size * rows // steps
-        skipped = intrinsic.is_not_primed(self)
+        curious = self.intrinsic_reward is not None
+        skipped = intrinsic.is_not_primed(self) if curious else False
         sums, updates = run_epochs(self, batch, self.num_epochs, size, seed, skipped)
         explained = explained_variance(batch.value, batch.target, batch.valid)
-        means = {"explained_variance": explained, **intrinsic.report(self, batch)}
-        if self.vtrace:
-            means["rho"] = mean_rho(batch, self.clip_rho)
-        summed = {k: tf.math.multiply_no_nan(v, updates) for k, v in means.items()}
+        once = {"explained_variance": explained}
+        once |= {"rho": mean_rho(batch, self.clip_rho)} if self.vtrace else {}
+        once |= self.adapt_penalty(batch) if self.needs_parameters else {}
+        once |= intrinsic.report(self, batch) if curious else {}
+        summed = {k: tf.math.multiply_no_nan(x, updates) for k, x in once.items()}
         return {**sums, **summed}, updates
 
     def update_statistics(self, observation, valid):
         super().update_statistics(observation, valid)
-        intrinsic.update_statistics(self, observation, valid)
+        if self.intrinsic_reward is not None:
+            intrinsic.update_statistics(self, observation, valid)
 
     def should_stop(self, metrics):
         """Whether to skip the remaining minibatches of this rollout, scalar bool.
@@ -252,19 +259,20 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
             advantage = self.normalized_advantages(advantage, batch.valid)
         policy_loss, more = self.policy_loss(log_prob, advantage, batch)
         policy_loss = masked_mean(policy_loss, batch.valid)
-        penalty, further = self.penalty(parameters, batch)
         critic_loss = masked_mean(self.value_loss(value, batch), batch.valid)
         entropy = masked_mean(self.head.entropy(parameters), batch.valid)
-        of_bonus, more_of_bonus = intrinsic.loss(self, outputs, batch, seed)
         loss = (
             policy_loss
             + self.value_coefficient * critic_loss
             - self.entropy_coefficient * entropy
-            + penalty
-            + of_bonus
         )
+        if self.needs_parameters:
+            penalty, further = self.penalty(parameters, batch)
+            loss, more = loss + penalty, {**more, **further}
         own = {"policy_loss": policy_loss, "value_loss": critic_loss}
-        more = {**more, **further, **more_of_bonus}
+        if self.intrinsic_reward is not None:
+            of_bonus, further = intrinsic.loss(self, outputs, batch, seed)
+            loss, more = loss + of_bonus, {**more, **further}
         return loss, {**own, "entropy": entropy, **more}
 
     def whole_batch(self, batch):
@@ -288,7 +296,7 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
         raise NotImplementedError
 
     def penalty(self, parameters, batch):
-        """What is added to the loss for the policy's parameters as a whole.
+        """What is added to the loss, where `needs_parameters` is True.
 
         Args:
             parameters: `[..., P]` float32. Receives the gradient.
@@ -297,8 +305,18 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
         Returns:
             `(penalty, metrics)`: a scalar, and a dictionary of further scalars.
         """
-        del parameters, batch
-        return 0.0, {}
+        raise NotImplementedError
+
+    def adapt_penalty(self, batch):
+        """Changes the penalty's weight after learning from a rollout.
+
+        Args:
+            batch: `OnPolicyBatch` of all steps.
+
+        Returns:
+            Dictionary of the scalars that `penalty_metrics` names.
+        """
+        raise NotImplementedError
 
     def value_loss(self, value, batch):
         """Loss of the value, `[...]` float32: half the squared error."""

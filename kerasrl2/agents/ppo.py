@@ -1,5 +1,7 @@
 """Proximal policy optimisation."""
 
+import math
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -14,10 +16,23 @@ from kerasrl2.losses import (
     clipped_surrogate_loss,
     clipped_value_loss,
     kl_penalty,
-    surrogate_loss,
 )
 from kerasrl2.schedules import value_at
 from kerasrl2.statistics import masked_mean
+
+
+class _FirstWeight(Number):
+    """The first weight of the KL penalty; to assign it sets the present one anew."""
+
+    def __set__(self, owner, value):
+        if value is not None and "kl_beta" not in vars(owner):
+            raise ValueError(
+                "Expected `kl_coefficient` from the beginning. Received: "
+                f"{value} for an agent that was made without. Make it with one."
+            )
+        super().__set__(owner, value)
+        if value is not None:
+            owner.kl_beta.assign(value)
 
 
 @register(
@@ -111,8 +126,9 @@ class PPO(ActorCritic):
         0.0, 1.0, open_low=True, open_high=True, schedule=True, optional=True
     )
     value_clip = Number(0.0, open_low=True, optional=True)
+    penalty_metrics = ("rollout_kl", "kl_beta")
     target_kl = Number(0.0, open_low=True, optional=True)
-    kl_coefficient = Number(0.0, optional=True)
+    kl_coefficient = _FirstWeight(0.0, optional=True)
     adaptive_kl_target = Number(0.0, open_low=True, optional=True)
     adaptive_kl_tolerance = Number(0.0, 1.0, open_high=True)
 
@@ -194,35 +210,20 @@ class PPO(ActorCritic):
             )
         if kl_coefficient is not None:
             self.kl_beta = self.add_weight(
-                shape=(), initializer="zeros", trainable=False, name="kl_beta"
+                shape=(),
+                dtype="float32",
+                initializer="zeros",
+                trainable=False,
+                name="kl_beta",
             )
         self.kl_coefficient = kl_coefficient
-
-    def __setattr__(self, name, value):
-        sets_beta = name == "kl_coefficient" and value is not None
-        if sets_beta and "kl_beta" not in vars(self):
-            raise ValueError(
-                "Expected `kl_coefficient` from the beginning. Received: "
-                f"{value} for an agent that was made without. Make it with one."
-            )
-        super().__setattr__(name, value)
-        if sets_beta:
-            self.kl_beta.assign(value)
 
     @property
     def needs_parameters(self):
         """Whether there is a penalty on the divergence from the old parameters."""
         return self.kl_coefficient is not None
 
-    @property
-    def report_names(self):
-        more = ("rollout_kl", "kl_beta") if self.needs_parameters else ()
-        return (*super().report_names, *more)
-
-    def learn(self, batch, seed):
-        sums, updates = super().learn(batch, seed)
-        if not self.needs_parameters:
-            return sums, updates
+    def adapt_penalty(self, batch):
         kl = self.mean_kl(self.outputs_of(batch).parameters, batch)
         beta = tf.convert_to_tensor(self.kl_beta)
         if self.adaptive_kl_target is not None:
@@ -230,7 +231,7 @@ class PPO(ActorCritic):
             adapted = adapted_kl_coefficient(beta, kl, *rule)
             beta = tf.where(self.guard.is_healthy(), adapted, beta)
             self.kl_beta.assign(beta)
-        return {**sums, "rollout_kl": kl * updates, "kl_beta": beta * updates}, updates
+        return {"rollout_kl": kl, "kl_beta": beta}
 
     def mean_kl(self, parameters, batch):
         """Mean `KL(old || new)` of a batch, a scalar, nats.
@@ -243,21 +244,19 @@ class PPO(ActorCritic):
         return masked_mean(kl, batch.valid)
 
     def penalty(self, parameters, batch):
-        if not self.needs_parameters:
-            return super().penalty(parameters, batch)
         kl = self.mean_kl(parameters, batch)
         return kl_penalty(kl, tf.convert_to_tensor(self.kl_beta)), {"kl": kl}
 
     def policy_loss(self, log_prob, advantage, batch):
-        kl = masked_mean(approximate_kl(log_prob, batch.log_prob), batch.valid)
-        if self.clip_range is None:
-            loss = surrogate_loss(log_prob, batch.log_prob, advantage)
-            return loss, {"kl": kl, "clip_fraction": 0.0}
         clip_range = value_at(self.clip_range, self.optimizer.iterations)
+        clip_range = tf.constant(math.inf) if clip_range is None else clip_range
         loss = clipped_surrogate_loss(log_prob, batch.log_prob, advantage, clip_range)
         change = ops.abs(ops.exp(log_prob - batch.log_prob) - 1.0)
         clipped = ops.cast(change > clip_range, "float32")
-        return loss, {"kl": kl, "clip_fraction": masked_mean(clipped, batch.valid)}
+        return loss, {
+            "kl": masked_mean(approximate_kl(log_prob, batch.log_prob), batch.valid),
+            "clip_fraction": masked_mean(clipped, batch.valid),
+        }
 
     def value_loss(self, value, batch):
         if self.value_clip is None:

@@ -5,8 +5,8 @@ import functools
 import tensorflow as tf
 
 from kerasrl2.agents import intrinsic
-from kerasrl2.agents.stale_rollouts import evaluated
-from kerasrl2.returns import generalized_advantages, n_step_returns, vtrace_targets
+from kerasrl2.agents.stale_rollouts import corrected, evaluated
+from kerasrl2.returns import generalized_advantages, n_step_returns
 from kerasrl2.training.recurrence import flat, pieces, resets_of, successor_values
 from kerasrl2.types import OnPolicyBatch
 
@@ -27,6 +27,8 @@ class RolloutBatches:
     def initial_learner_state(self, num_envs):
         """Discounted returns so far, `[N]` float32, for reward scaling."""
         returns = tf.zeros([num_envs]) if self.reward_scaling is not None else ()
+        if self.intrinsic_reward is None:
+            return returns
         return intrinsic.first_state(self, num_envs, returns)
 
     def prepare(self, rollout, learner_state):
@@ -39,17 +41,16 @@ class RolloutBatches:
         Returns:
             `(batch, learner_state)`: an `OnPolicyBatch` of all steps.
         """
-        learner_state, of_bonus = intrinsic.split_state(self, learner_state)
+        curious = self.intrinsic_reward is not None
+        if curious:
+            learner_state, of_bonus = learner_state
         reward, learner_state = self.scale_reward(rollout, learner_state)
         rollout = rollout._replace(reward=reward)
         rows = functools.partial(pieces, length=self.piece) if self.remembers else flat
         observation, action = tf.nest.map_structure(
             rows, (rollout.observation, rollout.action)
         )
-        behaviour_log_prob = ()
-        if self.vtrace:
-            rollout, behaviour_log_prob = evaluated(self, rollout)
-            behaviour_log_prob = rows(behaviour_log_prob)
+        rollout, acted = evaluated(self, rollout) if self.vtrace else (rollout, None)
         if rollout.value is None:
             parameters, value, *_ = self.forward(observation)
             value = tf.reshape(value, reward.shape)
@@ -67,10 +68,12 @@ class RolloutBatches:
             valid=rows(rollout.valid),
             resets=rows(resets_of(rollout)) if self.remembers else (),
             parameters=parameters if self.needs_parameters else (),
-            behaviour_log_prob=behaviour_log_prob,
+            behaviour_log_prob=() if acted is None else rows(acted),
             policy_state=self._first_states(rollout),
         )
-        return intrinsic.with_bonus(self, rollout, batch, learner_state, of_bonus)
+        if curious:
+            return intrinsic.with_bonus(self, rollout, batch, learner_state, of_bonus)
+        return batch, learner_state
 
     @property
     def piece(self):
@@ -129,10 +132,7 @@ class RolloutBatches:
             target = n_step_returns(*steps, next_value, self.n_step)
             return target - value, target
         if self.vtrace:
-            ratio = rollout.log_ratio, tf.zeros_like(rollout.log_ratio)
-            clips = self.lambda_, self.clip_rho, self.clip_c
-            found = vtrace_targets(*steps, value, next_value, *ratio, *clips)
-            return found.policy_advantages, found.targets
+            return corrected(self, rollout.log_ratio, *steps, value, next_value)
         advantage = generalized_advantages(*steps, value, next_value, self.lambda_)
         return advantage, advantage + value
 

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from keras import ops
 
+from kerasrl2.returns import vtrace_targets
 from kerasrl2.statistics import masked_mean
 from kerasrl2.training.recurrence import resets_of, unroll
 
@@ -50,6 +51,21 @@ def evaluated(agent, rollout):
         log_ratio=log_prob - behaviour_log_prob,
     )
     return rollout, behaviour_log_prob
+
+
+def corrected(agent, log_ratio, *arguments):
+    """Advantages and value targets of V-trace, both `[T, N]`.
+
+    Args:
+        agent: `ActorCritic`; its `lambda_`, `clip_rho` and `clip_c` are used.
+        log_ratio: `[T, N]` float32, nats, of the policy that learns to the one that
+            acted.
+        *arguments: The first five of `returns.vtrace_targets`.
+    """
+    log_probs = log_ratio, tf.zeros_like(log_ratio)
+    clips = agent.lambda_, agent.clip_rho, agent.clip_c
+    found = vtrace_targets(*arguments, *log_probs, *clips)
+    return found.policy_advantages, found.targets
 
 
 def mean_rho(batch, clip_rho):

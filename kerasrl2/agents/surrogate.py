@@ -9,6 +9,7 @@ import tensorflow as tf
 from kerasrl2._private import layers_of
 from kerasrl2.agents.regularization import adds_losses
 from kerasrl2.agents.shares import known_shares
+from kerasrl2.losses import surrogate_loss
 from kerasrl2.natural_gradient import fisher_product
 from kerasrl2.permutations import random_permutation
 from kerasrl2.statistics import masked_mean
@@ -62,11 +63,11 @@ class Surrogate:
         head, batch = self._agent.head, self._batch
         parameters = self.parameters(weights, batch.observation)
         log_prob = head.log_prob(parameters, batch.action)
-        ratio = tf.exp(log_prob - batch.log_prob)
+        loss = surrogate_loss(log_prob, batch.log_prob, self._advantage)
         entropy = masked_mean(head.entropy(parameters), batch.valid)
         objective = (
-            masked_mean(ratio * self._advantage, batch.valid)
-            + self._agent.entropy_coefficient * entropy
+            self._agent.entropy_coefficient * entropy
+            - masked_mean(loss, batch.valid)
             - self._penalty(weights)
         )
         kl = masked_mean(head.kl(self._old, parameters), batch.valid)

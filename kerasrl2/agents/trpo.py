@@ -180,6 +180,13 @@ class TRPO(ActorCritic):
         return [name for name in super().hyperparameters() if name not in _FIXED]
 
     def ready(self):
+        for name in ("policy_loss", "penalty"):
+            if getattr(type(self), name) is not getattr(ActorCritic, name):
+                raise ValueError(
+                    f"Expected `improve_policy` or `search` in {type(self).__name__}, "
+                    f"for another step. Received: `{name}`, which TRPO does not call: "
+                    "its objective is a surrogate, and no loss."
+                )
         check_separate(self)
         super().ready()
 
@@ -207,7 +214,7 @@ class TRPO(ActorCritic):
         of_policy, of_critic = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         improved = self.improve_policy(batch, of_policy)
         sums, updates = super().learn(batch, of_critic)
-        once = {name: value * updates for name, value in improved.items()}
+        once = {n: tf.cast(x, tf.float32) * updates for n, x in improved.items()}
         return {**sums, **once}, updates
 
     def improve_policy(self, batch, seed):

@@ -194,9 +194,10 @@ def adapted_kl_coefficient(coefficient, kl, target, tolerance=0.3):
     kl = ops.stop_gradient(floats(kl))
     coefficient = ops.stop_gradient(scalar(coefficient, kl))
     target, tolerance = scalar(target, kl), scalar(tolerance, kl)
-    more = ops.where(kl > target * (1.0 + tolerance), 1.5, 1.0)
-    less = ops.where(kl < target * (1.0 - tolerance), 1.5, 1.0)
-    return ops.maximum(coefficient * more / less, 1e-15)
+    one, factor = ops.ones_like(kl), scalar(1.5, kl)
+    more = ops.where(kl > target * (1.0 + tolerance), factor, one)
+    less = ops.where(kl < target * (1.0 - tolerance), factor, one)
+    return ops.maximum(coefficient * more / less, scalar(1e-15, kl))
 
 
 def approximate_kl(log_prob, old_log_prob):

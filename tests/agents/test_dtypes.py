@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from gymnasium import spaces
 
-from kerasrl2.agents import A2C, DQN, PPO
+from kerasrl2.agents import A2C, DQN, PPO, TRPO
 
 SETTINGS = {
     DQN: {"learning_starts": 16},
@@ -73,6 +73,21 @@ def test_default_networks_under_floatx_float64(double, agent_class, xla):
     for old, new in zip(before, agent.network.get_weights(), strict=True):
         assert new.dtype == old.dtype
         assert not np.array_equal(old, new)
+
+
+@LONG
+@pytest.mark.parametrize(
+    ("agent_class", "more"),
+    [(TRPO, {}), (PPO, {"kl_coefficient": 1.0, "adaptive_kl_target": 0.01}),
+     (A2C, {"vtrace": True})],
+)  # fmt: skip
+@pytest.mark.parametrize("xla", [False, True])
+def test_the_other_policy_steps_under_floatx_float64(double, agent_class, more, xla):
+    settings = SETTINGS.get(agent_class, SETTINGS[PPO])
+    agent = agent_class.for_env("Pendulum-v1", hidden=(8,), seed=0, xla=xla,
+                                **settings, **more)  # fmt: skip
+    history = agent.fit("Pendulum-v1", steps=32, epochs=1, verbose=0).history
+    assert np.isfinite([history[name] for name in agent.report_names]).all()
 
 
 class Strict(gymnasium.Env):

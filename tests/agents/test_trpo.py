@@ -253,6 +253,17 @@ def test_networks_that_cannot_be_used():
         Recurrent(GRUActorCritic([4], 2, 4), Categorical(2), ObservationSpec((4,)))
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class OtherLoss(TRPO):
+    def policy_loss(self, log_prob, advantage, batch):
+        return -log_prob * advantage, {}
+
+
+def test_a_loss_that_nothing_calls_is_refused():
+    with pytest.raises(ValueError, match=r"in OtherLoss.*Received: `policy_loss`"):
+        OtherLoss.for_env("CartPole-v1", hidden=(4,))
+
+
 @pytest.mark.long
 def test_a_frozen_trunk_may_be_shared():
     inputs = keras.Input([4])

@@ -126,7 +126,8 @@ def test_a_policy_that_would_never_have_acted_so_learns_nothing():
     assert float(sums["rho"]) == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", [A2C, pytest.param(PPO, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [A2C, PPO])
 def test_a_run_is_that_without(kind):
     """The loop plays with the policy that learns: nothing to correct."""
     runs = []
