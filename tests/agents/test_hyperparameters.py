@@ -6,9 +6,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from gymnasium.spaces import Box
 
 from kerasrl2 import buffers, distributions, exploration, layers
-from kerasrl2.agents import A2C, DQN, PPO, ObservationSpec, algorithms
+from kerasrl2.agents import (
+    A2C,
+    DQN,
+    PPO,
+    ObservationSpec,
+    algorithms,
+    random_network_distillation,
+)
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.types import Rollout
@@ -53,7 +61,15 @@ CHANGES = {
 # `network`, `q_network`, `head`, `observation_spec` and `action_values` are what
 # `for_env` makes. `xla`, sizes of rollouts and seeds have tests below, `temperature`,
 # of `munchausen`, one of its own.
-ELSEWHERE = {"network", "q_network", "head", "observation_spec", "action_values", "xla"}
+ELSEWHERE = {
+    "network",
+    "q_network",
+    "head",
+    "observation_spec",
+    "action_values",
+    "xla",
+    "intrinsic_reward",
+}
 ELSEWHERE |= {"rollout_length", "num_envs", "seed", "temperature"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
@@ -149,6 +165,7 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
         "observation_normalizer": layers.RunningNormalization(),
         "reward_scaling": layers.RewardScaling(), "xla": True,
         "optimizer": keras.optimizers.SGD(),
+        "intrinsic_reward": random_network_distillation(Box(-1.0, 1.0, [4])),
     }  # fmt: skip
     if agent_class is PPO:
         plain |= {"clip_range": 0.12, "value_clip": 0.13, "target_kl": 0.14}
@@ -156,7 +173,7 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
     given = {"network", "head", "observation_spec", "learning_rate"}
     assert set(plain) | given == set(agent_class.hyperparameters())
     network, head = (
-        layers.actor_critic((4,), 2, hidden=()),
+        layers.actor_critic((4,), 2, hidden=(), intrinsic_value=True),
         distributions.Categorical(2),
     )
     agent = agent_class(network, head, **plain)
