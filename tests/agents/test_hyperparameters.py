@@ -60,7 +60,7 @@ CHANGES = {
 }
 # `network`, `q_network`, `head`, `observation_spec` and `action_values` are what
 # `for_env` makes. `xla`, sizes of rollouts and seeds have tests below, `temperature`,
-# of `munchausen`, one of its own.
+# of `munchausen`, one of its own; `intrinsic_reward` asks for another network.
 ELSEWHERE = {
     "network",
     "q_network",
