@@ -151,7 +151,7 @@ class ActorCritic(ActorCriticBuilder, Agent):
         return (*super().report_names, *own)
 
     def initial_learner_state(self, num_envs):
-        """Discounted returns so far, `[N]` float32, for reward scaling."""
+        """Discounted returns so far, `[N]` float32, for scaling; those of a bonus."""
         returns = tf.zeros([num_envs]) if self.reward_scaling is not None else ()
         return intrinsic.first_state(self, num_envs, returns)
 
