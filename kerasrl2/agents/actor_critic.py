@@ -165,7 +165,8 @@ class ActorCritic(ActorCriticBuilder, Agent):
         Returns:
             `(batch, learner_state)`: an `OnPolicyBatch` of all steps.
         """
-        learner_state, of_bonus = intrinsic.split_state(self, learner_state)
+        if self.intrinsic_reward is not None:
+            learner_state, of_bonus = learner_state
         reward, learner_state = self.scale_reward(rollout, learner_state)
         rollout = rollout._replace(reward=reward)
         rows = exchanged if self.remembers else _flat
@@ -190,7 +191,9 @@ class ActorCritic(ActorCriticBuilder, Agent):
             resets=rows(resets_of(rollout)) if self.remembers else (),
             policy_state=rollout.policy_state,
         )
-        return intrinsic.with_bonus(self, rollout, batch, learner_state, of_bonus)
+        if self.intrinsic_reward is not None:
+            return intrinsic.with_bonus(self, rollout, batch, learner_state, of_bonus)
+        return batch, learner_state
 
     def next_values(self, rollout, value):
         """`[T, N]` float32, values of the true successors of a rollout's steps.
@@ -258,16 +261,19 @@ class ActorCritic(ActorCriticBuilder, Agent):
         """
         rows, steps = batch.log_prob.shape[0], batch.log_prob.shape.num_elements()
         size = rows if self.batch_size is None else self.batch_size * rows // steps
-        skipped = intrinsic.is_not_primed(self)
+        bonus = self.intrinsic_reward is not None
+        skipped = bonus and intrinsic.is_not_primed(self)
         sums, updates = run_epochs(self, batch, self.num_epochs, size, seed, skipped)
         explained = explained_variance(batch.value, batch.target, batch.valid)
-        means = {"explained_variance": explained, **intrinsic.report(self, batch)}
+        means = {"explained_variance": explained}
+        means |= intrinsic.report(self, batch) if bonus else {}
         summed = {k: tf.math.multiply_no_nan(v, updates) for k, v in means.items()}
         return {**sums, **summed}, updates
 
     def update_statistics(self, observation, valid):
         super().update_statistics(observation, valid)
-        intrinsic.update_statistics(self, observation, valid)
+        if self.intrinsic_reward is not None:
+            intrinsic.update_statistics(self, observation, valid)
 
     def should_stop(self, metrics):
         """Whether to skip the remaining minibatches of this rollout, scalar bool.
@@ -295,15 +301,16 @@ class ActorCritic(ActorCriticBuilder, Agent):
         policy_loss = masked_mean(policy_loss, batch.valid)
         critic_loss = masked_mean(self.value_loss(value, batch), batch.valid)
         entropy = masked_mean(self.head.entropy(parameters), batch.valid)
-        of_bonus, more_of_bonus = intrinsic.loss(self, outputs, batch, seed)
         loss = (
             policy_loss
             + self.value_coefficient * critic_loss
             - self.entropy_coefficient * entropy
-            + of_bonus
         )
+        if self.intrinsic_reward is not None:
+            of_bonus, metrics = intrinsic.loss(self, outputs, batch, seed)
+            loss, more = loss + of_bonus, {**more, **metrics}
         own = {"policy_loss": policy_loss, "value_loss": critic_loss}
-        return loss, {**own, "entropy": entropy, **more, **more_of_bonus}
+        return loss, {**own, "entropy": entropy, **more}
 
     def policy_loss(self, log_prob, advantage, batch):
         """Loss of the policy.

@@ -153,11 +153,6 @@ def first_state(agent, num_envs, extrinsic):
     return extrinsic, (tf.zeros([num_envs]), bonus.initial_state(num_envs))
 
 
-def split_state(agent, learner_state):
-    """What `first_state` put together: `(extrinsic, of the bonus)`."""
-    return (learner_state, ()) if agent.intrinsic_reward is None else learner_state
-
-
 def with_bonus(agent, rollout, batch, learner_state, state):
     """A batch whose advantages count the bonus, and the next state.
 
