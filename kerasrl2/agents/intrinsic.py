@@ -112,16 +112,6 @@ def built_for(agent, bonus):
     return bonus
 
 
-def of_updates(agent):
-    """Names of the metrics of an update that an agent's bonus adds."""
-    return () if agent.intrinsic_reward is None else OF_UPDATES
-
-
-def of_rollouts(agent):
-    """Names of the metrics of a rollout that an agent's bonus adds."""
-    return () if agent.intrinsic_reward is None else OF_ROLLOUTS
-
-
 def checked_outputs(agent, outputs):
     """Symbolic outputs of a network without the one for intrinsic rewards.
 
@@ -151,11 +141,6 @@ def first_state(agent, num_envs, extrinsic):
     if bonus is None:
         return extrinsic
     return extrinsic, (tf.zeros([num_envs]), bonus.initial_state(num_envs))
-
-
-def split_state(agent, learner_state):
-    """What `first_state` put together: `(extrinsic, of the bonus)`."""
-    return (learner_state, ()) if agent.intrinsic_reward is None else learner_state
 
 
 def with_bonus(agent, rollout, batch, learner_state, state):

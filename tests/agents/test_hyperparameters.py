@@ -6,9 +6,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from gymnasium.spaces import Box
 
 from kerasrl2 import action_noise, buffers, distributions, exploration, layers
-from kerasrl2.agents import A2C, DQN, PPO, SAC, TD3, TRPO, ObservationSpec, algorithms
+from kerasrl2.agents import (
+    A2C,
+    DQN,
+    PPO,
+    SAC,
+    TD3,
+    TRPO,
+    ObservationSpec,
+    algorithms,
+    random_network_distillation,
+)
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.types import Rollout
@@ -77,8 +88,16 @@ CHANGES = {
 }
 # `network`, `q_network`, `head`, `observation_spec` and `action_values` are what
 # `for_env` makes. `xla`, sizes of rollouts and seeds have tests below, `temperature`,
-# of `munchausen`, one of its own.
-ELSEWHERE = {"network", "q_network", "head", "observation_spec", "action_values", "xla"}
+# of `munchausen`, one of its own; `intrinsic_reward` asks for another network.
+ELSEWHERE = {
+    "network",
+    "q_network",
+    "head",
+    "observation_spec",
+    "action_values",
+    "xla",
+    "intrinsic_reward",
+}
 ELSEWHERE |= {"rollout_length", "num_envs", "seed", "temperature"}
 # Of `vtrace`, of `kl_coefficient` and of the line search, in their own files.
 ELSEWHERE |= {"clip_rho", "clip_c", "adaptive_kl_target", "adaptive_kl_tolerance"}
@@ -202,8 +221,10 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
         "optimizer": keras.optimizers.SGD(),
         "critic_optimizer": keras.optimizers.Adam(),
     }  # fmt: skip
-    if agent_class is not TRPO:
-        plain |= {"value_coefficient": 0.44}
+    bonus = agent_class is not TRPO
+    if bonus:
+        bonus_layer = random_network_distillation(Box(-1.0, 1.0, [4]))
+        plain |= {"value_coefficient": 0.44, "intrinsic_reward": bonus_layer}
     if agent_class is not A2C:
         plain |= {"target_kl": 0.14, "num_epochs": 15, "batch_size": 16}
     if agent_class is PPO:
@@ -219,7 +240,7 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
     given |= {"critic_learning_rate"}
     assert set(plain) | given == set(agent_class.hyperparameters())
     network, head = (
-        layers.actor_critic((4,), 2, hidden=()),
+        layers.actor_critic((4,), 2, hidden=(), intrinsic_value=bonus),
         distributions.Categorical(2),
     )
     agent = agent_class(network, head, **plain)

@@ -61,6 +61,24 @@ class TestTrain:
             assert agent.buffer.prioritization == "rank"
         assert "return" in succeed("evaluate", tmp_path / "run", "--episodes", 2)
 
+    @pytest.mark.long
+    def test_a_bonus_by_its_name(self, tmp_path):
+        run = tmp_path / "run"
+        succeed(
+            "train", "ppo", "CartPole-v1", "--steps", 2048, "--reports", 2,
+            "--set", "intrinsic_reward=rnd", "--run-dir", run, *SMALL,
+        )  # fmt: skip
+        assert (
+            yaml.safe_load((run / "config.yaml").read_text())["settings"][
+                "intrinsic_reward"
+            ]
+            == "rnd"
+        )
+        assert read_metrics(run)["predictor_loss"].tolist()[-1] > 0.0
+        assert krl.load_agent(run / "agent.keras").intrinsic_reward is not None
+        message = "`intrinsic_reward` as 'rnd' or null"
+        assert message in fail("train", "a2c", "Chain-5", "--set", "intrinsic_reward=r")
+
     def test_metrics_and_agent_belong_together(self, runs):
         metrics = read_metrics(runs / "run-1")
         assert metrics["env_steps"].tolist() == [64, 128]

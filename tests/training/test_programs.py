@@ -46,6 +46,7 @@ def test_later_agents_cost_next_to_nothing(algorithm):
         ("a2c", "CartPole-v1"),
         ("dqn", "CartPole-v1"),
         ("rainbow", "CartPole-v1"),
+        ("rnd", "CartPole-v1"),
         ("sac", "Pendulum-v1"),
     ],
 )
