@@ -24,7 +24,7 @@ from kerasrl2.statistics import global_norm, masked_mean
 
 # `optimizer` is the critic's, which has a loss of its own.
 _FIXED = {"value_coefficient", "critic_optimizer", "critic_learning_rate"}
-_FIXED |= {"intrinsic_reward", "accumulation_steps"}
+_FIXED |= {"intrinsic_reward", "accumulation_steps", "sequence_length"}
 
 
 @register(

@@ -219,12 +219,14 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
         "observation_normalizer": layers.RunningNormalization(),
         "reward_scaling": layers.RewardScaling(), "xla": True,
         "optimizer": keras.optimizers.SGD(),
-        "critic_optimizer": keras.optimizers.Adam(),
     }  # fmt: skip
+    given = {"network", "head", "observation_spec", "learning_rate"}
     bonus = agent_class is not TRPO
     if bonus:
         bonus_layer = random_network_distillation(Box(-1.0, 1.0, [4]))
         plain |= {"value_coefficient": 0.44, "intrinsic_reward": bonus_layer}
+        plain |= {"critic_optimizer": keras.optimizers.Adam(), "accumulation_steps": 2}
+        given |= {"critic_learning_rate", "sequence_length"}
     if agent_class is not A2C:
         plain |= {"target_kl": 0.14, "num_epochs": 15, "batch_size": 16}
     if agent_class is PPO:
@@ -236,8 +238,6 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
         plain |= {"fisher_subsampling": 0.96}
     if agent_class is A2C:
         plain |= {"huber_delta": 0.17}
-    given = {"network", "head", "observation_spec", "learning_rate"}
-    given |= {"critic_learning_rate"}
     assert set(plain) | given == set(agent_class.hyperparameters())
     network, head = (
         layers.actor_critic((4,), 2, hidden=(), intrinsic_value=bonus),
