@@ -37,7 +37,8 @@ def build_network(env):
     frames = keras.Input(env.observation_space.shape, dtype="uint8")
     x = layers.Dense(200, activation="relu")(Motion()(frames))
     small = keras.initializers.Orthogonal(0.01)
-    return keras.Model(frames, layers.Dense(env.action_space.n, None, True, small)(x))
+    logits = layers.Dense(int(env.action_space.n), kernel_initializer=small)(x)
+    return keras.Model(frames, logits)
 
 
 def main():

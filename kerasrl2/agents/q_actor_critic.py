@@ -139,14 +139,14 @@ class QActorCritic(ActorCritic):
     def forward(self, observation, policy_state=(), training=False, seed=None):
         del seed
         logits, action_values = self.logits_and_values(observation, training)
+        logits = self.masked(logits, observation)
         value = tf.reduce_sum(tf.nn.softmax(logits) * action_values, axis=-1)
         return PolicyOutputs(logits, value, policy_state)
 
     def logits_and_values(self, observation, training=False):
-        """Masked logits and action values of a batch, both `[B, A]` float32."""
+        """Logits and action values of a batch, both `[B, A]` float32, not masked."""
         logits, action_values = self(observation, training=training)
-        logits = self.masked(tf.cast(logits, tf.float32), observation)
-        return logits, tf.cast(action_values, tf.float32)
+        return tf.cast(logits, tf.float32), tf.cast(action_values, tf.float32)
 
     def policy_outputs(self, observation, policy_state=()):
         return Agent.policy_outputs(self, observation, policy_state)
@@ -171,6 +171,7 @@ class QActorCritic(ActorCritic):
     def outputs_of(self, batch):
         """As of every agent, but the value is `Q(s, a)` of the action taken."""
         logits, action_values = self.logits_and_values(batch.observation, True)
+        logits = self.masked(logits, batch.observation)
         return PolicyOutputs(logits, value_of_action(action_values, batch.action), ())
 
     def policy_loss(self, log_prob, advantage, batch):

@@ -20,7 +20,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kerasrl2.agents import A2C, Reinforce
+from kerasrl2.agents import A2C, QActorCritic, Reinforce
 from kerasrl2.callbacks import StopWhenSolved
 from tests.benchmarks.scores import emit
 
@@ -87,6 +87,12 @@ CASES = {  # class, settings, seeds, and the length: episodes, or steps and wind
         {**PER_STEP, "learning_rate": 1e-3, "critic_learning_rate": 3e-3,
          "rollout_length": 5, "num_envs": 8},
         3,
+        (150_000, 6),
+    ),
+    "q": (
+        QActorCritic,
+        {"learning_rate": 3e-4, "critic_learning_rate": 3e-3},
+        5,
         (150_000, 6),
     ),
 }  # fmt: skip
@@ -157,14 +163,14 @@ def print_table(path):
     for text in path.read_text().splitlines():
         line = json.loads(text)
         runs.setdefault(line["case"], {})[line["seed"]] = line
-    print("| run | seeds | mean of the last 100 of 600 episodes | at least 150 |")
+    print("| run | seeds | mean return of the last 100 of 600 episodes | >= 150 in |")
     print("|---|---|---|---|")
     for case in ("reinforce", "shuffled actions", "unrelated actions"):
         last = sorted(line["last_100"] for line in runs[case].values())
         reached = sum(value >= 150.0 for value in last)
         print(
             f"| {case} | {len(last)} | median {statistics.median(last):.1f}, "
-            f"{last[0]:.1f} to {last[-1]:.1f} | {reached} of {len(last)} |"
+            f"{last[0]:.1f} to {last[-1]:.1f} | {reached} |"
         )
     at = [line["solved_at"]["running"] for line in runs["episodic"].values()]
     solved = sorted(n for n in at if n is not None)
@@ -173,13 +179,13 @@ def print_table(path):
         f"episodes, after {statistics.median(solved):.0f} (median), "
         f"{statistics.mean(solved):.0f} (mean), {solved[0]} to {solved[-1]} episodes.\n"
     )
-    print("| run | seed | mean return of each sixth of the steps |")
-    print("|---|---|---|")
+    print("| run | seed | steps | mean return of each sixth of them |")
+    print("|---|---|---|---|")
     for case, (*_, length) in CASES.items():
         for seed, line in sorted(runs.get(case, {}).items()):
             if isinstance(length, tuple):
                 means = ", ".join(map(str, line["window_returns"]))
-                print(f"| {case} | {seed} | {means} |")
+                print(f"| {case} | {seed} | {line['steps']:,} | {means} |")
 
 
 if __name__ == "__main__":

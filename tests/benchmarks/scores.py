@@ -30,6 +30,8 @@ EPISODES = 100
 CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of 5
     ("ppo", "CartPole-v1", 100_000, 475.0, 5),
     ("a2c", "CartPole-v1", 500_000, 475.0, 4),
+    ("reinforce", "CartPole-v1", 500_000, 475.0, 4),
+    ("q_actor_critic", "CartPole-v1", 300_000, 475.0, 4),
     ("ppo", "Acrobot-v1", 300_000, -90.0, 5),
     ("ppo", "Pendulum-v1", 300_000, -250.0, 5),
     ("trpo", "CartPole-v1", 100_000, 475.0, 5),

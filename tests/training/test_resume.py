@@ -84,7 +84,8 @@ def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
     resumed, again = interrupted(
         algorithm, env_id, tmp_path, steps, steps * 0.6, every=steps // 10
     )
-    assert int(resumed.env_steps) == steps
+    played = int(resumed.env_steps)
+    assert played == whole[1]["env_steps"][-1] >= steps  # more to end whole episodes
     assert len(again["return"]) == EPOCHS
     assert_same(whole, resumed, again)
 
