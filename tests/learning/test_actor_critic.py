@@ -44,8 +44,8 @@ def test_reaches(algorithm, env_id, steps, reached, seeds, needed):
 def test_a3c_holds_the_pole_up():
     """Two of three seeds, 50 episodes in a row with a mean of 190 of 200, in 600.
 
-    Four of five in `docs/results/a3c.jsonl`. In the order in which episodes end, whichever of four workers plays them; a random
-    policy gets 22.
+    Four of five in `docs/results/a3c.jsonl`. In the order in which episodes end,
+    whichever of four workers plays them; a random policy gets 22.
     """
     runs = [play("CartPole-v0", 600, seed, {}) for seed in range(3)]
     assert all(min(run["episodes_of_workers"]) > 0 for run in runs)
