@@ -44,23 +44,18 @@ class Square(A3C):
 
 
 def square(workers=2, **settings):
+    """`(agent, env, w)`: inputs are multiplied by zeros, the value is its bias `w`."""
     inputs = keras.Input([3])
-    ones = keras.layers.Dense(
-        1, use_bias=False, kernel_initializer="zeros", trainable=False
-    )
-    value = keras.layers.Dense(1, kernel_initializer="zeros", trainable=True)
-    network = keras.Model(inputs, [ones(inputs), value(ones(inputs))])
+    zeros = keras.layers.Dense(
+        2, use_bias=False, kernel_initializer="zeros", trainable=False
+    )(inputs)
+    value = keras.layers.Dense(1, bias_initializer="ones")
+    network = keras.Model(inputs, [zeros, value(zeros)])
     value.kernel.trainable = False
-    value.bias.assign([1.0])
-    network = keras.Model(
-        inputs, [keras.layers.Concatenate()([ones(inputs)] * 2), value(ones(inputs))]
-    )
-    settings = {
-        "optimizer": keras.optimizers.SGD(0.1), "max_gradient_norm": None, **settings
-    }  # fmt: skip
+    sgd = {"optimizer": keras.optimizers.SGD(0.1), "max_gradient_norm": None}
+    settings = {**SMALL, **sgd, "workers": workers, **settings}
     env = Scripted([3])
-    agent = Square.for_env(env, network=network, workers=workers, **SMALL, **settings)
-    return agent, env, value.bias
+    return Square.for_env(env, network=network, **settings), env, value.bias
 
 
 class TestPushAndPull:
@@ -78,16 +73,18 @@ class TestPushAndPull:
         loop.compile()
         return loop, [v.value() for v in loop.workers[0].shared.values()]
 
-    def test_two_stale_pushes(self):
+    @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.long)])
+    def test_two_stale_pushes(self, xla):
         """Both have the slope at 1: 1 - 0.2 - 0.2. (One after the other: 0.64.)"""
-        agent, env, w = square()
+        agent, env, w = square(xla=xla)
         loop, values = self.start(agent, env)
         both = [self.computed(loop, worker, values) for worker in loop.workers]
         assert float(w[0]) == 1.0  # a worker's own copy is all it writes
         for contribution in both:
-            assert [float(x[0]) for x in contribution.gradients.values] == [2.0]
+            [slope] = contribution.gradients.values
+            assert float(slope[0]) == pytest.approx(2.0, abs=1e-6)
             self.pushed(loop, contribution)
-        assert float(w[0]) == pytest.approx(0.6, abs=1e-7)
+        assert float(w[0]) == pytest.approx(0.6, abs=1e-6)
 
     @pytest.mark.long
     def test_pushes_in_turn(self):
