@@ -178,6 +178,7 @@ def test_no_row_that_counts():
     assert_equal_gradients(plain, parts, batch, lambda function: function)
 
 
+@pytest.mark.long
 def test_losses_of_layers_count_once(compiled):
     def network():
         inputs = keras.Input([4])
@@ -198,6 +199,7 @@ def test_losses_of_layers_count_once(compiled):
     assert "regularization" in made[1].report_names
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
@@ -267,6 +269,7 @@ class TestKerasOwnAccumulation:
         with pytest.raises(ValueError, match="global_clipnorm"):
             agent.update(on_policy_batch(4), SEED)
 
+    @pytest.mark.long
     def test_two_rollouts_are_one_step(self, compiled):
         agent = A2C.for_env(
             "CartPole-v1", optimizer=self.optimizer(), max_gradient_norm=None, **SMALL

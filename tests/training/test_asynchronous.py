@@ -135,7 +135,8 @@ def test_every_worker_reports_and_all_is_counted(lock):
     assert no_workers()
 
 
-@pytest.mark.parametrize("until", [95, pytest.param(None, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("until", [95, None])
 def test_no_iteration_too_many(until):
     """Those under way count: 95 steps are 10 rollouts of 10, whoever plays them."""
     agent = make(workers=4, num_envs=2)
@@ -203,7 +204,7 @@ class Fragile(gymnasium.Env):
 @pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.long)])
 def fragile(request, monkeypatch):
     """`(agent, weights after each push)`; worker 1 is the one that fails."""
-    agent = make(Fragile(), workers=3, xla=request.param)
+    agent = make(Fragile(), workers=2, xla=request.param)
     monkeypatch.setattr(Fragile, "made", 0)
     monkeypatch.setattr(Fragile, "what", "raise")
     return agent
@@ -212,7 +213,7 @@ def fragile(request, monkeypatch):
 class TestFailures:
     def test_an_exception_ends_the_run_and_names_the_worker(self, fragile):
         with pytest.raises(
-            EnvironmentFailure, match=r"In worker 1 of 3, counted from 0: .*a bug of"
+            EnvironmentFailure, match=r"In worker 1 of 2, counted from 0: .*a bug of"
         ) as caught:
             fragile.fit(Fragile, steps=10_000, verbose=0)
         assert no_workers()
@@ -221,12 +222,19 @@ class TestFailures:
         assert "in step" in "".join(traceback.format_tb(cause.__traceback__))
         assert caught.value.step == 12
         assert 0 < int(fragile.env_steps) < 10_000
-        fragile.fit(Fragile, steps=30, verbose=0)  # the agent goes on
+
+    @pytest.mark.long
+    def test_the_agent_goes_on_afterwards(self, fragile):
+        with pytest.raises(EnvironmentFailure):
+            fragile.fit(Fragile, steps=10_000, verbose=0)
+        before = int(fragile.env_steps)
+        fragile.fit(Fragile, steps=30, verbose=0)
+        assert int(fragile.env_steps) == before + 30
 
     @pytest.mark.long
     def test_nan(self, fragile, monkeypatch):
         monkeypatch.setattr(Fragile, "what", "nan")
-        with pytest.raises(NonFiniteError, match=r"In worker 1 of 3.*reward"):
+        with pytest.raises(NonFiniteError, match=r"In worker 1 of 2.*reward"):
             fragile.fit(Fragile, steps=10_000, verbose=0)
         assert no_workers()
         assert all(np.isfinite(weight).all() for weight in fragile.get_weights())
