@@ -68,7 +68,9 @@ def run_threads(functions, stop):
         BaseException: What the first of them that failed raised, with the number of the
             function, chained; see `of_worker`.
     """
-    failures = []
+    failures, started = [], []
+    # Not `Thread.join`: a thread counts as ended once an interrupt has ended a `join`.
+    ended = [threading.Event() for _ in functions]
 
     def call(index, function):
         try:
@@ -76,24 +78,27 @@ def run_threads(functions, stop):
         except BaseException as error:
             failures.append((index, error))
             stop()
+        finally:
+            ended[index].set()
 
-    threads = [
-        threading.Thread(
-            target=call, args=(index, function), name=f"worker-{index}", daemon=True
-        )
-        for index, function in enumerate(functions)
-    ]
     try:
-        for thread in threads:
+        for index, function in enumerate(functions):
+            thread = threading.Thread(
+                target=call, args=(index, function), name=f"worker-{index}", daemon=True
+            )
             thread.start()
-        for thread in threads:
-            thread.join()
+            started.append(thread)
+        for event in ended:
+            event.wait()
     except BaseException:  # Ctrl-C, a second time: the first is held back
         stop()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+        for index in range(len(started)):
+            ended[index].wait()
         raise
+    finally:
+        for thread, event in zip(started, ended, strict=False):
+            if event.is_set():
+                thread.join()
     if failures:
         index, error = failures[0]
         if not isinstance(error, Exception):  # an interrupt, from an environment

@@ -178,6 +178,7 @@ def test_no_row_that_counts():
     assert_equal_gradients(plain, parts, batch, lambda function: function)
 
 
+@pytest.mark.long
 def test_losses_of_layers_count_once(compiled):
     def network():
         inputs = keras.Input([4])
@@ -198,6 +199,7 @@ def test_losses_of_layers_count_once(compiled):
     assert "regularization" in made[1].report_names
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
@@ -226,19 +228,28 @@ def test_whole_runs(kind, settings, xla):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5, err_msg=a.path)
 
 
-def test_own_losses_and_own_normalisation():
-    """A user's loss that normalises for itself gets what is normalised already."""
+class OwnLoss(A2C):
+    """Normalises for itself, once more."""
 
-    class Own(A2C):
-        def compute_loss(self, batch, seed):
-            loss, metrics = super().compute_loss(batch, seed)
-            again = self.normalized_advantages(batch.advantage, batch.valid)
-            value = tf.reshape(self(batch.observation)[1], again.shape)
-            return loss + tf.reduce_mean(again**2 * value), metrics
+    def compute_loss(self, batch, seed):
+        loss, metrics = super().compute_loss(batch, seed)
+        again = self.normalized_advantages(batch.advantage, batch.valid)
+        value = tf.reshape(self(batch.observation)[1], again.shape)
+        return loss + tf.reduce_mean(again**2 * value), metrics
 
+
+class OwnNormalisation(A2C):
+    """Divides by the largest advantage of the minibatch, and by two."""
+
+    def normalized_advantages(self, advantage, valid):
+        return 0.5 * advantage / tf.reduce_max(tf.abs(advantage))
+
+
+@pytest.mark.parametrize("kind", [OwnLoss, OwnNormalisation])
+def test_what_needs_all_rows_is_done_once_for_all(kind):
     settings = {**SMALL, "normalize_advantages": True}
     made = [
-        Own.for_env("CartPole-v1", accumulation_steps=steps, **settings)
+        kind.for_env("CartPole-v1", accumulation_steps=steps, **settings)
         for steps in (1, 3)
     ]
     assert_equal_gradients(*made, on_policy_batch(12), lambda function: function)
@@ -258,6 +269,7 @@ class TestKerasOwnAccumulation:
         with pytest.raises(ValueError, match="global_clipnorm"):
             agent.update(on_policy_batch(4), SEED)
 
+    @pytest.mark.long
     def test_two_rollouts_are_one_step(self, compiled):
         agent = A2C.for_env(
             "CartPole-v1", optimizer=self.optimizer(), max_gradient_norm=None, **SMALL
@@ -279,6 +291,31 @@ class TestKerasOwnAccumulation:
             before, agent.trainable_variables, *slopes, strict=True
         ):
             np.testing.assert_allclose(a - 0.05 * (first + second), b, 1e-5, 1e-6)
+
+    @pytest.mark.long
+    def test_a_run_goes_on_in_the_middle(self, tmp_path):
+        """After 10 updates, in steps of 4: two gradients wait in the checkpoint."""
+
+        def run(steps, epochs, **options):
+            optimizer = keras.optimizers.Adam(1e-3, gradient_accumulation_steps=4)
+            agent = A2C.for_env(
+                "CartPole-v1", optimizer=optimizer, max_gradient_norm=None,
+                num_envs=2, rollout_length=5, **SMALL,
+            )  # fmt: skip
+            agent.fit("CartPole-v1", steps=steps, epochs=epochs, verbose=0, **options)
+            return agent
+
+        whole, kept = run(200, 4), {"checkpoint_dir": tmp_path, "resume": True}
+        first = run(100, 2, **kept)
+        assert int(first.optimizer.iterations) == 2
+        resumed = run(200, 4, **kept)
+        assert int(resumed.optimizer.iterations) == 5
+        for a, b in zip(
+            [*whole.weights, *whole.optimizer.variables],
+            [*resumed.weights, *resumed.optimizer.variables],
+            strict=True,
+        ):
+            np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
 @pytest.mark.parametrize("kind", [A2C, PPO, DQN])
