@@ -175,3 +175,35 @@ def test_rewards_are_clipped_and_priorities_updated():
     assert batch.reward.numpy().max() == 0.25
     probabilities = agent.buffer.probability(range(20)).numpy()
     assert len(set(probabilities.tolist())) > 3
+
+
+def test_the_memories_of_transitions_are_those_before_and_after_their_steps():
+    """The target network's before the observation, for Munchausen rewards."""
+    agent = made(n_step=2)
+    batch = agent.buffer.sequences([4, 9, 20], 7)
+    _, transitions, _ = agent.unrolled(batch)
+    found = {
+        name: tf.reshape(tf.nest.flatten(state)[0], [5, B, 4])
+        for name, state in transitions.memory._asdict().items()
+    }
+    networks = {"target": agent.target_network, "online": agent.q_network}
+    for name, network in networks.items():
+        for b in range(B):
+            states = [
+                tf.nest.map_structure(
+                    lambda leaf, b=b: leaf[b : b + 1, 0], batch.action["policy_state"]
+                )
+            ]
+            after = []
+            for t in range(7):
+                seen = batch.observation[b : b + 1, t]
+                after.append(network(seen, states[-1])[1])
+                ended = bool(batch.ended[b, t])
+                states.append(network.initial_state(1) if ended else after[-1])
+            for t in range(2, 7):
+                last = t if t == 6 or batch.ended[b, t] else t + 1
+                own = found[f"next_{name}"][t - 2, b]
+                np.testing.assert_allclose(own, after[last][0][0], atol=1e-6)
+                if name == "target":
+                    own = found["target"][t - 2, b]
+                    np.testing.assert_allclose(own, states[t][0][0], atol=1e-6)
