@@ -108,6 +108,7 @@ class RecurrentNetwork(keras.Model):
 
     @classmethod
     def from_config(cls, config):
+        """One of the configuration that `get_config` returned."""
         config, deserialize = dict(config), keras.saving.deserialize_keras_object
         parts = ("encoder", "cell", "decoder")
         return cls(*[deserialize(config.pop(name)) for name in parts], **config)
