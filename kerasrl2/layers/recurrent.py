@@ -43,7 +43,7 @@ class RecurrentNetwork(keras.Model):
     ...     keras.Sequential([keras.Input((3,)), keras.layers.Dense(8)]),
     ...     keras.layers.GRUCell(5),
     ...     keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)]))
-    >>> values, state = network(tf.ones([4, 3]), network.initial_state(4))
+    >>> values, state = network(keras.ops.ones([4, 3]), network.initial_state(4))
     >>> values.shape, [leaf.shape for leaf in state]
     (TensorShape([4, 2]), [TensorShape([4, 5])])
     """
