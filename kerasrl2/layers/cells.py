@@ -78,6 +78,7 @@ class ParallelCells(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
+        """One of the configuration that `get_config` returned."""
         config = dict(config)
         deserialize = keras.saving.deserialize_keras_object
         return cls([deserialize(cell) for cell in config.pop("cells")], **config)

@@ -43,7 +43,7 @@ class RecurrentNetwork(keras.Model):
     ...     keras.Sequential([keras.Input((3,)), keras.layers.Dense(8)]),
     ...     keras.layers.GRUCell(5),
     ...     keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)]))
-    >>> values, state = network(tf.ones([4, 3]), network.initial_state(4))
+    >>> values, state = network(keras.ops.ones([4, 3]), network.initial_state(4))
     >>> values.shape, [leaf.shape for leaf in state]
     (TensorShape([4, 2]), [TensorShape([4, 5])])
     """
@@ -108,6 +108,7 @@ class RecurrentNetwork(keras.Model):
 
     @classmethod
     def from_config(cls, config):
+        """One of the configuration that `get_config` returned."""
         config, deserialize = dict(config), keras.saving.deserialize_keras_object
         parts = ("encoder", "cell", "decoder")
         return cls(*[deserialize(config.pop(name)) for name in parts], **config)

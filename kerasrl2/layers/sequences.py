@@ -24,6 +24,7 @@ def scan(cell, x, state, resets):
         each step, before it is set back.
 
     Example:
+    >>> import keras
     >>> cell = keras.layers.SimpleRNNCell(1, activation=None,
     ...     kernel_initializer="ones", recurrent_initializer="ones")
     >>> cell.build((None, 1))

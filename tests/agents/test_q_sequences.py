@@ -7,8 +7,9 @@ import tensorflow as tf
 from kerasrl2.agents import DQN
 from kerasrl2.agents.q_sequences import n_step_rows
 from kerasrl2.returns import n_step_returns
+from kerasrl2.training.collect import begin_episodes, collect
 from tests.agents.harness import SEED
-from tests.harness import xla_in_long_runs
+from tests.harness import compiled_in_long_runs
 from tests.training.worlds import Scripted
 
 B, GAMMA = 3, 0.9
@@ -23,8 +24,9 @@ def made(**settings):
     """An agent with a target network of its own, and what it played in its buffer."""
     env = Scripted([3, 4, 9], 2, cut=2)
     agent = DQN.for_env(env, **{**SMALL, **settings})
-    agent.learning_rate = 0.0
-    agent.fit(env, steps=60, epochs=1, verbose=0)
+    begun = begin_episodes(agent, env, SEED)
+    _, rollout = collect(agent, env, begun, 30, SEED, keep_states=True)
+    agent.buffer.add_rollout(agent.stored(rollout))
     rng = np.random.default_rng(0)
     for network in (agent.q_network, agent.target_network):
         for weight in network.weights:
@@ -71,7 +73,7 @@ def naive(agent, batch, n_step):
     return tf.stack(errors)
 
 
-@xla_in_long_runs
+@compiled_in_long_runs
 @pytest.mark.parametrize(
     ("double", "n_step"),
     [(True, 2), pytest.param(False, 1, marks=pytest.mark.long)],
@@ -101,6 +103,7 @@ def test_loss_priorities_and_gradients_are_those_of_a_loop(compiled, double, n_s
         assert np.abs(known).max() > 1e-4
 
 
+@pytest.mark.long
 def test_a_stored_state_is_that_before_the_step():
     """And the weights that made it are those of now: it is what playing gives."""
     env = Scripted([3, 4, 9], 2, cut=2)
@@ -167,6 +170,7 @@ def test_sums_of_rewards_are_n_step_returns(n):
     np.testing.assert_allclose(sums + power * reached, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_rewards_are_clipped_and_priorities_updated():
     env = Scripted([3, 4, 9], 2, cut=2)
     agent = DQN.for_env(env, **SMALL, prioritized=True, clip_rewards=0.25)
@@ -175,3 +179,35 @@ def test_rewards_are_clipped_and_priorities_updated():
     assert batch.reward.numpy().max() == 0.25
     probabilities = agent.buffer.probability(range(20)).numpy()
     assert len(set(probabilities.tolist())) > 3
+
+
+def test_the_memories_of_transitions_are_those_before_and_after_their_steps():
+    """The target network's before the observation, for Munchausen rewards."""
+    agent = made(n_step=2)
+    batch = agent.buffer.sequences([4, 9, 20], 7)
+    _, transitions, _ = agent.unrolled(batch)
+    found = {
+        name: tf.reshape(tf.nest.flatten(state)[0], [5, B, 4])
+        for name, state in transitions.memory._asdict().items()
+    }
+    networks = {"target": agent.target_network, "online": agent.q_network}
+    for name, network in networks.items():
+        for b in range(B):
+            states = [
+                tf.nest.map_structure(
+                    lambda leaf, b=b: leaf[b : b + 1, 0], batch.action["policy_state"]
+                )
+            ]
+            after = []
+            for t in range(7):
+                seen = batch.observation[b : b + 1, t]
+                after.append(network(seen, states[-1])[1])
+                ended = bool(batch.ended[b, t])
+                states.append(network.initial_state(1) if ended else after[-1])
+            for t in range(2, 7):
+                last = t if t == 6 or batch.ended[b, t] else t + 1
+                own = found[f"next_{name}"][t - 2, b]
+                np.testing.assert_allclose(own, after[last][0][0], atol=1e-6)
+                if name == "target":
+                    own = found["target"][t - 2, b]
+                    np.testing.assert_allclose(own, states[t][0][0], atol=1e-6)

@@ -10,7 +10,7 @@ import kerasrl2 as krl
 from kerasrl2.agents import A2C, DQN, PPO, ObservationSpec, Rainbow
 from kerasrl2.layers import RecurrentNetwork, recurrent_q_network
 from kerasrl2.training.collect import begin_episodes, collect
-from kerasrl2.training.recurrence import unroll
+from kerasrl2.training.recurrence import unroll, unroll_network
 from tests.agents.harness import SEED
 from tests.agents.nested_worlds import Minefield, Riddle
 from tests.memory_worlds import Recall
@@ -174,6 +174,7 @@ def test_acting_and_evaluation_remember_alike():
     raise AssertionError("no policy depends on the sign")
 
 
+@pytest.mark.long
 def test_the_state_goes_on_from_rollout_to_rollout_and_ends_with_episodes():
     """In the loop itself, which is what a checkpoint holds."""
     env = Scripted([3, 5, 11], 3, cut=2)
@@ -232,7 +233,26 @@ def test_successors_of_cut_episodes_are_valued_with_the_memory():
     assert rollout.truncated.numpy().sum() == 2
 
 
-@pytest.mark.parametrize("agent_class", [PPO, pytest.param(DQN, marks=LONG)])
+def test_sequences_of_a_network_of_the_users_own_are_those_of_its_cell():
+    """Values and gradients, through a loop that calls it step by step."""
+    inner = PPO.for_env("CartPole-v1", xla=False, **SMALL).network
+    seen = tf.random.stateless_normal([5, 3, 4], SEED)
+    resets = tf.random.stateless_uniform([5, 3], SEED) < 0.3
+    weights, found = [w.value for w in inner.trainable_weights], []
+    for network in (inner, OwnNetwork(inner)):
+        with tf.GradientTape() as tape:
+            outputs, states = unroll_network(
+                network, seen, network.initial_state(3), resets
+            )
+            loss = tf.add_n([tf.reduce_sum(tf.sin(3.0 * x)) for x in outputs])
+        gradients = tape.gradient(loss, weights)
+        found.append([*outputs, *tf.nest.flatten(states), *gradients])
+    for own, known in zip(*found, strict=True):
+        np.testing.assert_allclose(own, known, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("agent_class", [PPO, DQN])
 def test_a_network_of_the_users_own_learns_alike(agent_class, tmp_path):
     settings = ROLLOUT if agent_class is PPO else REPLAY
     own = agent_class.for_env("CartPole-v1", xla=False, **SMALL, **settings)
@@ -281,8 +301,9 @@ def test_sequences_ask_forward_where_a_subclass_changes_it():
     np.testing.assert_allclose(doubting.parameters, plain.parameters, atol=1e-7)
 
 
-@pytest.mark.parametrize("agent_class", [A2C, pytest.param(DQN, marks=LONG)])
-@pytest.mark.parametrize("world", [Minefield, pytest.param(Riddle, marks=LONG)])
+@pytest.mark.long
+@pytest.mark.parametrize("agent_class", [A2C, DQN])
+@pytest.mark.parametrize("world", [Minefield, Riddle])
 def test_nested_observations_and_masks(agent_class, world, tmp_path):
     """An illegal action would be a mine: NaN, which ends the run."""
     settings = {} if agent_class is A2C else REPLAY
@@ -353,6 +374,7 @@ def test_mixed_precision(tmp_path):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", ["encoder", "cell"])
 def test_frozen_parts_stay(part):
     agent = A2C.for_env("CartPole-v1", shared_trunk=True, xla=False, **SMALL)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kerasrl2.buffers import PrioritizedReplayBuffer, ReplayBuffer
 from kerasrl2.types import Rollout
+from tests.harness import compiled_in_long_runs
 
 GAMMA = 0.5
 
@@ -53,8 +54,12 @@ def filled(kind=ReplayBuffer, steps=13, capacity=20, num_envs=2, wide=1, invalid
     return buffer, history
 
 
+@compiled_in_long_runs
 @pytest.mark.parametrize("wide", [1, 300])
-@pytest.mark.parametrize("kind", [ReplayBuffer, PrioritizedReplayBuffer])
+@pytest.mark.parametrize(
+    "kind",
+    [ReplayBuffer, pytest.param(PrioritizedReplayBuffer, marks=pytest.mark.long)],
+)
 def test_they_are_the_steps_in_order(compiled, kind, wide):
     """Of one environment, across the ends of episodes and of the ring's memory."""
     buffer, history = filled(kind, wide=wide)
@@ -112,6 +117,7 @@ def test_where_something_else_goes_on_an_episode_ends(wide):
     assert batch.ended.numpy().tolist() == [[False, True, False, True]]
 
 
+@compiled_in_long_runs
 def test_drawn_alike_they_cover_all_steps(compiled):
     """And a buffer that knows priorities draws their beginnings by these."""
     buffer, _ = filled()

@@ -14,7 +14,7 @@ from kerasrl2.layers.cells import (
 )
 from kerasrl2.layers.sequences import scan, where_reset
 from kerasrl2.training.recurrence import unroll_network
-from tests.harness import xla_in_long_runs
+from tests.harness import compiled_in_long_runs, xla_in_long_runs
 
 LONG = pytest.mark.long
 T, N, F = 7, 3, 4
@@ -159,6 +159,7 @@ def test_no_gradient_passes_a_reset():
     np.testing.assert_array_equal(tf.reshape(by_start, [5]), [1, 1, 0, 0, 0])
 
 
+@compiled_in_long_runs
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_ten_single_steps_equal_one_call_of_ten(compiled, kind):
     """Also where the first state is not zero, and Keras' own layer says the same."""
@@ -244,7 +245,9 @@ def test_the_state_is_float32_whatever_the_cell_computes_in():
     assert {gradient.dtype for gradient in gradients} == {tf.float32}
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name", [n if n in ("lstm", "odd") else pytest.param(n, marks=LONG) for n in CELLS]
+)
 def test_a_network_comes_back_from_its_file(name, tmp_path):
     cell = CELLS[name]()
     objects = {"Odd": Odd}
