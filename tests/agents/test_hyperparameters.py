@@ -55,6 +55,8 @@ CHANGES = {
 # of `munchausen`, one of its own.
 ELSEWHERE = {"network", "q_network", "head", "observation_spec", "action_values", "xla"}
 ELSEWHERE |= {"rollout_length", "num_envs", "seed", "temperature"}
+# Of recurrent networks: test_recurrent and test_q_sequences.
+ELSEWHERE |= {"sequence_length", "burn_in", "eta"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
     pytest.param(agent_class, name, value, marks=marks)
@@ -154,6 +156,7 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
         plain |= {"clip_range": 0.12, "value_clip": 0.13, "target_kl": 0.14}
         plain |= {"num_epochs": 15, "batch_size": 16}
     given = {"network", "head", "observation_spec", "learning_rate"}
+    given |= {"sequence_length"}  # of a recurrent network: test_recurrent
     assert set(plain) | given == set(agent_class.hyperparameters())
     network, head = (
         layers.actor_critic((4,), 2, hidden=()),
