@@ -86,6 +86,7 @@ class Rollout(NamedTuple):
     parameters: Any = None
     value: Any = None
     log_ratio: Any = None
+    policy_states: Any = ()
 
 
 class IntrinsicBatch(NamedTuple):

@@ -144,7 +144,7 @@ class A3C(ActorCritic):
         fixed = {"num_epochs", "batch_size"}  # one step per rollout
         # What workers push are gradients of one loss by one optimizer.
         fixed |= {"critic_optimizer", "critic_learning_rate", "intrinsic_reward"}
-        fixed |= {"vtrace", "clip_rho", "clip_c"}
+        fixed |= {"vtrace", "clip_rho", "clip_c", "sequence_length"}
         return [name for name in super().hyperparameters() if name not in fixed]
 
     def policy_loss(self, log_prob, advantage, batch):

@@ -111,8 +111,8 @@ class QActorCritic(ActorCritic):
             rollout_length,
             num_envs,
             reward_scaling,
-            critic_optimizer,
-            critic_learning_rate,
+            critic_optimizer=critic_optimizer,
+            critic_learning_rate=critic_learning_rate,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,
@@ -123,7 +123,9 @@ class QActorCritic(ActorCritic):
 
     @classmethod
     def hyperparameters(cls):
-        fixed = "n_step", "num_epochs", "batch_size"
+        fixed = {"n_step", "num_epochs", "batch_size", "intrinsic_reward"}
+        fixed |= {"vtrace", "clip_rho", "clip_c", "accumulation_steps"}
+        fixed.add("sequence_length")
         return [name for name in super().hyperparameters() if name not in fixed]
 
     @classmethod

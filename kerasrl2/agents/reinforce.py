@@ -135,8 +135,8 @@ class Reinforce(ActorCritic):
             rollout_length,
             num_envs,
             reward_scaling,
-            critic_optimizer,
-            critic_learning_rate,
+            critic_optimizer=critic_optimizer,
+            critic_learning_rate=critic_learning_rate,
             max_gradient_norm=max_gradient_norm,
             observation_normalizer=observation_normalizer,
             seed=seed,
@@ -158,7 +158,9 @@ class Reinforce(ActorCritic):
 
     @classmethod
     def hyperparameters(cls):
-        fixed = "lambda_", "n_step", "normalize_advantages", "num_epochs", "batch_size"
+        fixed = {"lambda_", "n_step", "normalize_advantages", "num_epochs"}
+        fixed |= {"batch_size", "vtrace", "clip_rho", "clip_c", "intrinsic_reward"}
+        fixed |= {"accumulation_steps", "sequence_length"}
         return [name for name in super().hyperparameters() if name not in fixed]
 
     @classmethod

@@ -5,6 +5,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2.envs._drawing import board
 from kerasrl2.envs.core import TensorFlowEnvironment
 
 
@@ -65,6 +66,10 @@ class BitFlip(TensorFlowEnvironment):
     def observe(self, physics):
         bits, goal = physics
         return {"achieved_goal": bits, "desired_goal": goal, "observation": bits}
+
+    def picture(self, physics):
+        """The bits above, and those asked for below."""
+        return board(tf.concat(physics, axis=0)[..., None])
 
     def goal_reward(self, achieved, desired):
         reached = tf.reduce_all(achieved == desired, axis=-1)

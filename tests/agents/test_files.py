@@ -121,7 +121,7 @@ def outermost(text, **names):
         ),
         (
             lambda text: text.replace("a2c", "ppo").replace("A2C", "PPO"),
-            "a PPO. Received: that of another class, without batch_size, clip_range",
+            "a PPO. Received: that of another class, without adaptive_kl_target, ",
         ),
     ],
 )  # fmt: skip

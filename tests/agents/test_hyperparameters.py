@@ -105,9 +105,8 @@ ELSEWHERE |= {"line_search", "backtrack_factor", "max_backtracks"}
 # Of REINFORCE and Q actor-critic, by numbers; some change what weights there are.
 ELSEWHERE |= {"baseline", "baseline_rate", "cut_episodes"}
 ELSEWHERE |= {"critic", "dropped_quantiles"}  # tests/agents/test_replay_critics.py
-ELSEWHERE |= {
-    "accumulation_steps"
-}  # the same weights: tests/agents/test_accumulation.py
+# The weights are the same in parts: tests/agents/test_accumulation.py.
+ELSEWHERE |= {"accumulation_steps"}
 # Of recurrent networks, and of workers, in their own files.
 ELSEWHERE |= {"sequence_length", "burn_in", "eta", "workers", "lock", "tail"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]

@@ -123,7 +123,7 @@ def test_a_change_has_the_effect_of_an_agent_made_with_it(
 @pytest.mark.parametrize("agent_class", KINDS)
 def test_all_numbers_are_tried(agent_class):
     """But for those whose effect other tests have, and the seed."""
-    tried = {*CHANGED[agent_class], "seed", "learning_starts"}
+    tried = {*CHANGED[agent_class], "seed", "learning_starts", "eta"}
     assert set(number_names(agent_class)) <= tried
 
 
@@ -247,7 +247,7 @@ def test_configuration_and_file_have_the_present_values(agent_class, tmp_path):
         assert type(config[name]) in (int, float)
         assert (
             name == "seed"
-            or value == {**FIRST[agent_class], **CHANGED[agent_class]}[name]
+            or value == {"eta": 0.9, **FIRST[agent_class], **CHANGED[agent_class]}[name]
         )  # to the last digit
     assert loaded.learning_rate == pytest.approx(0.01)
 

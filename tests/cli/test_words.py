@@ -65,7 +65,7 @@ class TestWrongArgumentsOfTrain:
                 ["dqn", "CartPole-v1", "--set", "prioritized=ranks"],
                 "'proportional' or 'rank'",
             ),
-            (["dqn", "Pendulum-v1"], "learn such actions: a2c, a3c, ppo"),
+            (["dqn", "Pendulum-v1"], "learn such actions: a2c, a3c, "),
             (["ppo", "qqqqqqqq"], "kerasrl2 list environments"),
             (["ppo", "no_such_module:Mine"], "module 'no_such_module' of no_such"),
         ],

@@ -14,7 +14,7 @@ from kerasrl2.training import OffPolicyLoop
 
 
 @register(
-    "sac",
+    "my_sac",
     title="Soft actor-critic",
     actions=("continuous",),
     quick={

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PLACES = {
     "my_reinforce": ("tests.newcomers.reinforce:Reinforce", "CartPole-v1"),
     "recurrent_ppo": ("tests.newcomers.recurrent_ppo:RecurrentPPO", "CartPole-v1"),
-    "sac": ("tests.newcomers.sac:SAC", "Pendulum-v1"),
+    "my_sac": ("tests.newcomers.sac:SAC", "Pendulum-v1"),
 }
 ENTRY_POINTS = {name: place for name, (place, _) in PLACES.items()}
 
