@@ -93,7 +93,8 @@ def unroll_batch(agent, batch):
         exchanged, (batch.observation, batch.resets)
     )
     outputs = unroll(agent, observation, batch.policy_state, resets, training=True)
-    return tf.nest.map_structure(exchanged, outputs)
+    parts = outputs.parameters, outputs.value, outputs.policy_state
+    return PolicyOutputs(*tf.nest.map_structure(exchanged, parts))
 
 
 def successor_values(agent, rollout):

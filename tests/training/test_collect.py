@@ -119,7 +119,7 @@ def test_what_is_kept(keep, length):
         )[1]
         for kept, states in ((keep, False), ("outputs", True))
     )
-    assert FIELDS["outputs"] == set(Rollout._fields) - {"policy_states"}
+    assert FIELDS["outputs"] == set(Rollout._fields) - {"policy_states", "log_ratio"}
     assert less.policy_states == ()
     states = [all_of_it.policy_state, *all_of_it.policy_states[1:]]
     np.testing.assert_array_equal(all_of_it.policy_states, states)
