@@ -175,6 +175,7 @@ def both(env_id, steps, **settings):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("env_id", "settings"),
     [

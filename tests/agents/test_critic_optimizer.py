@@ -144,6 +144,7 @@ def test_ways_to_say_it(given, kind, rate):
     assert float(agent.optimizer.learning_rate) == pytest.approx(1e-3)
 
 
+@pytest.mark.long
 def test_rates_are_assigned_one_by_one():
     agent = per_step()
     agent.learning_rate, agent.critic_learning_rate = 0.5, Decay(0.25, 100)
@@ -158,6 +159,7 @@ def test_rates_are_assigned_one_by_one():
         A2C.for_env("Chain-5", hidden=()).critic_learning_rate = 0.1
 
 
+@pytest.mark.long
 def test_layers_that_thaw_are_taken_in():
     """With the moments of before, by the optimizer whose share they are."""
     network = per_step().network

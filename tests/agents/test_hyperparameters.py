@@ -111,23 +111,15 @@ ELSEWHERE |= {"accumulation_steps"}
 ELSEWHERE |= {"sequence_length", "burn_in", "eta", "workers", "lock", "tail"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
 CASES = [
-    pytest.param(agent_class, name, value, marks=marks)
+    pytest.param(
+        agent_class,
+        name,
+        value,
+        marks=[] if agent_class in (A2C, DQN) else pytest.mark.long,
+    )
     for agent_class in CLASSES
     for name in agent_class.hyperparameters()
     for value in CHANGES.get(name, ())
-    # The others do with these what A2C does.
-    for marks in [
-        pytest.mark.long
-        if (
-            issubclass(agent_class, ActorCritic)
-            and agent_class is not A2C
-            and name in A2C.hyperparameters()
-        )
-        or (
-            agent_class is SAC and name in TD3.hyperparameters()
-        )  # and SAC what TD3 does
-        else ()
-    ]
     if not (name == "temperature" and agent_class is DQN)
 ]
 
@@ -252,13 +244,19 @@ def test_each_keyword_is_kept_under_its_name(agent_class):
     assert (agent.network, agent.head) == (network, head)
 
 
-def test_the_same_keywords_give_the_same_weights():
+@pytest.mark.parametrize(
+    "agent_class",
+    [
+        c if c in (A2C, DQN) else pytest.param(c, marks=pytest.mark.long)
+        for c in CLASSES
+    ],
+)
+def test_the_same_keywords_give_the_same_weights(agent_class):
     """Or else the tests above prove nothing."""
-    for agent_class in CLASSES:
-        usual = trained_weights(agent_class, {})
-        again = trained_weights(agent_class, {"gamma": 0.99})
-        for a, b in zip(usual, again, strict=True):
-            np.testing.assert_array_equal(a, b)
+    usual = trained_weights(agent_class, {})
+    again = trained_weights(agent_class, {"gamma": 0.99})
+    for a, b in zip(usual, again, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("agent_class", [PPO, A2C])

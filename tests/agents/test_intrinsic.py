@@ -12,11 +12,14 @@ from kerasrl2.agents.shares import shares_of
 from kerasrl2.distributions import Categorical
 from kerasrl2.layers import RandomNetworkDistillation, actor_critic, mlp
 from kerasrl2.types import IntrinsicBatch, OnPolicyBatch, Rollout
+from tests import newcomers
 from tests.agents.harness import SEED
 from tests.agents.images import Images
 from tests.agents.nested_worlds import Minefield
 from tests.newcomers.recurrent_ppo import RecurrentPPO
 from tests.training.worlds import Scripted
+
+newcomers.forget()  # what importing one has registered
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 SMALL = {"hidden": (8,), "num_envs": 4, "rollout_length": 16, "seed": 0, "xla": False}

@@ -81,6 +81,7 @@ def test_nan_changes_no_coefficient():
     assert float(agent.kl_beta.value) == 3.0
 
 
+@pytest.mark.long
 def test_a_run_reports_saves_and_takes_another_coefficient(tmp_path):
     more = {"kl_coefficient": 1.0, "adaptive_kl_target": 0.01, "clip_range": None}
     agent = PPO.for_env("CartPole-v1", **QUICK, **more)

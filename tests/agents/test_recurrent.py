@@ -71,6 +71,7 @@ def rollout_of(agent, env, length, **more):
     return collect(agent, env, state, length, SEED, keep="outputs", **more)[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("agent_class", "settings", "xla"),
     [

@@ -9,11 +9,14 @@ from kerasrl2.agents import TRPO, ObservationSpec
 from kerasrl2.agents.surrogate import Surrogate, flat
 from kerasrl2.distributions import Categorical
 from kerasrl2.types import OnPolicyBatch
+from tests import newcomers
 from tests.agents.harness import SEED
 from tests.agents.nested_worlds import Minefield, Riddle
 from tests.agents.test_regularization import AddsLoss
 from tests.harness import compiled_in_long_runs
 from tests.newcomers.recurrent_ppo import GRUActorCritic
+
+newcomers.forget()  # what importing one has registered
 
 WHOLE = {"line_search": False, "step_size": 1.0, "damping": 0.0}
 
@@ -284,6 +287,7 @@ def test_a_frozen_trunk_may_be_shared():
 SMALL = {"num_envs": 2, "rollout_length": 8, "batch_size": 8, "seed": 0, "xla": False}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "world", [Minefield, pytest.param(Riddle, marks=pytest.mark.long)]
 )

@@ -7,8 +7,11 @@ import tensorflow as tf
 from kerasrl2 import envs
 from kerasrl2.agents import A2C, PPO
 from kerasrl2.training.collect import begin_episodes, collect
+from tests import newcomers
 from tests.agents.harness import SEED
 from tests.newcomers.recurrent_ppo import RecurrentPPO
+
+newcomers.forget()  # what importing one has registered
 
 STEPS, ENVS = 20, 3
 SMALL = {"hidden": (5,), "num_envs": ENVS, "rollout_length": STEPS, "xla": False}

@@ -120,6 +120,7 @@ def test_rewards_and_ends_are_those_of_the_new_goals():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_modes_agree(xla):
     buffer = filled(LENGTHS)

@@ -102,6 +102,7 @@ def test_every_episode_is_told_in_order(rollout_length):
     assert history["env_steps"] == [12, 24]
 
 
+@pytest.mark.long
 def test_of_several_environments_by_time_then_by_number():
     """Copies end after 2, 3 and 2 steps, rows after an end not counted."""
     world = Scripted([2, 3, 2], 3, stride=0, next_step_reset=True, junk=9.0)
@@ -113,6 +114,7 @@ def test_of_several_environments_by_time_then_by_number():
     assert [value for _, value, _ in callback.told] == scripted_returns(lengths)
 
 
+@pytest.mark.long
 def test_whole_episodes_and_replay():
     """REINFORCE's iterations are episodes; DQN's are single steps."""
     callback = Episodes()
@@ -139,6 +141,7 @@ def assert_same(agent, other):
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
+@pytest.mark.long
 def test_nothing_else_changes():
     """To the bit the run without such a callback; and its means are of these."""
     callback = Episodes()

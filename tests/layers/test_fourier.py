@@ -78,6 +78,7 @@ def test_seeds():
     np.testing.assert_array_equal(model(x), drawn)
 
 
+@pytest.mark.long
 def test_a_linear_critic_on_them_in_an_agent(tmp_path):
     inputs = keras.Input([4])
     features = RandomFourierFeatures(10)(inputs)

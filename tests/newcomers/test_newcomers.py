@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import kerasrl2 as krl
-from kerasrl2 import _algorithms
+from tests import newcomers
 from tests.packages import install
 from tests.training.runs import digest, make, state_of, train
 
@@ -43,9 +43,9 @@ def name(request):
 def modules():
     """The three modules, registered only while this file's tests run."""
     made = [importlib.import_module(p.partition(":")[0]) for p, _ in PLACES.values()]
+    newcomers.remember()
     yield made
-    for name in PLACES:
-        _algorithms.REGISTERED.pop(name, None)
+    newcomers.forget()
 
 
 @pytest.fixture
