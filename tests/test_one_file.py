@@ -113,6 +113,7 @@ def test_ppo(env, without_xla):  # noqa: F811
     assert_equal(*both_ppo(env, 3, xla=False, **constants))
 
 
+@pytest.mark.long
 def test_dqn(without_xla):  # noqa: F811
     constants = {"TRAIN_FREQUENCY": 2, "GRADIENT_STEPS": 2, "MAX_GRADIENT_NORM": 0.1}
     learner, agent = both_dqn(512, False, **constants)

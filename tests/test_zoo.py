@@ -7,6 +7,8 @@ from kerasrl2 import agents, envs, zoo
 from kerasrl2.agents.keywords import keywords_of
 
 ENTRIES = [(name, id) for name in zoo.algorithms() for id in zoo.environments(name)]
+QUICK = [(name, zoo.environments(name)[0]) for name in zoo.algorithms()]
+QUICK += [e for e in ENTRIES if e[0] in ("ppo", "dqn") and "ALE/" not in e[1]]
 
 
 def test_lists_what_there_is():
@@ -17,8 +19,9 @@ def test_lists_what_there_is():
 @pytest.mark.parametrize(
     ("algorithm", "env_id"),
     [
-        # A buffer of a million frames takes seconds to make.
-        pytest.param(*entry, marks=pytest.mark.long if "ALE/" in entry[1] else [])
+        # One of each algorithm, and of PPO and DQN all; but a buffer of a million
+        # frames takes seconds to make.
+        pytest.param(*entry, marks=[] if entry in QUICK else pytest.mark.long)
         for entry in ENTRIES
     ],
 )

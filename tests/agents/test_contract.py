@@ -21,7 +21,7 @@ SPACES = {
                                                "standard_deviation": "dependent"}),
     "beta": ("Pendulum-v1", "continuous", {"distribution": "beta"}),
 }  # fmt: skip
-QUICK = [("a2c", "gaussian"), ("dqn", "categorical"), ("sac", "squashed")]
+QUICK = [("a2c", "gaussian"), ("dqn", "categorical")]
 # What makes every weight move within 64 steps, of the keywords an algorithm has.
 LIVELY = {
     "num_envs": 2, "learning_rate": 0.01, "activation": "tanh", "num_epochs": 2,

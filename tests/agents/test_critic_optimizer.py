@@ -105,6 +105,7 @@ def test_a_step_after_every_env_step():
     assert min(history["gradient_norm"]) > 0.0
 
 
+@pytest.mark.long
 def test_saved_loaded_and_resumed(tmp_path):
     agent, cut = per_step(), per_step()
     history = train(agent, "Chain-5", 40)

@@ -115,7 +115,7 @@ CASES = [
         agent_class,
         name,
         value,
-        marks=[] if agent_class in (A2C, DQN) else pytest.mark.long,
+        marks=[] if agent_class is A2C else pytest.mark.long,
     )
     for agent_class in CLASSES
     for name in agent_class.hyperparameters()

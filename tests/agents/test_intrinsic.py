@@ -253,6 +253,7 @@ def trained():
     return agent, history, before
 
 
+@pytest.mark.long
 class TestRuns:
     def test_the_target_stays_to_the_bit_and_the_predictor_learns(self, trained):
         agent, history, before = trained

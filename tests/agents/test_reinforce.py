@@ -12,6 +12,7 @@ from kerasrl2.distributions import Categorical
 from kerasrl2.envs.exact import Endless
 from kerasrl2.types import Rollout
 from tests.agents.harness import SEED
+from tests.harness import compiled_in_long_runs
 from tests.training.runs import state_of
 from tests.training.worlds import Bandit, Scripted
 
@@ -120,6 +121,7 @@ class TestReturns:
         np.testing.assert_allclose(advantage, [-2.5 / 0.75] * 2, rtol=1e-6)
 
 
+@compiled_in_long_runs
 def test_one_update_by_hand(compiled):
     """G = 2 at logits (0, 0), action 0: loss 1.386294, gradient (-1, 1)."""
     agent = linear_agent(baseline=None)
@@ -173,6 +175,7 @@ class TestEpisodes:
         with pytest.raises(ValueError, match=r"up to 500 steps.*rollout_length=100"):
             agent.fit("CartPole-v1", steps=100, epochs=1, verbose=0)
 
+    @pytest.mark.long
     def test_longer_than_the_rollout_when_it_is_played(self):
         """After rollouts that were fine; nothing is learned from it."""
         world = Scripted([2, 4], 2)
@@ -188,6 +191,7 @@ class TestEpisodes:
         for name in before:
             np.testing.assert_array_equal(before[name], after[name], err_msg=name)
 
+    @pytest.mark.long
     @pytest.mark.parametrize("more", [{}, {"baseline": None, "cut_episodes": True}])
     def test_or_it_is_cut(self, more):
         agent = Reinforce.for_env(
@@ -261,7 +265,10 @@ def test_several_actions_at_once():
         assert history["gradient_norm"][0] > 0.0
 
 
-@pytest.mark.parametrize("baseline", ["value", "mean", None])
+@pytest.mark.parametrize(
+    "baseline",
+    ["value", *(pytest.param(b, marks=pytest.mark.long) for b in ("mean", None))],
+)
 def test_a_bandit_of_two_arms(baseline):
     """systems.md 001-01: the better arm has 0.95 within 200 updates."""
     agent = Reinforce.for_env(

@@ -85,6 +85,7 @@ def test_first_frame_repeats_at_an_episode_start(make):
     np.testing.assert_array_equal(batch.next_observation[3, 0, 0], [4, 4, 5, 6])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("make", "episode_length"),
     [
@@ -114,6 +115,7 @@ def test_no_window_spans_the_write_head(make, episode_length):
             assert len(held) == 8
 
 
+@pytest.mark.long
 def test_every_legal_start_is_equally_likely():
     buffer = ReplayBuffer(8, frame_stack=4)
     expected = play(buffer, [11])

@@ -41,6 +41,7 @@ class TestTrain:
         )
         assert config["version"] == __version__
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("algorithm", "prioritized"),
         [("dqn", "false"), pytest.param("rainbow", "rank", marks=pytest.mark.long)],
@@ -114,6 +115,7 @@ class TestTrain:
         a, b = (agent.network.get_weights()[0] for agent in agents)
         assert not np.array_equal(a, b)
 
+    @pytest.mark.long
     def test_the_next_free_directory_gymnasium_and_stop_at(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "runs" / "a2c-CartPole-v1-1").mkdir(parents=True)

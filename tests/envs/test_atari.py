@@ -77,6 +77,7 @@ def test_follows_gymnasiums_wrappers(id, steps, ends, cuts, settings):
     env.close()
 
 
+@pytest.mark.long
 def test_a_lost_life_ends_an_episode_but_not_the_game():
     """Stacks start anew from the current frame, as a buffer of frames makes them."""
     env = AtariEnvironment(BREAKOUT, terminal_on_life_loss=True, **CERTAIN)

@@ -48,6 +48,7 @@ def transitions(id, compiled):
         yield physics, action, time_step
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("id", WIDTH)
 def test_agrees_with_gymnasium_over_10_000_steps(id):
     peer = gymnasium.make(id, disable_env_checker=True).unwrapped

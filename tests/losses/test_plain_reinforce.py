@@ -199,6 +199,7 @@ class TestThreeWays:
             np.testing.assert_allclose(a, b, atol=1e-6)
             np.testing.assert_allclose(a, c, atol=1e-6)
 
+    @pytest.mark.long
     def test_so_does_train_on_batch(self):
         """Keras traces a second time when the length first changes, then no more."""
         traces = []

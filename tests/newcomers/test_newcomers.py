@@ -31,7 +31,7 @@ ENTRY_POINTS = {name: place for name, (place, _) in PLACES.items()}
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=pytest.mark.long if name == "recurrent_ppo" else ())
+        pytest.param(name, marks=() if name == "my_reinforce" else pytest.mark.long)
         for name in PLACES
     ]
 )

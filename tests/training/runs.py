@@ -28,9 +28,18 @@ VARIANTS = {  # further runs: an algorithm, and keywords over the registered one
 
 def fitting(algorithm, env_id):
     """Whether an algorithm can act in an environment."""
+    return _kind_of(env_id) in _actions_of(algorithm)
+
+
+@functools.cache
+def _kind_of(env_id):
     discrete = hasattr(envs.make(env_id).action_space, "n")
-    kind = "discrete" if discrete else "continuous"
-    return kind in agents.registration(algorithm).actions
+    return "discrete" if discrete else "continuous"
+
+
+@functools.cache
+def _actions_of(algorithm):
+    return agents.registration(algorithm).actions
 
 
 def home_of(algorithm):

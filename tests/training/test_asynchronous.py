@@ -211,6 +211,7 @@ def fragile(request, monkeypatch):
 
 
 class TestFailures:
+    @pytest.mark.long
     def test_an_exception_ends_the_run_and_names_the_worker(self, fragile):
         with pytest.raises(
             EnvironmentFailure, match=r"In worker 1 of 2, counted from 0: .*a bug of"

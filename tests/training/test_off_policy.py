@@ -108,6 +108,7 @@ def test_a_tensorflow_and_a_gymnasium_environment_teach_the_same(xla):
         assert histories[0][name] == histories[1][name]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("xla", XLA_OR_NOT)
 def test_blocks_make_no_difference(xla, no_programs):
     """Bit for bit: how long a block is depends on the clock."""
@@ -210,6 +211,7 @@ def test_metrics_before_the_first_update_are_nan_and_later_means():
     assert history["epsilon"][0] > history["epsilon"][2]
 
 
+@pytest.mark.long
 def test_a_second_fit_goes_on():
     env = Scripted([2, 5, 3])
     agents = [make_dqn(env) for _ in range(2)]
@@ -220,6 +222,7 @@ def test_a_second_fit_goes_on():
         np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
+@pytest.mark.long
 def test_beta_reaches_one_at_the_end_of_the_run():
     env = Scripted([2, 5, 3])
     agent = make_dqn(env, prioritized=True, beta=0.4)
@@ -235,6 +238,7 @@ def test_sizes_are_checked(name, value):
         make_dqn("Chain-5", **{name: value})
 
 
+@pytest.mark.long
 def test_a_buffer_built_for_another_number_of_environments_is_refused():
     agent = make_dqn("Chain-5")
     agent.fit("Chain-5", steps=4, epochs=1, verbose=0)
@@ -326,6 +330,7 @@ def test_another_environment_goes_on_at_the_steps_made():
     assert int(agent.loop_on(Scripted([4])).carry.env_steps) == 15
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [7, 8, 9])
 def test_a_fault_is_found_at_any_step_of_an_iteration(step):
     """And is not forgotten by the steps after it; nothing of the iteration is kept."""

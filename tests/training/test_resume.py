@@ -169,6 +169,7 @@ def test_a_finished_run_is_left_as_it_is(shared, trained):
     assert_same(shared[1:], second, train(second, "CartPole-v1", 80, trained))
 
 
+@pytest.mark.long
 def test_a_gymnasium_run_begins_new_episodes_and_says_so(tmp_path, capsys, monkeypatch):
     restart, restarted = CompiledLoop.restart_episodes, []
     monkeypatch.setattr(
@@ -375,6 +376,7 @@ def test_another_network_or_number_of_environments_is_refused(change, message, t
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
+@pytest.mark.long
 def test_another_capacity_algorithm_or_environment_is_refused(tmp_path):
     train(make("dqn", "CartPole-v1", xla=False), "CartPole-v1", 80, tmp_path)
     other = make("dqn", "CartPole-v1", xla=False, buffer_size=256)
