@@ -68,7 +68,7 @@ def ids():
     """Sorted ids of the environments in TensorFlow, those registered here.
 
     >>> ids()[:3]
-    ['Acrobot-v1', 'CartPole-v0', 'CartPole-v1']
+    ['Acrobot-v1', 'BitFlip-15', 'CartPole-v0']
     """
     return sorted(_FACTORIES)
 
