@@ -118,6 +118,18 @@ class HindsightReplayBuffer(ReplayBuffer):
         index, batch = super().sample(batch_size, seeds[0], gamma)
         return index, self.relabelled(index, batch, seeds[1], gamma)
 
+    def sequences(self, *args, **kwargs):
+        """Refused: goals are chosen for single transitions.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "Expected a replay buffer without hindsight, with a recurrent network: "
+            "goals are chosen for single transitions. Received: a "
+            f"{type(self).__name__}. Use a `ReplayBuffer`, or a network without state."
+        )
+
     def relabelled(self, index, batch, seed, gamma=None):
         """Transitions of which some, at random, have other goals.
 

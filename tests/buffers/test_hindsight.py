@@ -162,6 +162,8 @@ def test_config_and_bad_input():
         DQN.for_env("CartPole-v1", hindsight="future").loop_on("CartPole-v1")
     with pytest.raises(ValueError, match=r"`hindsight` alone.*n_step=3"):
         DQN.for_env(BitFlip(num_bits=3), hindsight="future", n_step=3)
+    with pytest.raises(ValueError, match="without hindsight, with a recurrent"):
+        filled(LENGTHS).sequences([0], length=2)
     unasked = filled(LENGTHS)
     unasked.goal_reward = None
     with pytest.raises(ValueError, match=r"use_goals_of\(env\)"):
