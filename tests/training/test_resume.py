@@ -90,6 +90,8 @@ def test_every_algorithm_goes_on_bit_for_bit(algorithm, tmp_path):
     assert_same(whole, resumed, again)
 
 
+# Their programs are those of another algorithm, with other numbers.
+PRESETS = {"a3c", "crossq", "ddpg", "redq", "rnd", "tqc"}
 PAIRS = [
     pytest.param(
         algorithm,
@@ -99,6 +101,7 @@ PAIRS = [
     for algorithm in sorted(agents.algorithms())
     for env_id in envs.ids()
     if fitting(algorithm, env_id)
+    if algorithm not in PRESETS or env_id == home_of(algorithm)
 ]
 
 
