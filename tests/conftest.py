@@ -14,10 +14,31 @@ import pytest
 import tensorflow as tf
 
 # Graphs are made of many small objects that live long: looking through all of them
-# for cycles time and again takes a twentieth of the time.
+# for cycles time and again takes a twentieth of the time. So it is done where memory
+# has grown: agents are in cycles, with their buffers.
 gc.set_threshold(100_000, 50, 1000)
+MEGABYTES = 300  # by which it may grow
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logfinish():
+    used = _megabytes()
+    if used > pytest_runtest_logfinish.after + MEGABYTES:
+        gc.collect()
+        pytest_runtest_logfinish.after = _megabytes()
+
+
+pytest_runtest_logfinish.after = 0
+
+
+def _megabytes():
+    """Memory of this process; 0 where the system does not say."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return 0
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 @pytest.fixture(params=["eager", "graph", pytest.param("xla", marks=pytest.mark.long)])

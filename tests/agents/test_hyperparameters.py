@@ -31,7 +31,7 @@ CLIP_SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.2, 2, 0.001)
 BASE = {
     "hidden": (4,), "rollout_length": 4, "num_envs": 2, "learning_rate": 0.05,
     "seed": 0, "xla": False, "batch_size": 4, "num_epochs": 2, "learning_starts": 8,
-    "target_update_interval": 2, "max_gradient_norm": 0.5,
+    "target_update_interval": 2, "max_gradient_norm": 0.5, "buffer_size": 1000,
 }  # fmt: skip
 CHANGES = {
     "learning_rate": [0.01, SCHEDULE],
