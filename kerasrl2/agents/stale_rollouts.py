@@ -3,6 +3,7 @@
 import tensorflow as tf
 from keras import ops
 
+from kerasrl2.layers.sequences import where_reset
 from kerasrl2.returns import vtrace_targets
 from kerasrl2.statistics import masked_mean
 from kerasrl2.training.recurrence import resets_of, unroll
@@ -30,10 +31,14 @@ def evaluated(agent, rollout):
         )
     length, count = rollout.reward.shape
     if agent.remembers:
-        outputs = unroll(
-            agent, rollout.observation, rollout.policy_state, resets_of(rollout)
+        resets = resets_of(rollout)
+        outputs = unroll(agent, rollout.observation, rollout.policy_state, resets)
+        parameters, value = outputs.parameters, outputs.value
+        last_state = where_reset(
+            resets[-1],
+            agent.initial_state(count),
+            tf.nest.map_structure(lambda leaf: leaf[-1], outputs.policy_state),
         )
-        parameters, value, last_state = outputs
     else:
         rows = tf.nest.map_structure(
             lambda x: tf.reshape(x, [length * count, *x.shape[2:]]), rollout.observation
