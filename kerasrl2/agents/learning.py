@@ -89,13 +89,20 @@ class Learning:
             of_rows,
             self.whole_batch(batch),
             lambda index: self.seed_of_part(seed, index),
-            _counting_rows,
+            self.counting_rows,
             self.accumulation_steps,
         )
 
     def whole_batch(self, batch):
         """A batch after what needs all of its rows, before it is divided into parts."""
         return batch
+
+    def counting_rows(self, batch):
+        """Number of rows that a loss is the mean of: those that are `valid`, or all."""
+        valid = getattr(batch, "valid", None)
+        if valid is None:
+            return tf.nest.flatten(batch)[0].shape[0]
+        return tf.math.count_nonzero(valid)
 
     def seed_of_part(self, seed, index):
         """`[2]` int32, the seed of part `index` of a batch."""
@@ -346,11 +353,3 @@ def differentiate(loss_function, variables, layers, owner):
         for gradient, value in zip(gradients, values, strict=True)
     ]
     return Gradients(loss, global_norm(gradients), gradients, metrics)
-
-
-def _counting_rows(batch):
-    """Number of rows of a batch that count: those that are `valid`, or all."""
-    valid = getattr(batch, "valid", None)
-    if valid is None:
-        return tf.nest.flatten(batch)[0].shape[0]
-    return tf.math.count_nonzero(valid)

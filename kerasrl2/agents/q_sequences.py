@@ -100,6 +100,12 @@ class SequenceReplay:
         length = self.burn_in + self.sequence_length
         return index, self.buffer.sequences(index, length, batch.weight, self.gamma)
 
+    def counting_rows(self, batch):
+        """Steps behind the burn-in, with a network that remembers."""
+        if not self.remembers:
+            return super().counting_rows(batch)
+        return tf.math.count_nonzero(batch.valid[:, self.burn_in :])
+
     def loss_of_sequences(self, batch, seeds):
         """`compute_loss` of `types.ReplayedSequences`."""
         outputs, transitions, valid = self.unrolled(batch)

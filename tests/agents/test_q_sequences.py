@@ -211,3 +211,21 @@ def test_the_memories_of_transitions_are_those_before_and_after_their_steps():
                 if name == "target":
                     own = found["target"][t - 2, b]
                     np.testing.assert_allclose(own, states[t][0][0], atol=1e-6)
+
+
+def test_gradients_in_parts_are_those_of_the_whole():
+    """Parts of two sequences and of one, of which some steps are not there."""
+    agent = made()
+    _, batch = agent.replayed(SEED)
+    there = np.ones(batch.valid.shape, bool)
+    there[0, 4:], there[2, 6:], there[1, :1] = False, False, False
+    batch = batch._replace(valid=tf.constant(there))
+    whole = agent.compute_gradients(batch, SEED)
+    agent.accumulation_steps = 2
+    parts = agent.compute_gradients(batch, SEED)
+    assert float(parts.loss) == pytest.approx(float(whole.loss), rel=1e-5)
+    for a, b in zip(parts.values, whole.values, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        parts.metrics["td_error"], whole.metrics["td_error"], rtol=1e-5
+    )
