@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kerasrl2._control import call_if
 from kerasrl2.training.collect import collect
-from kerasrl2.training.contract import OffPolicyLearner
+from kerasrl2.training.contract import OffPolicyLearner, check_contract
 from kerasrl2.training.episodes import count_episodes
 from kerasrl2.training.loop import CompiledLoop
 from kerasrl2.training.metrics import reported_metrics
@@ -34,6 +34,9 @@ class OffPolicyLoop(CompiledLoop):
     protocol = OffPolicyLearner
 
     def __init__(self, agent, env, seed, jit_compile="auto"):
+        check_contract(agent, self.protocol)
+        if hasattr(agent.buffer, "use_goals_of"):
+            agent.buffer.use_goals_of(env)
         super().__init__(agent, env, seed, jit_compile, agent.train_frequency)
         self._compile_parts(jit_compile is not False)
         if hasattr(agent.buffer, "set_training_length"):
@@ -41,10 +44,7 @@ class OffPolicyLoop(CompiledLoop):
         self.start()
 
     def compilable(self):
-        buffer = self.agent.buffer
-        if hasattr(buffer, "use_goals_of"):
-            buffer.use_goals_of(self.env)
-        return super().compilable() and getattr(buffer, "compilable", True)
+        return super().compilable() and getattr(self.agent.buffer, "compilable", True)
 
     def start(self):
         super().start()

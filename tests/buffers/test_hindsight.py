@@ -7,6 +7,7 @@ import tensorflow as tf
 from kerasrl2.agents import DQN, SAC
 from kerasrl2.buffers import HindsightReplayBuffer
 from kerasrl2.envs.goals import BitFlip
+from tests.training.test_resume import assert_same, interrupted, uninterrupted
 
 SEED = tf.constant([1, 2])
 
@@ -230,3 +231,13 @@ def goal_world():
             return near.astype(np.float32) - 1.0
 
     return Line
+
+
+@pytest.mark.long
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
+    settings = {"hindsight": "future", "xla": False}
+    whole = uninterrupted("dqn", "BitFlip-15", 300, **settings)
+    resumed, again = interrupted(
+        "dqn", "BitFlip-15", tmp_path, 300, 140, every=20, **settings
+    )
+    assert_same(whole, resumed, again)
