@@ -1,4 +1,4 @@
-"""Seeds where nobody gave one."""
+"""Seeds: drawn where nobody gave one, and many from one."""
 
 import random
 
@@ -10,3 +10,16 @@ def drawn_seed():
     `SeedGenerator`s: it is one of those that `set_random_seed` seeds.
     """
     return random.randrange(2**31)
+
+
+def seeds_from(seed, *shape):
+    """`[*shape, 2]` int32, independent stateless seeds from one.
+
+    Args:
+        seed: `[2]` int32.
+        *shape: Integers.
+    """
+    import tensorflow as tf  # here: the command line draws a seed before it loads
+
+    shape = [*shape, 2]
+    return tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox")

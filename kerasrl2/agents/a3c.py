@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_choice, check_positive_integer
 from kerasrl2._control import once
+from kerasrl2._seeds import seeds_from
 from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.learning import Learning
 from kerasrl2.agents.optimizing import made_optimizer
@@ -173,9 +174,7 @@ class A3C(ActorCritic):
         Returns:
             `(types.Gradients, metrics)`.
         """
-        seeds = tf.random.stateless_uniform(
-            [1, 2, 2], seed, None, None, tf.int32, alg="philox"
-        )  # as `A2C.learn` draws them
+        seeds = seeds_from(seed, 1, 2)  # as `A2C.learn` draws them
         explained = explained_variance(batch.value, batch.target, batch.valid)
         gradients = once(lambda: self.compute_gradients(batch, seeds[0, 1]))
         return gradients, {"explained_variance": explained}

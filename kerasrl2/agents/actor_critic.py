@@ -13,19 +13,25 @@ from kerasrl2.agents.checking import check_batch_size
 from kerasrl2.agents.critic_optimizer import CriticOptimizer
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
 from kerasrl2.agents.remembering import symbolic_step
-from kerasrl2.agents.rollout_batches import RolloutBatches
-from kerasrl2.agents.stale_rollouts import mean_rho
+from kerasrl2.agents.rollout_learning import RolloutLearning
 from kerasrl2.losses import value_loss
-from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
-from kerasrl2.training.minibatches import run_epochs
+from kerasrl2.statistics import masked_mean, masked_moments
 from kerasrl2.training.on_policy import OnPolicyLoop
-from kerasrl2.training.recurrence import (
-    unroll_batch,
-)
+from kerasrl2.training.recurrence import unroll_batch
 from kerasrl2.types import PolicyOutputs
 
 
-class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
+class _Discount(Number):
+    """The discount, which the scaling of rewards follows."""
+
+    def __set__(self, owner, value):
+        super().__set__(owner, value)
+        scaling = vars(owner).get("reward_scaling")
+        if scaling is not None:
+            scaling.gamma = value
+
+
+class ActorCritic(CriticOptimizer, RolloutLearning, ActorCriticBuilder, Agent):
     """Base class of agents with a policy and a value that learn from rollouts.
 
     `loss = mean(policy loss) + c_v * mean(value loss) - c_h * mean(entropy)`; a
@@ -82,7 +88,7 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
     not_state = (*Agent.not_state, "_critic_share")
     can_remember = True
 
-    gamma = Number(0.0, 1.0)
+    gamma = _Discount(0.0, 1.0)
     lambda_ = Number(0.0, 1.0)
     value_coefficient = Number(**FINITE)
     entropy_coefficient = Number(**FINITE)
@@ -153,12 +159,6 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
                 f"the rollout. Received: n_step={n_step}. Set `rollout_length` instead."
             )
 
-    def __setattr__(self, name, value):
-        super().__setattr__(name, value)
-        scaling = vars(self).get("reward_scaling")
-        if name == "gamma" and scaling is not None:
-            scaling.gamma = value
-
     @classmethod
     def planned_updates(cls, settings, steps):
         """Gradient steps of `steps` env steps; see `planning.on_policy_updates`."""
@@ -199,6 +199,10 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
 
     # Learning
 
+    def optimizers(self):
+        two = self.critic_optimizer is not None
+        return self.actor_and_critic() if two else super().optimizers()
+
     @property
     def report_names(self):
         own = ["explained_variance"]
@@ -206,29 +210,6 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
         own += self.penalty_metrics if self.needs_parameters else []
         own += intrinsic.OF_ROLLOUTS if self.intrinsic_reward is not None else []
         return (*super().report_names, *own)
-
-    def learn(self, batch, seed):
-        """`num_epochs` passes of minibatches over a batch, in random order.
-
-        Args:
-            batch: `OnPolicyBatch`.
-            seed: `[2]` int32.
-
-        Returns:
-            `(sums, updates)`: metrics summed over updates, and the number of updates.
-        """
-        rows, steps = batch.log_prob.shape[0], batch.log_prob.shape.num_elements()
-        size = rows if self.batch_size is None else self.batch_size * rows // steps
-        curious = self.intrinsic_reward is not None
-        skipped = intrinsic.is_not_primed(self) if curious else False
-        sums, updates = run_epochs(self, batch, self.num_epochs, size, seed, skipped)
-        explained = explained_variance(batch.value, batch.target, batch.valid)
-        once = {"explained_variance": explained}
-        once |= {"rho": mean_rho(batch, self.clip_rho)} if self.vtrace else {}
-        once |= self.adapt_penalty(batch) if self.needs_parameters else {}
-        once |= intrinsic.report(self, batch) if curious else {}
-        summed = {k: tf.math.multiply_no_nan(x, updates) for k, x in once.items()}
-        return {**sums, **summed}, updates
 
     def update_statistics(self, observation, valid):
         super().update_statistics(observation, valid)
@@ -261,11 +242,8 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
         policy_loss = masked_mean(policy_loss, batch.valid)
         critic_loss = masked_mean(self.value_loss(value, batch), batch.valid)
         entropy = masked_mean(self.head.entropy(parameters), batch.valid)
-        loss = (
-            policy_loss
-            + self.value_coefficient * critic_loss
-            - self.entropy_coefficient * entropy
-        )
+        loss = policy_loss + self.value_coefficient * critic_loss
+        loss -= self.entropy_coefficient * entropy
         if self.needs_parameters:
             penalty, further = self.penalty(parameters, batch)
             loss, more = loss + penalty, {**more, **further}

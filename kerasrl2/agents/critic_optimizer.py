@@ -11,7 +11,6 @@ from kerasrl2.agents.optimizing import (
     with_rate,
 )
 from kerasrl2.agents.shares import shares_of
-from kerasrl2.statistics import global_norm
 
 
 class CriticOptimizer:
@@ -53,9 +52,8 @@ class CriticOptimizer:
     def _has_two(self):
         return self.optimizer is not None and self.critic_optimizer is not None
 
-    def optimizers(self):
-        if not self._has_two:
-            return super().optimizers()
+    def actor_and_critic(self):
+        """The `optimizers` of an agent with two."""
         critic = self._critic_share.of(self)
         known = {id(variable) for variable in critic}
         actor = [v for v in self.trainable_variables if id(v) not in known]
@@ -84,28 +82,6 @@ class CriticOptimizer:
         changed = with_rate(self.critic_optimizer, checked_rate(rate), variables)
         if changed is not self.critic_optimizer:
             self.critic_optimizer = changed
-
-    def compute_gradients(self, batch, seed):
-        if not self._has_two:
-            return super().compute_gradients(batch, seed)
-        variables = [v for _, part in self.optimizers().values() for v in part]
-        return self.gradients_of(batch, seed, variables)
-
-    def apply_gradients(self, gradients):
-        if not self._has_two:
-            return super().apply_gradients(gradients)
-        parts, begin = {}, 0
-        for name, (_, variables) in self.optimizers().items():
-            values = gradients.values[begin : begin + len(variables)]
-            begin += len(variables)
-            norm = global_norm(values)
-            parts[name] = gradients._replace(norm=norm, values=values)
-        for index, part in enumerate(parts.values()):
-            self.guard.report_step(part.loss, part.norm, index)
-        for name, part in parts.items():
-            self.take_step(name, part)
-        own = {"loss": gradients.loss, "gradient_norm": gradients.norm}
-        return {**gradients.metrics, **own}, None
 
     def renew_optimizers(self):
         if not self._has_two:

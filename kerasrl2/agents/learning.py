@@ -68,14 +68,11 @@ class Learning:
     def compute_gradients(self, batch, seed):
         """`types.Gradients` of `compute_loss`; writes no variables.
 
-        With `accumulation_steps` of as many parts of the batch, one after another,
-        weighted by the rows that count.
+        By the variables of all `optimizers`, one optimizer's after another's. With
+        `accumulation_steps` of as many parts of the batch, one after another, weighted
+        by the rows that count.
         """
-        variables = next(iter(self.optimizers().values()))[1]
-        return self.gradients_of(batch, seed, variables)
-
-    def gradients_of(self, batch, seed, variables):
-        """`compute_gradients` by the Keras variables of a list, in its order."""
+        variables = [v for _, moved in self.optimizers().values() for v in moved]
         owner = f"`compute_loss` of {type(self).__name__}"
 
         def of_rows(batch, seed):
@@ -109,9 +106,21 @@ class Learning:
         return tf.random.fold_in(seed, index, alg="philox")
 
     def apply_gradients(self, gradients):
-        """Takes one gradient step; returns `(metrics, td_error or None)`."""
-        name = next(iter(self.optimizers()))
-        self.take_step(name, gradients)
+        """Takes a gradient step with each optimizer, clipped by itself.
+
+        If the gradients of one are NaN or infinite, none takes its step.
+
+        Args:
+            gradients: `types.Gradients`, from `compute_gradients`.
+
+        Returns:
+            `(metrics, td_error)`: dictionary of scalars, and None.
+        """
+        parts = parted(gradients, self.optimizers())
+        for index, part in enumerate(parts.values() if len(parts) > 1 else ()):
+            self.guard.report_step(part.loss, part.norm, index)  # before any step
+        for name, part in parts.items():
+            self.take_step(name, part)
         own = {"loss": gradients.loss, "gradient_norm": gradients.norm}
         return {**gradients.metrics, **own}, None
 
@@ -172,7 +181,6 @@ class Learning:
         optimizer, variables = optimizers[name]
         check_clipping(optimizer, self.max_gradient_norm)
         loss, norm, values, _ = gradients
-        limit = self.max_gradient_norm
         self.guard.report_step(loss, norm, list(optimizers).index(name))
 
         def step(healthy, norm, limit, values):
@@ -186,6 +194,7 @@ class Learning:
         if self.xla is not False and tf.inside_function():
             # Op by op an optimizer is slow, whatever compiles the rest of an update.
             step = tf.function(step, jit_compile=True, autograph=False)
+        limit = self.max_gradient_norm
         limit = norm.dtype.max if limit is None else limit
         step(self.guard.is_healthy(), norm, tf.cast(limit, norm.dtype), values)
 
@@ -353,3 +362,20 @@ def differentiate(loss_function, variables, layers, owner):
         for gradient, value in zip(gradients, values, strict=True)
     ]
     return Gradients(loss, global_norm(gradients), gradients, metrics)
+
+
+def parted(gradients, optimizers):
+    """`Gradients` of each of several optimizers, by name.
+
+    Args:
+        gradients: `Gradients` by the variables of all, one's after another's.
+        optimizers: Dictionary of names to pairs of an optimizer and its variables.
+    """
+    if len(optimizers) == 1:
+        return dict.fromkeys(optimizers, gradients)
+    parts, begin = {}, 0
+    for name, (_, variables) in optimizers.items():
+        values = gradients.values[begin : begin + len(variables)]
+        begin += len(variables)
+        parts[name] = gradients._replace(norm=global_norm(values), values=values)
+    return parts

@@ -1,6 +1,7 @@
 """The environment contract and the base class of environments in TensorFlow."""
 
 import contextlib
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -349,3 +350,16 @@ def observation_bytes(space):
 def _align(mask, tensor):
     """`mask` `[N]` with trailing axes of size 1 up to the rank of `tensor`."""
     return tf.reshape(mask, [*mask.shape, *[1] * (len(tensor.shape) - 1)])
+
+
+def warn_of_others(env, stacklevel):
+    """Warns that others have reset or stepped the copies of an `Environment`.
+
+    What they did is no transition.
+    """
+    warnings.warn(
+        f"{env.id} was reset or stepped by others since this run's last step: new "
+        "episodes begin, those under way are not counted. Give training and everything "
+        "else an environment each, by its id or by a callable.",
+        stacklevel=stacklevel + 1,
+    )

@@ -6,7 +6,7 @@ from keras import ops
 
 from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2._private import layers_of
-from kerasrl2._seeds import drawn_seed
+from kerasrl2._seeds import drawn_seed, seeds_from
 from kerasrl2.distributions import sampling
 from kerasrl2.layers.activations import activation_of
 
@@ -155,8 +155,6 @@ def seed_noise(network, seed):
     """
     layers = [x for x in layers_of(network) if isinstance(x, NoisyDense)]
     if layers:
-        states = tf.random.stateless_uniform(
-            [len(layers), 2], seed, None, None, tf.int32, alg="philox"
-        )
+        states = seeds_from(seed, len(layers))
         for layer, state in zip(layers, tf.unstack(states), strict=True):
             layer.noise_state.assign(state)

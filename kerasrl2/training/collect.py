@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from kerasrl2._checks import check_choice
 from kerasrl2.layers.sequences import where_reset
+from kerasrl2.training.rows import row_specs, seeds_of_steps, stacked_rows
 from kerasrl2.types import Rollout
 
 
@@ -65,13 +66,7 @@ def collect(
         `(ActorState, Rollout)`: the state after the last step, and all steps.
     """
     check_choice("keep", keep, ("signals", "steps", "outputs"))
-    seeds = tf.random.stateless_uniform(
-        [length, 3, 2], seed, None, None, tf.int32, alg="philox"
-    )
-    held = getattr(agent.head, "noise_steps", 1)
-    if held > 1 and not greedy:  # as many steps draw the same noise
-        of_choice = tf.repeat(seeds[::held, :1], held, axis=0)[:length]
-        seeds = tf.concat([of_choice, seeds[:, 1:]], axis=1)
+    seeds = seeds_of_steps(seed, length, getattr(agent.head, "noise_steps", 1))
     env_steps = tf.broadcast_to(tf.cast(env_steps, tf.int64), [length])
     # An array costs 10 us per step in a graph: the signals share one, without `valid`
     # where all rows are transitions.
@@ -108,60 +103,19 @@ def collect(
         last, row, _ = step(0, state)
         rows = tf.nest.map_structure(lambda tensor: tensor[None], row)
     else:
-        specs = _row_specs(agent, env.num_envs, state.observation, flags, keep)
-        if keep_states:
-            specs["policy_states"] = tf.nest.map_structure(
-                tf.TensorSpec.from_tensor, state.policy_state
-            )
-        last, rows = _loop(step, specs, state, length, env.num_envs, until)
+        specs = row_specs(agent, state, env.num_envs, flags, keep, keep_states)
+        last, rows = stacked_rows(step, specs, state, length, env.num_envs, until)
     signals = rows.pop("signals")
-    all_valid = tf.ones([length, env.num_envs], tf.bool)
     rollout = Rollout(
         **({"observation": None, "action": None} | rows),
         reward=signals[:, 0],
         terminated=signals[:, 1] > 0.0,
         truncated=signals[:, 2] > 0.0,
-        valid=all_valid if flags == 3 else signals[:, 3] > 0.0,
+        valid=signals[:, 3] > 0.0
+        if flags > 3
+        else tf.ones_like(signals[:, 0], tf.bool),
         last_observation=last.observation,
         policy_state=state.policy_state,
         last_policy_state=last.policy_state,
     )
     return last, rollout
-
-
-def _loop(step, specs, state, length, num_envs, until):
-    """Calls `step(t, state)` for each step; returns the last state and stacked rows."""
-    leaves = tf.nest.flatten(specs)
-    arrays = [tf.TensorArray(s.dtype, length, element_shape=s.shape) for s in leaves]
-
-    def body(t, state, ended, arrays):
-        state, row, new = step(t, state)
-        if until is not None:
-            ended += tf.cast(new, tf.int32)
-        row = tf.nest.flatten(row)
-        arrays = [a.write(t, leaf) for a, leaf in zip(arrays, row, strict=True)]
-        return t + 1, state, ended, arrays
-
-    def continues(t, state, ended, arrays):
-        return (t < length) & (True if until is None else ~until(ended))
-
-    ended = tf.zeros([num_envs if until is not None else 0], tf.int32)
-    _, state, _, arrays = tf.while_loop(
-        continues, body, (0, state, ended, arrays), parallel_iterations=1
-    )
-    return state, tf.nest.pack_sequence_as(specs, [array.stack() for array in arrays])
-
-
-def _row_specs(agent, num_envs, observation, flags, keep):
-    """Shapes and dtypes of what `collect` keeps of a step, structured as its rows."""
-    specs = {"signals": tf.TensorSpec([flags, num_envs], tf.float32)}
-    if keep != "signals":
-        observations = tf.nest.map_structure(tf.TensorSpec.from_tensor, observation)
-        shape = [num_envs, *agent.head.action_shape]
-        specs |= {"observation": observations, "next_observation": observations}
-        specs["action"] = tf.TensorSpec(shape, agent.head.action_dtype)
-    if keep == "outputs":
-        shape = [num_envs, agent.head.num_parameters]
-        specs["parameters"] = tf.TensorSpec(shape, tf.float32)
-        specs["value"] = tf.TensorSpec([num_envs], tf.float32)
-    return specs

@@ -2,20 +2,19 @@
 
 from kerasrl2._startup import native_chatter_kept_back
 
-import warnings
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from kerasrl2._memory import check_room
 from kerasrl2._private import layers_of
+from kerasrl2._seeds import seeds_from
 from kerasrl2._state import state_of
-from kerasrl2.envs.core import observation_bytes
+from kerasrl2.envs.core import observation_bytes, warn_of_others
 from kerasrl2.training.collect import ActorState, begin_episodes
 from kerasrl2.training.contract import Learner, check_contract
 from kerasrl2.training.episodes import (
     RunningEpisodes,
-    ended_episodes,
     in_order,
     no_episodes,
     none_ended,
@@ -135,10 +134,6 @@ class CompiledLoop(tf.Module):
         """List of pairs, return and length of each episode the last block ended."""
         return in_order(self.carry.ended) if self.tells_episodes else []
 
-    def ended_in(self, rollout, running):
-        """The `ended` of a `Carry` after a `Rollout`; see `episodes.ended_episodes`."""
-        return ended_episodes(rollout, running) if self.tells_episodes else ()
-
     def _none_ended(self):
         if not self.tells_episodes:
             return ()
@@ -156,20 +151,14 @@ class CompiledLoop(tf.Module):
         counted = {name: getattr(self.carry, name).value() for name in _COUNTERS}
         _assign(self.carry, carry._replace(**counted))
 
-    def _begin_anew_if_moved(self):
+    def begin_anew_if_moved(self):
         """Begins new episodes where others have reset or stepped the environments.
 
-        What they did is no transition. Loops that begin episodes anyway do not care.
+        Loops that begin episodes anyway do not care.
         """
-        if self.plays_less or self.env.is_current(self.carry.actor.env_state):
-            return
-        warnings.warn(
-            f"{self.env.id} was reset or stepped by others since this run's last step: "
-            "new episodes begin, those under way are not counted. Give training and "
-            "everything else an environment each, by its id or by a callable.",
-            stacklevel=5,
-        )
-        self.restart_episodes()
+        if not (self.plays_less or self.env.is_current(self.carry.actor.env_state)):
+            warn_of_others(self.env, stacklevel=5)
+            self.restart_episodes()
 
     def new_report(self):
         """Sets sums and totals to zero."""
@@ -253,7 +242,7 @@ class CompiledLoop(tf.Module):
             NonFiniteError: NaN or infinity; nothing was learned from it.
         """
         self.compile()
-        self._begin_anew_if_moved()
+        self.begin_anew_if_moved()
         self.guard.clear()
         limit = tf.constant(tf.int64.max if until is None else until, tf.int64)
         # `tf.config.run_functions_eagerly` is for debugging: nothing is compiled.
@@ -289,7 +278,7 @@ class CompiledLoop(tf.Module):
 
     def _values(self):
         """The `Carry` as tensors."""
-        return tf.nest.map_structure(lambda variable: variable.value(), self.carry)
+        return tf.nest.map_structure(tf.convert_to_tensor, self.carry)
 
     def _first_carry(self, number):
         """Resets the environment with seed `[seed, number]`; all counters are 0."""
@@ -311,9 +300,7 @@ class CompiledLoop(tf.Module):
     def _seeds(self, iteration):
         """`[2, 2]` int32, the seeds of an iteration for playing and for learning."""
         seed = tf.stack([self._seed, tf.cast(iteration, tf.int32)])
-        return tf.random.stateless_uniform(
-            [2, 2], seed, None, None, tf.int32, alg="philox"
-        )
+        return seeds_from(seed, 2)
 
     def _iterate(self, carry):
         """Makes one iteration; takes a `Carry` and returns the next one."""

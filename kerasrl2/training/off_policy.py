@@ -7,7 +7,7 @@ import tensorflow as tf
 from kerasrl2._control import call_if
 from kerasrl2.training.collect import collect
 from kerasrl2.training.contract import OffPolicyLearner, check_contract
-from kerasrl2.training.episodes import count_episodes
+from kerasrl2.training.episodes import count_episodes, ended_episodes
 from kerasrl2.training.loop import CompiledLoop
 from kerasrl2.training.metrics import reported_metrics
 
@@ -110,7 +110,7 @@ class OffPolicyLoop(CompiledLoop):
         valid = rollout.valid & guard.is_healthy()
         rollout = rollout._replace(valid=valid)
         self._store(agent.stored(rollout))
-        ended = self.ended_in(rollout, carry.episodes)
+        ended = ended_episodes(rollout, carry.episodes) if self.tells_episodes else ()
         episodes, totals = count_episodes(rollout, carry.episodes)
         agent.update_statistics(rollout.observation, valid)
         return carry._replace(

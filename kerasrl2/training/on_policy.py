@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kerasrl2.training.collect import begin_episodes, collect
 from kerasrl2.training.contract import OnPolicyLearner
-from kerasrl2.training.episodes import count_episodes, no_episodes
+from kerasrl2.training.episodes import count_episodes, ended_episodes, no_episodes
 from kerasrl2.training.loop import CompiledLoop
 
 
@@ -62,16 +62,11 @@ class OnPolicyLoop(CompiledLoop):
 
     def _play(self, carry, seed, until=None):
         """The `Carry` and the `Rollout` after `T` steps in each environment."""
+        agent, env, length = self.agent, self.env, self.vector_steps
+        keep = "outputs" if self.keeps_outputs else "steps"
+        kept = {"keep": keep, "keep_states": agent.keeps_states, "until": until}
         actor, rollout = collect(
-            self.agent,
-            self.env,
-            carry.actor,
-            self.vector_steps,
-            seed,
-            env_steps=carry.env_steps,
-            keep="outputs" if self.keeps_outputs else "steps",
-            keep_states=self.agent.keeps_states,
-            until=until,
+            agent, env, carry.actor, length, seed, env_steps=carry.env_steps, **kept
         )
         return carry._replace(actor=actor), rollout
 
@@ -99,7 +94,7 @@ class OnPolicyLoop(CompiledLoop):
         def unless_reported(new, old):
             return tf.nest.map_structure(partial(tf.where, healthy), new, old)
 
-        ended = self.ended_in(rollout, carry.episodes)
+        ended = ended_episodes(rollout, carry.episodes) if self.tells_episodes else ()
         counted, totals = count_episodes(rollout, carry.episodes)
         batch, learner_state = agent.prepare(rollout, carry.learner_state)
         sums, updates = agent.learn(batch, seed)

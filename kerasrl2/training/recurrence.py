@@ -97,6 +97,15 @@ def unroll_batch(agent, batch):
     return PolicyOutputs(*tf.nest.map_structure(exchanged, parts))
 
 
+def first_states(agent, rollout):
+    """The policy's states before the first steps of all `pieces` of a `Rollout`."""
+    if not agent.keeps_states:
+        return rollout.policy_state
+    return tf.nest.map_structure(
+        lambda leaf: flat(leaf[:: agent.piece]), rollout.policy_states
+    )
+
+
 def successor_values(agent, rollout):
     """`[T, N]` float32, values of the true successors of a `Rollout`'s steps."""
     outputs = unroll(

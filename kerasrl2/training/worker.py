@@ -126,10 +126,6 @@ class Worker(OnPolicyLoop):
             variable.assign(value)  # here a worker has no copy of them
         return carry, contribution
 
-    def begin_anew_if_moved(self):
-        """Begins new episodes where others have moved the environments."""
-        self._begin_anew_if_moved()
-
     def begin(self):
         """The `Carry` as tensors, at the beginning of a block; clears the guard."""
         self.own_guard.clear()

@@ -51,9 +51,12 @@ WORK = {
 COMPONENTS = {
     "_private.py",
     "_numbers.py",  # numbers that are variables
+    "_seeds.py",
     "_control.py",  # `if` in a compiled program
     "action_values",
+    "agents/accumulation.py",  # gradients of a minibatch in parts
     "agents/regularization.py",  # what layers of Keras add to a loss
+    "agents/remembering.py",  # networks with a state
     "buffers",
     "distributions",
     "envs",
@@ -66,6 +69,8 @@ COMPONENTS = {
     "statistics.py",
     "training/episodes.py",  # counts episodes
     "training/finite.py",  # watches for NaN
+    "training/recurrence.py",  # policies over sequences
+    "training/rows.py",  # stacks the steps of a rollout
     "training/metrics.py",  # metrics of an update by name
 }
 ALGORITHM, CHECK, COMPONENT = "algorithm", "its checks", "its components"

@@ -1,17 +1,27 @@
-"""What actor-critic agents learn from: batches made of rollouts."""
+"""How actor-critic agents learn from a rollout: a batch of it, and passes over that."""
 
 import functools
 
 import tensorflow as tf
 
+from kerasrl2._seeds import seeds_from
 from kerasrl2.agents import intrinsic
-from kerasrl2.agents.stale_rollouts import corrected, evaluated
+from kerasrl2.agents.stale_rollouts import corrected, evaluated, mean_rho
+from kerasrl2.permutations import random_permutation
 from kerasrl2.returns import generalized_advantages, n_step_returns
-from kerasrl2.training.recurrence import flat, pieces, resets_of, successor_values
+from kerasrl2.statistics import explained_variance
+from kerasrl2.training.metrics import reported_metrics, update_names
+from kerasrl2.training.recurrence import (
+    first_states,
+    flat,
+    pieces,
+    resets_of,
+    successor_values,
+)
 from kerasrl2.types import OnPolicyBatch
 
 
-class RolloutBatches:
+class RolloutLearning:
     """Mixin of actor-critic agents: values, advantages and targets of a rollout."""
 
     @property
@@ -69,7 +79,7 @@ class RolloutBatches:
             resets=rows(resets_of(rollout)) if self.remembers else (),
             parameters=parameters if self.needs_parameters else (),
             behaviour_log_prob=() if acted is None else rows(acted),
-            policy_state=self._first_states(rollout),
+            policy_state=first_states(self, rollout) if self.remembers else (),
         )
         if curious:
             return intrinsic.with_bonus(self, rollout, batch, learner_state, of_bonus)
@@ -82,13 +92,28 @@ class RolloutBatches:
             return 1
         return self.sequence_length or self.rollout_length
 
-    def _first_states(self, rollout):
-        """The policy's states before the first steps of all pieces of a rollout."""
-        if not self.keeps_states:
-            return rollout.policy_state
-        return tf.nest.map_structure(
-            lambda leaf: flat(leaf[:: self.piece]), rollout.policy_states
-        )
+    def learn(self, batch, seed):
+        """`num_epochs` passes of minibatches over a batch, in random order.
+
+        Args:
+            batch: `OnPolicyBatch`.
+            seed: `[2]` int32.
+
+        Returns:
+            `(sums, updates)`: metrics summed over updates, and the number of updates.
+        """
+        rows, steps = batch.log_prob.shape[0], batch.log_prob.shape.num_elements()
+        size = rows if self.batch_size is None else self.batch_size * rows // steps
+        curious = self.intrinsic_reward is not None
+        skipped = intrinsic.is_not_primed(self) if curious else False
+        sums, updates = run_epochs(self, batch, self.num_epochs, size, seed, skipped)
+        explained = explained_variance(batch.value, batch.target, batch.valid)
+        once = {"explained_variance": explained}
+        once |= {"rho": mean_rho(batch, self.clip_rho)} if self.vtrace else {}
+        once |= self.adapt_penalty(batch) if self.needs_parameters else {}
+        once |= intrinsic.report(self, batch) if curious else {}
+        summed = {k: tf.math.multiply_no_nan(x, updates) for k, x in once.items()}
+        return {**sums, **summed}, updates
 
     def next_values(self, rollout, value):
         """`[T, N]` float32, values of the true successors of a rollout's steps.
@@ -145,3 +170,59 @@ class RolloutBatches:
         valid = rollout.valid & self.guard.is_healthy()
         running = self.reward_scaling.update(reward, ended, running, valid)
         return self.reward_scaling(reward), running
+
+
+def run_epochs(agent, batch, num_epochs, batch_size, seed, skipped=False):
+    """Updates an agent with minibatches of a batch, in several passes.
+
+    Ends early if `agent.guard` has a report or `agent.should_stop` returns True.
+
+    Args:
+        agent: On-policy `Agent`.
+        batch: Nest of tensors `[rows, ...]`.
+        num_epochs: Integer, number of passes, each in a new random order.
+        batch_size: Integer, rows per minibatch; must divide `rows`. Every row is in one
+            minibatch of each pass.
+        seed: `[2]` int32.
+        skipped: Boolean or scalar bool tensor, whether to make no update at all.
+
+    Returns:
+        `(sums, updates)`: dictionary of metrics summed over updates, and the number of
+        updates.
+    """
+    rows = tf.nest.flatten(batch)[0].shape[0]
+    seeds = seeds_from(seed, num_epochs, 2)
+
+    def learn(minibatch, seed, loop):
+        sums, updates, _ = loop
+        metrics, _ = agent.update(minibatch, seed)
+        new = reported_metrics(metrics, agent)
+        sums = {name: total + new[name] for name, total in sums.items()}
+        return sums, updates + 1.0, agent.should_stop(metrics)
+
+    def goes_on(loop):
+        return agent.guard.is_healthy() & ~loop[2]
+
+    def epoch(e, loop):
+        if batch_size == rows:
+            return e + 1, learn(batch, seeds[e, 1], loop)
+        order, seed = random_permutation(rows, seeds[e, 0]), seeds[e, 1]
+
+        def step(start, loop):
+            chosen = tf.slice(order, [start], [batch_size])
+            minibatch = tf.nest.map_structure(lambda x: tf.gather(x, chosen), batch)
+            loop = learn(minibatch, seed + tf.stack([0, start]), loop)
+            return start + batch_size, loop
+
+        return e + 1, tf.while_loop(
+            lambda start, loop: (start < rows) & goes_on(loop), step, (0, loop)
+        )[1]
+
+    sums = {name: tf.zeros([]) for name in update_names(agent)}
+    _, (sums, updates, _) = tf.while_loop(
+        lambda e, loop: (e < num_epochs) & goes_on(loop),
+        epoch,
+        (0, (sums, tf.zeros([]), tf.convert_to_tensor(skipped))),
+        parallel_iterations=1,
+    )
+    return dict(sums), updates
