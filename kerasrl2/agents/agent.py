@@ -14,6 +14,7 @@ from kerasrl2.agents.checking import (
     check_logits,
     check_masks,
     check_precision,
+    check_replay,
     outputs_of,
     usable_network,
 )
@@ -134,6 +135,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         check_recurrence(self)
         self._check_network()
         check_masks(self)
+        check_replay(self)
         for optimizer, variables in self.optimizers().values():
             check_optimizer(optimizer, variables)
             check_clipping(optimizer, self.max_gradient_norm)

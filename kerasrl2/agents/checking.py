@@ -203,6 +203,22 @@ def check_learnable(agent):
             )
 
 
+def check_replay(agent):
+    """Raises where a replay buffer cannot hold as many rows as a batch has.
+
+    Args:
+        agent: `Agent`, maybe with `buffer` and `batch_size`.
+    """
+    buffer, size = getattr(agent, "buffer", None), getattr(agent, "batch_size", None)
+    capacity = getattr(buffer, "capacity", None)
+    if size is not None and capacity is not None and capacity < size:
+        raise ValueError(
+            f"Expected a replay buffer of at least `batch_size={size}` rows. "
+            f"Received: a capacity of {capacity} (`buffer_size` of `for_env`). "
+            "Make it larger, usually 10,000 to 1,000,000, or the batch smaller."
+        )
+
+
 def check_batch_size(agent, env):
     """Raises unless minibatches divide the rollout, so that no step is dropped.
 

@@ -23,7 +23,9 @@ def make(agent_class, actor, critic, head, **settings):
     optimizers = {"actor_optimizer": SGD(rate), "critic_optimizer": SGD(rate)}
     if agent_class in (SAC, DiscreteSAC):
         optimizers["temperature_optimizer"] = SGD(rate)
-    settings = {"buffer": ReplayBuffer(8, gamma=0.9), "seed": 0, **settings}
+    settings = {
+        "buffer": ReplayBuffer(8, gamma=0.9), "batch_size": 2, "seed": 0, **settings
+    }  # fmt: skip
     return agent_class(actor, critic, head, **optimizers, **settings)
 
 
