@@ -59,7 +59,7 @@ class RemoteEnv:
 
     def wait_until_made(self):
         """Waits, without a limit, until the environment exists; fetches its spaces."""
-        self.observation_space, self.action_space, self.name = self._answer()
+        self.observation_space, self.action_space, self.name = self.answer()
 
     def ask(self, command, *arguments):
         """Sends a command, such as `"step"`; `step` or `reset` fetches its result."""
@@ -71,13 +71,13 @@ class RemoteEnv:
 
     def step(self, action):
         """Result of `step` in the process; call `ask("step", action)` before."""
-        result, self._restarted = self._answer()
+        result, self._restarted = self.answer()
         return result
 
     def reset(self, *, seed=None):
         """Result of `reset`: asked for, or made after the last step of an episode."""
         if self._restarted is None:
-            return self._answer()
+            return self.answer()
         (good, value), self._restarted = self._restarted, None
         return value if good else _raise(*value)
 
@@ -87,14 +87,14 @@ class RemoteEnv:
             if self.process.poll() is None and self.kill.alive:
                 self.time_limit = min(self.time_limit or _PATIENCE, _PATIENCE)
                 self.ask("close")
-                self._answer()
+                self.answer()
         except LostError:
             pass
         finally:
             self.kill()
 
     def _send(self, message):
-        """Sends a message. If the process has ended, `_answer` raises, not this."""
+        """Sends a message. If the process has ended, `answer` raises, not this."""
         try:
             with contextlib.suppress(OSError):
                 self._connection.send(message)
@@ -102,7 +102,7 @@ class RemoteEnv:
             self.kill()
             raise
 
-    def _answer(self):
+    def answer(self):
         """The latest answer. Older ones, left over from a failure, are dropped."""
         while self._asked:
             good, value = self._receive()
@@ -151,7 +151,7 @@ class ProcessLockstep(Lockstep):
                 "Expected Linux or macOS for `subprocess=True`. "
                 f"Received: {sys.platform}. Leave it out."
             )
-        remote, factory = [], wrapped(_factory(env, kwargs), wrappers)
+        remote, factory = [], wrapped(factory_of(env, kwargs), wrappers)
         try:
             remote += [RemoteEnv(factory, time_limit) for _ in range(num_envs)]
             for env_process in remote:
@@ -184,7 +184,7 @@ class ProcessLockstep(Lockstep):
         return f"was lost: {error}"
 
 
-def _factory(env, kwargs):
+def factory_of(env, kwargs):
     """Callable that makes an environment, also in a process that has no such id."""
     if not isinstance(env, str):
         return functools.partial(env, **kwargs)

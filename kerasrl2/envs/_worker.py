@@ -105,11 +105,27 @@ def _with_info(result, keys=()):
     return (*result[:-1], told)
 
 
+def _drawn_reset(env, seed, options):
+    """Result of `reset` without what `info` holds, and a picture of the state."""
+    return _with_info(env.reset(seed=seed, options=options)), env.render()
+
+
+def _drawn_step(env, action):
+    """The same of `step`; the next episode is not begun."""
+    return _with_info(env.step(action)), env.render()
+
+
 def _close(env):
     env.close()
 
 
-COMMANDS = {"reset": _reset, "step": _step, "close": _close}
+COMMANDS = {
+    "reset": _reset,
+    "step": _step,
+    "drawn_reset": _drawn_reset,
+    "drawn_step": _drawn_step,
+    "close": _close,
+}
 
 
 def _portable(error):
@@ -136,6 +152,8 @@ def _end_with_the_parent(parent):
 
 if __name__ == "__main__":
     descriptor, parent = map(int, sys.argv[1:])
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # draws without a screen
     watch = threading.Thread(target=_end_with_the_parent, args=[parent], daemon=True)
     watch.start()
     serve(Connection(descriptor))

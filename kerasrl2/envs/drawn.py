@@ -6,6 +6,9 @@ import inspect
 import gymnasium
 
 from kerasrl2._checks import check_choice
+from kerasrl2.envs._drawn_elsewhere import DrawnElsewhere, needs_it
+from kerasrl2.envs._subprocess import factory_of
+from kerasrl2.envs._wrapping import resolved, wrapped
 from kerasrl2.envs.core import Environment, TensorFlowEnvironment
 from kerasrl2.envs.registry import ids, make, make_single
 
@@ -42,6 +45,8 @@ def make_drawn(env, backend="auto", wrappers=(), **kwargs):
         return _checked(env)
     if isinstance(env, str) or (callable(env) and _takes_render_mode(env)):
         kwargs = {"render_mode": "rgb_array", **kwargs}
+    given = isinstance(env, gymnasium.Env)
+    factory = None if given else factory_of(env, kwargs)
     if callable(env) and not isinstance(env, gymnasium.Env):
         made = env(**kwargs)
         if isinstance(made, Environment):
@@ -53,7 +58,10 @@ def make_drawn(env, backend="auto", wrappers=(), **kwargs):
             'Expected an environment made with render_mode="rgb_array". '
             f"Received: {made} with render_mode={made.render_mode!r}"
         )
-    return made
+    if given or not needs_it(made):
+        return made
+    made.close()
+    return DrawnElsewhere(wrapped(factory, resolved(wrappers)))
 
 
 def _draws_itself(env, backend):
