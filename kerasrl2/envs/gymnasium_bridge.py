@@ -1,6 +1,7 @@
 """Gymnasium environments, called from TensorFlow graphs."""
 
 import contextlib
+import functools
 import warnings
 
 import gymnasium
@@ -51,8 +52,9 @@ class GymnasiumEnvironment(PythonEnvironment):
             None; needs `subprocess`. If they take longer, or a process ends,
             `EnvironmentFailure` is raised and all processes are ended.
         vectorization: String, `"sync"`, `"async"` or `"vector_entry_point"`, to make an
-            id by `gymnasium.make_vec`; None makes `N` environments that are stepped
-            here one after another, which is faster than `"sync"`.
+            id by `gymnasium.make_vec`, or by the first two `VectorEnv`s of what a
+            callable returns; None makes `N` environments that are stepped here one
+            after another, which is faster than `"sync"`.
         wrappers: List, what is put around each environment, the innermost first, as
             for `envs.make`. Not for vector environments.
         **kwargs: Passed to `gymnasium.make`, `gymnasium.make_vec` or the callable.
@@ -128,13 +130,16 @@ def _check_alternatives(env, subprocess, time_limit, vectorization):
     """Raises where settings do not fit each other or `env`."""
     if vectorization is not None:
         check_choice("vectorization", vectorization, VECTORIZATIONS)
-    if vectorization is not None and (subprocess or not isinstance(env, str)):
+    made_here = isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv)
+    by_id = vectorization == "vector_entry_point" and not isinstance(env, str)
+    if vectorization is not None and (subprocess or made_here or by_id):
         raise ValueError(
-            "Expected an id, and no `subprocess`, with `vectorization`: "
-            f"`gymnasium.make_vec` makes it. Received: {_shown(env)}, vectorization="
+            "Expected an id or, with 'sync' and 'async', a callable that returns a new "
+            "environment, and no `subprocess`, with `vectorization`: Gymnasium makes a "
+            f"vector environment of it. Received: {_shown(env)}, vectorization="
             f"{vectorization!r}, subprocess={subprocess}"
         )
-    if subprocess and isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
+    if subprocess and made_here:
         raise ValueError(
             "Expected an id or a callable that returns a new environment, to make it "
             f"in another process. Received: the environment {env}"
@@ -224,6 +229,12 @@ def _make(env, kwargs):
 
 
 def _make_vec(id, num_envs, vectorization, kwargs, wrappers):
+    """The `VectorEnv` of an id or a callable, which Gymnasium steps."""
+    if not isinstance(id, str):
+        kind = "SyncVectorEnv" if vectorization == "sync" else "AsyncVectorEnv"
+        made = wrapped(functools.partial(_make_single, id, kwargs), wrappers)
+        mode = gymnasium.vector.AutoresetMode.SAME_STEP
+        return getattr(gymnasium.vector, kind)([made] * num_envs, autoreset_mode=mode)
     defaults = {"wrappers": prepared(wrappers)} if wrappers else {}
     if vectorization != "vector_entry_point":
         # All rows are transitions in this mode.
@@ -240,6 +251,12 @@ def _make_vec(id, num_envs, vectorization, kwargs, wrappers):
             f"Expected an id with a `vector_entry_point`. Received: {id!r}, which has "
             "none. Leave `vectorization` out, or choose 'sync' or 'async'."
         ) from error
+
+
+def _make_single(env, kwargs):
+    made = env(**kwargs)
+    _check_made(env, [made])
+    return made
 
 
 def _check_made(env, made):

@@ -105,8 +105,9 @@ def make(env, num_envs=None, backend="auto", vectorization=None, wrappers=(), **
             `Environment` or `VectorEnv`, else 1.
         backend: String, `"tensorflow"`, `"gymnasium"`, or `"auto"`: the TensorFlow
             version if there is one, `AtariEnvironment` for `"ALE/..."`.
-        vectorization: String, `"sync"`, `"async"` or `"vector_entry_point"`: an id is
-            made by `gymnasium.make_vec`. None: copies are stepped one after another.
+        vectorization: String, `"sync"`, `"async"` or `"vector_entry_point"`: Gymnasium
+            makes a vector environment of an id, or with the first two of what a
+            callable returns. None: copies are stepped one after another.
         wrappers: List, what is put around each single environment, the innermost first:
             names of `gymnasium.wrappers` or `"module:name"`, pairs such as
             `("FrameStackObservation", {"stack_size": 4})`, or callables from one

@@ -1,5 +1,6 @@
 """What of a vector environment cannot be used is one clear error."""
 
+import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,7 +23,7 @@ ACTIONS = np.zeros([4, 3], np.int32)
         ({"render_mode": "human"}, r"keywords \['render_mode'\]"),
         ({"subprocess": True}, "an id or a callable that returns a new"),
         ({"time_limit": 1.0}, "`subprocess=True` with a time limit"),
-        ({"vectorization": "sync"}, "Expected an id, and no `subprocess`, with"),
+        ({"vectorization": "sync"}, "Expected an id or, with"),
         ({"backend": "tensorflow"}, "Expected an id with a TensorFlow version"),
     ],
 )
@@ -210,6 +211,23 @@ def test_ids_by_make_vec(vectorization, always_valid):
     env.close()
 
 
+@pytest.mark.parametrize(
+    "vectorization", ["sync", pytest.param("async", marks=pytest.mark.long)]
+)
+def test_callables_in_vector_environments_of_gymnasium(vectorization):
+    def make(limit):
+        return gymnasium.make("CartPole-v1", max_episode_steps=limit)
+
+    env = envs.make(make, 2, vectorization=vectorization, limit=9)
+    assert (env.num_envs, env.always_valid, env.max_episode_steps) == (2, True, 9)
+    play(env, ACTIONS[:, :2])
+    env.close()
+    with pytest.raises(ValueError, match="a callable that returns a new"):
+        envs.make(make, 2, vectorization="vector_entry_point", limit=9)
+    with pytest.raises(ValueError, match=r"to return a `gymnasium.Env`"):
+        envs.make(lambda: 3, 2, vectorization="sync")
+
+
 def test_settings_of_make_vec():
     env = envs.make(
         "CartPole-v1", 2, vectorization="sync", max_episode_steps=7,
@@ -218,7 +236,7 @@ def test_settings_of_make_vec():
     assert (env.max_episode_steps, env.always_valid) == (7, False)
     for keywords, message in (
         ({"vectorization": "synch"}, "Did you mean 'sync'"),
-        ({"vectorization": "sync", "subprocess": True}, "no `subprocess`, with"),
+        ({"vectorization": "sync", "subprocess": True}, "and no `subprocess`, with"),
         (
             {"vectorization": "sync", "backend": "tensorflow"},
             "an environment of Gymnasium",
