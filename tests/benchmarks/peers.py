@@ -6,12 +6,9 @@
     DIR/torch/bin/python peers.py sb3 trpo-score --env CartPole-v1 --seed 0
 
 The environment: `pip install torch==2.13.0`, then `pip install
-stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`, for TRPO
-`sb3-contrib==2.9.0`, and for the Atari workloads `ale-py==0.12.0
-opencv-python-headless`.
-stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`, and for
-the Atari workloads `ale-py==0.12.0 opencv-python-headless`; for `ppo-recurrent`, which
-is `RecurrentPPO` of SB3's own collection, `sb3-contrib==2.9.0`.
+stable-baselines3==2.9.2 sbx-rl==0.28.0 'gymnasium[classic-control]==1.4.0'`, for the
+Atari workloads `ale-py==0.12.0 opencv-python-headless`; for `ppo-recurrent`, `trpo`,
+`tqc` and `crossq`, which are of SB3's own collection, `sb3-contrib==2.9.0`.
 """
 
 import argparse
@@ -89,16 +86,28 @@ DQN = {
         4_000,
     ),
 }  # fmt: skip
+A2C = {"a2c": (8, {"n_steps": 5}, 20_000)}
+CONTROL = dict.fromkeys(
+    ["sac", "td3", "crossq", "tqc"],
+    (
+        1,
+        {
+            "learning_rate": 3e-4, "batch_size": 256, "buffer_size": 100_000,
+            "learning_starts": 100, "train_freq": 1, "gradient_steps": 1,
+            "policy_kwargs": {"net_arch": [256, 256]},
+        },
+        3_000,
+    ),
+)  # fmt: skip
+ALL = {**PPO, **TRPO, **A2C, **DQN, **CONTROL}
 
-WORKLOADS = [*PPO, *TRPO, *DQN, "time-to-solve", "trpo-score"]
+WORKLOADS = [*ALL, "time-to-solve", "trpo-score"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library", choices=["sb3", "sbx"])
-    parser.add_argument(
-        "workload", choices=[*PPO, *TRPO, *DQN, "time-to-solve", "trpo-score"]
-    )
+    parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--env", choices=[*TRPO_SCORES], default="CartPole-v1")
     arguments = parser.parse_args()
@@ -112,7 +121,7 @@ def main():
         trpo_score(arguments.env, arguments.seed)
         return
     name = arguments.workload
-    num_envs, hyperparameters, steps = {**PPO, **TRPO, **DQN}[name]
+    num_envs, hyperparameters, steps = ALL[name]
     model = make(arguments.library, name, num_envs, hyperparameters)
     if arguments.library == "sbx":  # compiles outside the clock
         model.learn(600 if "atari" in name else 2_000)
@@ -143,12 +152,14 @@ def make(library, name, num_envs, hyperparameters, **more):
     elif name == "ppo-envpool":
         envs = pool(num_envs)
     else:
-        envs = make_vec_env("CartPole-v1", num_envs, seed=more.get("seed"))
-    if name in TRPO:
+        world = "Pendulum-v1" if name in CONTROL else "CartPole-v1"
+        envs = make_vec_env(world, num_envs, seed=more.get("seed"))
+    if name == "trpo" or (name in ("crossq", "tqc") and library == "sb3"):
         import sb3_contrib as lib
-
-        return lib.TRPO(policy, envs, **hyperparameters, **more)
-    algorithm = lib.DQN if name in DQN else lib.PPO
+    of_name = {"sac": "SAC", "td3": "TD3", "crossq": "CrossQ", "tqc": "TQC"}
+    of_name |= {"a2c": "A2C", "trpo": "TRPO"}
+    default = "DQN" if name in DQN else "PPO"
+    algorithm = getattr(lib, of_name.get(name, default))
     if name == "ppo-recurrent":
         from sb3_contrib import RecurrentPPO as algorithm
 

@@ -9,10 +9,10 @@ TRPO; with `--repeats` all of them take turns, and a line for each gives the med
 its runs. Start-up, tracing and compilation are outside the clock and are printed beside
 the speed.
 
-The speed of `dqn-...` is that of the peers' run: as many steps from an empty buffer,
-those before the first update included. `learning` is the median of five blocks after
-that, between `slowest` and `fastest`. The speed of `ppo-...`, where each step is
-learned from, is the median of five blocks.
+The speed of `dqn-...` and of `sac`, `td3`, `crossq` and `tqc` is that of the peers'
+run: as many steps from an empty buffer, those before the first update included.
+`learning` is the median of five blocks after that, between `slowest` and `fastest`. The
+speed of the others, where each step is learned from, is the median of five blocks.
 """
 
 import argparse
@@ -62,8 +62,19 @@ TRPO = {
         "num_envs": 8, "rollout_length": 128, "num_epochs": 10, "batch_size": 128,
     },
 }  # fmt: skip
+A2C = {"a2c": {"num_envs": 8, "rollout_length": 5}}
+CONTROL = {  # Pendulum-v1 of Gymnasium, an update a step
+    name: {
+        "hidden": (256, 256), "batch_size": 256, "learning_rate": 3e-4,
+        "buffer_size": 100_000, "learning_starts": 100,
+    }
+    for name in ("sac", "td3", "crossq", "tqc")
+}  # fmt: skip
 EACH_STEP = {"hidden": (64, 64), "learning_starts": 1000, "target_update_interval": 500}
-DQN_STEPS = {"dqn-each-step": 10_000, "dqn-zoo": 50_000, "dqn-atari": 4_000}
+STEPS = {  # of a run from its beginning
+    "dqn-each-step": 10_000, "dqn-zoo": 50_000, "dqn-atari": 4_000,
+    **dict.fromkeys(CONTROL, 3_000),
+}  # fmt: skip
 DQN = {
     "dqn-each-step": EACH_STEP,
     "dqn-zoo": {
@@ -87,14 +98,21 @@ WORKERS = {
     },
 }
 # The others: CartPole-v1. DQN plays Gymnasium's, but for the last two.
-ENVS = dict.fromkeys(["ppo-atari", "dqn-atari"], "ALE/SpaceInvaders-v5")
+ATARI = "ppo-atari", "dqn-atari"
+ENVS = {
+    **dict.fromkeys(ATARI, "ALE/SpaceInvaders-v5"),
+    **dict.fromkeys(CONTROL, "Pendulum-v1"),
+}
 IN_TENSORFLOW = ("dqn-tensorflow", "dqn-tensorflow-8")
 WORKLOADS = [
     *PPO,
     "ppo-zoo-gymnasium",
     *TRPO,
     "trpo-gymnasium",
+    *A2C,
+    "a2c-gymnasium",
     *DQN,
+    *CONTROL,
     *WORKERS,
     "act",
     "scaling",
@@ -131,13 +149,15 @@ def run_side_by_side(arguments):
         if arguments.threads:
             command += ["--threads", str(arguments.threads)]
         commands = [[*command, "--backend", arguments.backend]]
-        compared = name in {**PPO, **TRPO, **DQN} and name not in ALONE
+        work = name.removesuffix("-gymnasium")
+        compared = work in {**PPO, **TRPO, **A2C, **DQN, **CONTROL}
+        compared = compared and work not in ALONE
         if arguments.peers and compared:
             python = str(arguments.peers / "torch" / "bin" / "python")
-            few = {*ENVS, *TRPO, "ppo-envpool"}  # SBX: minutes, or none
-            few = {*ENVS, "ppo-envpool", "ppo-recurrent"}  # SBX: minutes, or has none
-            libraries = ["sb3"] if name in few else ["sb3", "sbx"]
-            commands += [[python, script, library, name] for library in libraries]
+            # SBX needs minutes to compile these, or has no such algorithm.
+            few = {*ATARI, *TRPO, *A2C, "ppo-envpool", "ppo-recurrent"}
+            libraries = ["sb3"] if work in few else ["sb3", "sbx"]
+            commands += [[python, script, library, work] for library in libraries]
         turns = commands * arguments.repeats
         lines = [line for command in turns for line in run(command)]
         if arguments.repeats > 1:
@@ -194,22 +214,24 @@ def measure(arguments):
     elif name == "memory":
         memory(base)
     else:
-        tables = {"PPO": PPO, "TRPO": TRPO, "DQN": DQN, "": WORKERS}
-        algorithm = next(key for key, table in tables.items() if name in table)
-        algorithm = algorithm or name[:3].upper()
+        tables = {"PPO": PPO, "TRPO": TRPO, "DQN": DQN}
+        found = [key for key, table in tables.items() if name in table]
+        algorithm = found[0] if found else name.partition("-")[0].upper()
+        algorithm = {"CROSSQ": "CrossQ"}.get(algorithm, algorithm)
         env_id = ENVS.get(name, "CartPole-v1")
         if name in MADE:
             env_id = MADE[name]()
-        if algorithm == "DQN" and name not in {*IN_TENSORFLOW, *ENVS}:
+        if name in STEPS and name not in ATARI:
             backend = "gymnasium"
-        hyperparameters = {**PPO, **TRPO, **DQN, **WORKERS}[name]
+        every = {**PPO, **TRPO, **A2C, **DQN, **CONTROL, **WORKERS}
+        hyperparameters = every[name]
         speed, details = loop_speed(
             *make(algorithm, hyperparameters, backend, env_id), arguments.seconds
         )
-        if name in DQN_STEPS:
+        if name in STEPS:
             details["learning"] = round(speed, 1)
             agent, env = make(algorithm, hyperparameters, backend, env_id)
-            speed = run_speed(agent, env, DQN_STEPS[name])
+            speed = run_speed(agent, env, STEPS[name])
         report(base | details, "env_steps/s", speed)
 
 
