@@ -48,6 +48,7 @@ CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of
     ("dqn", "GridSpaceInvaders-v0", 150_000, 4.1, 3),  # more than random
     ("rainbow", "GridSpaceInvaders-v0", 150_000, 4.1, 3),  # more than dqn
     ("dqn", "LunarLander-v3", 100_000, 200.0, 3),
+    ("dqn", "BitFlip-15", 160_000, -8.0, 4),
     ("sac", "Pendulum-v1", 10_000, -200.0, 4),
     ("td3", "Pendulum-v1", 10_000, -200.0, 4),
     ("ddpg", "Pendulum-v1", 20_000, -250.0, 4),
@@ -59,6 +60,7 @@ CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of
 PENALTY = {"clip_range": None, "kl_coefficient": 1.0, "adaptive_kl_target": 0.01}
 VARIANTS = {
     "dqn double": ("dqn", {"double": True}),
+    "dqn without hindsight": ("dqn", {"hindsight": None}),
     "ppo kl": ("ppo", PENALTY),
     "ppo vtrace": ("ppo", {"vtrace": True}),
     "a2c vtrace": ("a2c", {"vtrace": True}),
