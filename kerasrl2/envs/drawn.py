@@ -45,9 +45,9 @@ def make_drawn(env, backend="auto", wrappers=(), **kwargs):
         return _checked(env)
     if isinstance(env, str) or (callable(env) and _takes_render_mode(env)):
         kwargs = {"render_mode": "rgb_array", **kwargs}
-    given = isinstance(env, gymnasium.Env)
-    factory = None if given else factory_of(env, kwargs)
-    if callable(env) and not isinstance(env, gymnasium.Env):
+    makes = callable(env) and not isinstance(env, gymnasium.Env)
+    factory = factory_of(env, kwargs) if makes or isinstance(env, str) else None
+    if makes:
         made = env(**kwargs)
         if isinstance(made, Environment):
             return make_drawn(made, wrappers=wrappers)
@@ -58,7 +58,7 @@ def make_drawn(env, backend="auto", wrappers=(), **kwargs):
             'Expected an environment made with render_mode="rgb_array". '
             f"Received: {made} with render_mode={made.render_mode!r}"
         )
-    if given or not needs_it(made):
+    if factory is None or not needs_it(made):
         return made
     made.close()
     return DrawnElsewhere(wrapped(factory, resolved(wrappers)))

@@ -68,7 +68,7 @@ def transition(mask):
 def test_the_next_action_of_a_target_is_legal(mask, loss, double):
     agent = DQN(
         q_network(), observation_spec=spec_with_mask(), gamma=0.9, double=double,
-        buffer=ReplayBuffer(8), seed=0, xla=False,
+        buffer=ReplayBuffer(8), batch_size=2, seed=0, xla=False,
     )  # fmt: skip
     found, _ = agent.compute_loss(transition(mask), SEED)
     assert float(found) == pytest.approx(loss, rel=1e-6)
@@ -78,7 +78,7 @@ def test_soft_targets_are_over_legal_actions():
     """With one legal action it is the greedy target, without entropy."""
     agent = DQN(
         q_network(), observation_spec=spec_with_mask(), gamma=0.9, munchausen=0.0,
-        temperature=100.0, buffer=ReplayBuffer(8), seed=0, xla=False,
+        temperature=100.0, buffer=ReplayBuffer(8), batch_size=2, seed=0, xla=False,
     )  # fmt: skip
     target = agent.targets(transition([[0, 1], [1, 0]]))
     # Q' of the legal ones: 5 + 6 + 1 and 2 * 7 + 8 + 1.

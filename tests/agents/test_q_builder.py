@@ -59,7 +59,7 @@ def test_continuous_actions_are_another_algorithms():
 
 @pytest.mark.parametrize(("gamma", "expected"), [(None, 0.5), (0.7, 0.7)])
 def test_gamma_is_that_of_a_given_buffer_unless_it_is_given_too(gamma, expected):
-    agent = make(buffer=ReplayBuffer(10, gamma=0.5), gamma=gamma)
+    agent = make(buffer=ReplayBuffer(10, gamma=0.5), gamma=gamma, batch_size=2)
     assert agent.gamma == expected
     assert agent.sampling() == {"gamma": expected}
     assert make().gamma == 0.99

@@ -25,6 +25,7 @@ def q_network(**regularizers):
 
 def dqn(network, **more):
     settings = {"optimizer": keras.optimizers.SGD(0.0), "buffer": ReplayBuffer(8)}
+    settings |= {"batch_size": 2}
     return DQN(network, gamma=0.9, seed=0, xla=False, **{**settings, **more})
 
 
