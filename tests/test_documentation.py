@@ -187,10 +187,10 @@ def test_algorithm_has_a_page_with_hyperparameters_and_metrics(algorithm):
 
 def own_keywords(agent_class):
     """The constructor's; of a subclass of an algorithm what its `for_env` names."""
-    built = {"self", "kwargs", "env", "hyperparameters", "network", "q_network"}
+    built = {"self", "args", "kwargs", "env", "hyperparameters", "network", "q_network"}
     built |= {"head", "observation_spec", "critic"}
-    own = "__init__" in vars(agent_class)
-    function = agent_class.__init__ if own else agent_class.for_env
+    builds = "for_env" in vars(agent_class) and "__init__" not in vars(agent_class)
+    function = agent_class.for_env if builds else agent_class.__init__
     return [
         name for name in inspect.signature(function).parameters if name not in built
     ]
