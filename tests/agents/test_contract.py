@@ -67,6 +67,7 @@ def test_agent(name, space, tmp_path):
     check_agent(make_agent, env_id, tmp_path, rtol=rtol)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "space",
     [MultiDiscrete([2, 3]), pytest.param(MultiBinary(3), marks=pytest.mark.long)],

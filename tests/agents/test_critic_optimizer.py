@@ -95,6 +95,7 @@ def per_step(**more):
     return A2C.for_env("Chain-5", **{**settings, "seed": 0, "xla": False, **more})
 
 
+@pytest.mark.long
 def test_a_step_after_every_env_step():
     """Weights change after each, and the history has both rates."""
     agent = per_step()

@@ -171,6 +171,7 @@ class Subclassed(keras.Model):
         return self.last(self.hidden(keras.ops.concatenate(parts, axis=-1)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "model",
     [
@@ -257,6 +258,7 @@ class Broken(Riddle):
         return {**nest, "place": (place, tf.where(bad, self.bad, box))}
 
 
+@pytest.mark.long
 def test_nan_in_an_entry_is_reported_with_its_name():
     agent = made(learning_starts=10_000)
     with pytest.raises(NonFiniteError, match=r'infinite observation\["place"\]\[1\]'):

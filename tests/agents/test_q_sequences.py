@@ -123,6 +123,7 @@ def test_a_stored_state_is_that_before_the_step():
     assert np.ptp(states[0]) > 1e-3
 
 
+@pytest.mark.long
 def test_a_terminal_successor_is_worth_nothing_and_a_cut_one_is():
     """TD errors of one-step targets where episodes end."""
     agent = made(n_step=1, loss="squared")
@@ -134,6 +135,7 @@ def test_a_terminal_successor_is_worth_nothing_and_a_cut_one_is():
     assert valid.numpy().all()
 
 
+@pytest.mark.long
 def test_steps_that_are_not_there_count_for_nothing():
     agent = made(loss="squared")
     whole = agent.buffer.sequences([4, 9, 20], 7)
@@ -181,6 +183,7 @@ def test_rewards_are_clipped_and_priorities_updated():
     assert len(set(probabilities.tolist())) > 3
 
 
+@pytest.mark.long
 def test_the_memories_of_transitions_are_those_before_and_after_their_steps():
     """The target network's before the observation, for Munchausen rewards."""
     agent = made(n_step=2)

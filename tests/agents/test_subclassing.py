@@ -136,6 +136,7 @@ def test_network(plain):
     assert history["env_steps"] == plain[1]["env_steps"]
 
 
+@pytest.mark.long
 def test_a_keyword_of_its_own(tmp_path):
     more = {"batch_size": 8, "num_epochs": 1}
     agent, _ = train(OwnKnob, bonus=3.0, gamma=0.5, **more)

@@ -48,7 +48,7 @@ class Player:
         return observation / 10.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def drawn():
     env = make_drawn(Robot)
     yield env
@@ -102,6 +102,7 @@ class Blind(Robot):
 Blind.__module__ = Robot.__module__
 
 
+@pytest.mark.long
 def test_opengl_is_missing(tmp_path):
     with pytest.raises(RuntimeError, match=r"glGetError.*libegl1.*MUJOCO_GL"):
         record_episode(Player(), Blind, tmp_path / "robot.gif")

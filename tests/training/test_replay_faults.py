@@ -37,7 +37,9 @@ def test_goals_are_missing():
         agent.fit("Pendulum-v1", steps=10, epochs=1, verbose=0)
 
 
-@BOTH
+@pytest.mark.parametrize(
+    "agent_class", [DQN, pytest.param(SAC, marks=pytest.mark.long)]
+)
 def test_a_reward_that_is_not_a_number_is_not_stored(agent_class):
     world = WORLDS[agent_class]
     agent = agent_class.for_env(world, num_envs=1, **SMALL)
