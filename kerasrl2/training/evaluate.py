@@ -65,6 +65,7 @@ class Evaluator(tf.Module):
     def run(self, agent, greedy=True, seed=0, max_episode_steps="auto", info_keys=()):
         """Plays; returns the dictionary that `Agent.evaluate` documents."""
         check_contract(agent, Player)
+        greedy = greedy and not getattr(agent, "acts_at_random", False)
         infos = InfoMeans(check_info_keys(info_keys, SCORES))
         limit = self._limit(max_episode_steps)
         num_envs, quota = self.env.num_envs, max(self._quota)
