@@ -27,6 +27,7 @@ _SUBPACKAGES = (
     "natural_gradient",
     "permutations",
     "plotting",
+    "populations",
     "returns",
     "schedules",
     "statistics",
