@@ -18,7 +18,7 @@ from kerasrl2.populations import EloSelection, Population, TruncationSelection
 from tests.benchmarks.scores import emit
 
 ENV, SIZE, GENERATIONS, STEPS = "CartPole-v1", 5, 40, 2_048
-RANGES = {"learning_rate": (1e-7, 1e-3)}
+RANGES = {"learning_rate": (1e-8, 1e-3)}
 SETTINGS = {
     "hidden": (32, 32), "num_envs": 4, "rollout_length": 128, "batch_size": 128,
     "num_epochs": 4,
@@ -45,7 +45,7 @@ def run(kind, seed):
     started = time.perf_counter()
     population = Population.of_agents(
         lambda number: agents.PPO.for_env(ENV, seed=number, **SETTINGS),
-        ENV, SIZE, RANGES, KINDS[kind](), seed=100 * seed,
+        ENV, SIZE, RANGES, KINDS[kind](), seed=100 * seed, episodes=20,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of members that come to NaN
