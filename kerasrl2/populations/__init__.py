@@ -1,8 +1,7 @@
-"""Population-based training, and ratings of players."""
+"""Population-based training: members train, copy the better ones, and explore."""
 
 import kerasrl2._startup  # noqa: F401
 
-from kerasrl2.populations.elo import expected_score, updated_ratings
 from kerasrl2.populations.history import PopulationHistory
 from kerasrl2.populations.member import AgentMember, Member
 from kerasrl2.populations.population import Population
@@ -18,6 +17,4 @@ __all__ = [
     "PopulationHistory",
     "Range",
     "TruncationSelection",
-    "expected_score",
-    "updated_ratings",
 ]

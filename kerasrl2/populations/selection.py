@@ -3,7 +3,7 @@
 import numpy as np
 
 from kerasrl2._checks import check_range
-from kerasrl2.populations.elo import expected_score, updated_ratings
+from kerasrl2.ratings import expected_score, updated_ratings
 
 
 class TruncationSelection:

@@ -129,7 +129,7 @@ class Evaluator(tf.Module):
     def _program(self, agent, greedy, played):
         # Keyed by structure and variables: an agent may have changed.
         env = self.env
-        state = state_of(agent=agent, env=env if env.in_graph else None)
+        state = state_of(agent=agent, env=env.in_programs())
         parts = [id(variable) for variable in state.variables.values()]
         key = (greedy, state.structure, *parts)
         if key not in self._programs:

@@ -17,8 +17,8 @@ from kerasrl2 import agents
 from kerasrl2.populations import EloSelection, Population, TruncationSelection
 from tests.benchmarks.scores import emit
 
-ENV, SIZE, GENERATIONS, STEPS = "CartPole-v1", 5, 40, 2_048
-RANGES = {"learning_rate": (1e-8, 1e-3)}
+ENV, SIZE, GENERATIONS, STEPS = "CartPole-v1", 4, 10, 2_048
+RANGES = {"learning_rate": (1e-6, 1.0)}
 SETTINGS = {
     "hidden": (32, 32), "num_envs": 4, "rollout_length": 128, "batch_size": 128,
     "num_epochs": 4,
@@ -32,7 +32,7 @@ KINDS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs=2, default=[0, 10])
+    parser.add_argument("--seeds", type=int, nargs=2, default=[0, 20])
     parser.add_argument("--output", type=Path, default=None)
     arguments = parser.parse_args()
     for seed in range(*arguments.seeds):
@@ -45,7 +45,7 @@ def run(kind, seed):
     started = time.perf_counter()
     population = Population.of_agents(
         lambda number: agents.PPO.for_env(ENV, seed=number, **SETTINGS),
-        ENV, SIZE, RANGES, KINDS[kind](), seed=100 * seed, episodes=20,
+        ENV, SIZE, RANGES, KINDS[kind](), seed=100 * seed,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of members that come to NaN

@@ -10,10 +10,9 @@ from kerasrl2.populations import (
     Explore,
     Range,
     TruncationSelection,
-    expected_score,
-    updated_ratings,
 )
 from kerasrl2.populations.ranges import checked_ranges
+from kerasrl2.ratings import expected_score, updated_ratings
 
 INF = math.inf
 

@@ -39,8 +39,10 @@ def test_episodes_end_for_all_players_at_once():
 @pytest.mark.parametrize(
     ("agent_class", "settings"),
     [
-        (PPO, {"rollout_length": 10, "batch_size": 20}),
         (DQN, {"learning_starts": 16, "buffer_size": 200}),
+        pytest.param(
+            PPO, {"rollout_length": 10, "batch_size": 20}, marks=pytest.mark.long
+        ),
     ],
 )
 def test_an_agent_trains_in_all_seats(agent_class, settings):

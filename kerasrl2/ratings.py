@@ -1,4 +1,4 @@
-"""Elo ratings: what is expected of a game, and what a result changes."""
+"""Elo ratings of players: what is expected of a game, and what a result changes."""
 
 from kerasrl2._checks import check_range
 
