@@ -39,12 +39,14 @@ class PettingZooSeat(gymnasium.Env):
         self._seen = {}
 
     def reset(self, *, seed=None, options=None):
+        """Begins a game: `(observation, info)` of the player."""
         super().reset(seed=seed)
         observations, infos = self.game.reset(seed=seed, options=options)
         self._seen = {n: legal(value) for n, value in observations.items()}
         return self._seen[self.player], _with_legal(infos.get(self.player))
 
     def step(self, action):
+        """Moves all players; what `gymnasium.Env.step` returns, of the player."""
         actions = {
             name: self._chosen(name) for name in self.game.agents if name != self.player
         }
@@ -59,9 +61,11 @@ class PettingZooSeat(gymnasium.Env):
         )  # fmt: skip
 
     def render(self):
+        """The game's own picture, by the `render_mode` it was made with."""
         return self.game.render()
 
     def close(self):
+        """Closes the game."""
         self.game.close()
 
     def __str__(self):
