@@ -9,9 +9,8 @@ def train_in_turns(agents, env, rounds, steps, **settings):
     """Trains an agent in each seat, one after another, against the others as they are.
 
     In a round each of the `M` agents trains for `steps` env steps in its own seat,
-    while the others stand still and play samples of their policies. So each learns in
-    an environment that does not move meanwhile; the price is that every step of a game
-    teaches one agent.
+    while the others stand still and play samples of their policies: each learns in an
+    environment that does not move, and every step of a game teaches one agent.
 
     Args:
         agents: List of `M` different agents, which may be of different algorithms.
@@ -50,10 +49,8 @@ def train_in_turns(agents, env, rounds, steps, **settings):
     ]
     history = {"return": [], "env_steps": []}
     for _ in range(rounds):
-        returns = [
-            agent.fit(seat, steps, **settings).history["return"][-1]
-            for agent, seat in zip(agents, seats, strict=True)
-        ]
+        pairs = zip(agents, seats, strict=True)
+        returns = [a.fit(s, steps, **settings).history["return"][-1] for a, s in pairs]
         history["return"].append(returns)
         history["env_steps"].append(sum(int(agent.env_steps) for agent in agents))
     return history

@@ -6,6 +6,7 @@ from kerasrl2.populations.history import PopulationHistory
 from kerasrl2.populations.member import AgentMember, Member
 from kerasrl2.populations.population import Population
 from kerasrl2.populations.ranges import Explore, Range
+from kerasrl2.populations.remote import RemoteMember, remote_members
 from kerasrl2.populations.selection import EloSelection, TruncationSelection
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "Population",
     "PopulationHistory",
     "Range",
+    "RemoteMember",
     "TruncationSelection",
+    "remote_members",
 ]
