@@ -24,6 +24,7 @@ FLOORS = [
     ],
     [
         "natural_gradient",
+        "ratings",
         "returns",
         "statistics",
         "permutations",
@@ -36,7 +37,7 @@ FLOORS = [
     ["envs", "buffers", "action_values"],
     ["training"],
     ["agents"],
-    ["callbacks", "plotting", "zoo"],
+    ["callbacks", "multi_agent", "plotting", "populations", "zoo"],
     ["cli"],  # design.md: floor 6 like those it puts together
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS, -1) for room in rooms}

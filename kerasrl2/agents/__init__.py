@@ -14,6 +14,7 @@ from kerasrl2.agents.loading import load_agent
 from kerasrl2.agents.ppo import PPO
 from kerasrl2.agents.q_actor_critic import QActorCritic
 from kerasrl2.agents.rainbow import Rainbow
+from kerasrl2.agents.random_agent import RandomAgent
 from kerasrl2.agents.registry import (
     Registration,
     algorithm,
@@ -49,6 +50,7 @@ __all__ = [
     "ObservationSpec",
     "QActorCritic",
     "Rainbow",
+    "RandomAgent",
     "Registration",
     "Reinforce",
     "algorithm",

@@ -297,10 +297,16 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
             `[B]` or `[B, ...]` actions, without `B` for one observation; with
             `policy_state` a pair of the actions and the next state.
         """
+        training = training or self.acts_at_random
         if not tf.inside_function():
             return self._runtime.act(self, observation, training, seed, policy_state)
         state = () if policy_state is None else policy_state
         if training:
+            if seed is None:
+                raise ValueError(
+                    "Expected `seed`, [2] int32, to draw actions inside a graph, which "
+                    f"has no other source of chance. Received: none, for {self.name!r}."
+                )
             noise = seed + tf.constant([1, 0])
             outputs = self.forward(observation, state, seed=noise)
             action = self.choose(outputs, seed, tf.convert_to_tensor(self.env_steps))

@@ -42,9 +42,12 @@ class Learning:
         keeps_states: Boolean, whether a rollout keeps the policy's state before each
             step.
         can_remember: Boolean, whether the agent learns with a network that has a state.
+        acts_at_random: Boolean, whether there is no greedy policy: evaluations draw
+            actions, too.
     """
 
     whole_episodes = keeps_outputs = keeps_states = can_remember = False
+    acts_at_random = False
     cuts_episodes = True
     accumulation_steps = 1
 

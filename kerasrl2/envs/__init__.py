@@ -2,6 +2,7 @@
 
 import kerasrl2._startup  # noqa: F401
 
+from kerasrl2.envs import games
 from kerasrl2.envs.atari import AtariEnvironment
 from kerasrl2.envs.checking import Finding, check
 from kerasrl2.envs.core import Environment, TensorFlowEnvironment
@@ -15,6 +16,7 @@ __all__ = [
     "GymnasiumEnvironment",
     "TensorFlowEnvironment",
     "check",
+    "games",
     "ids",
     "make",
     "register",

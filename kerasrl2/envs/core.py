@@ -134,6 +134,10 @@ class Environment(tf.Module):
             f"{self.id!r} without. Use another replay buffer."
         )
 
+    def in_programs(self):
+        """What compiled programs use of it, with its variables; None if nothing."""
+        return self if self.in_graph else None
+
     def close(self):
         """Frees the resources of the copies. May be called twice."""
 

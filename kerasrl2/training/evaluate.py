@@ -65,6 +65,7 @@ class Evaluator(tf.Module):
     def run(self, agent, greedy=True, seed=0, max_episode_steps="auto", info_keys=()):
         """Plays; returns the dictionary that `Agent.evaluate` documents."""
         check_contract(agent, Player)
+        greedy = greedy and not getattr(agent, "acts_at_random", False)
         infos = InfoMeans(check_info_keys(info_keys, SCORES))
         limit = self._limit(max_episode_steps)
         num_envs, quota = self.env.num_envs, max(self._quota)
@@ -128,7 +129,7 @@ class Evaluator(tf.Module):
     def _program(self, agent, greedy, played):
         # Keyed by structure and variables: an agent may have changed.
         env = self.env
-        state = state_of(agent=agent, env=env if env.in_graph else None)
+        state = state_of(agent=agent, env=env.in_programs())
         parts = [id(variable) for variable in state.variables.values()]
         key = (greedy, state.structure, *parts)
         if key not in self._programs:

@@ -212,7 +212,7 @@ class CompiledLoop(tf.Module):
             carry=self.carry,
             plan=self.plan_variables,
             seed=self._seed,
-            env=env if env.in_graph else None,
+            env=env.in_programs(),
         )
 
     def _key(self):

@@ -99,7 +99,8 @@ class OnPolicyLoop(CompiledLoop):
         batch, learner_state = agent.prepare(rollout, carry.learner_state)
         sums, updates = agent.learn(batch, seed)
         agent.update_statistics(rollout.observation, rollout.valid & healthy)
-        sums = tf.stack([tf.cast(sums[name], tf.float32) for name in self.metric_names])
+        sums = [tf.cast(sums[name], tf.float32) for name in self.metric_names]
+        sums = tf.stack(sums) if sums else tf.zeros([0])
         played = tf.where(healthy, tf.math.count_nonzero(rollout.valid), 0)
         return carry._replace(
             iteration=carry.iteration + 1,

@@ -89,7 +89,7 @@ class Worker(OnPolicyLoop):
             optimizers=self.agent.optimizers(),
             guard=self.guard,
             seed=self._seed,
-            env=self.env if self.env.in_graph else None,
+            env=self.env.in_programs(),
         )
         if program is None:
             key = self._key()

@@ -17,6 +17,7 @@ from kerasrl2.agents import (
     TD3,
     TRPO,
     ObservationSpec,
+    RandomAgent,
     algorithms,
     random_network_distillation,
 )
@@ -110,6 +111,7 @@ ELSEWHERE |= {"accumulation_steps"}
 # Of recurrent networks, and of workers, in their own files.
 ELSEWHERE |= {"sequence_length", "burn_in", "eta", "workers", "lock", "tail"}
 CLASSES = [c for c in algorithms().values() if "__init__" in vars(c)]
+CLASSES.remove(RandomAgent)  # learns nothing, whatever its keywords
 CASES = [
     pytest.param(
         agent_class,

@@ -25,6 +25,7 @@ from kerasrl2.agents import (
     DiscreteSAC,
     QActorCritic,
     Rainbow,
+    RandomAgent,
     Reinforce,
     algorithm,
     algorithms,
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarnin
 OWN = {"a2c": A2C, "dqn": DQN, "ppo": PPO, "rainbow": Rainbow, "trpo": TRPO}
 OWN |= {"rnd": RND}
 OWN |= {"q_actor_critic": QActorCritic, "reinforce": Reinforce}
-OWN |= {"a3c": A3C}
+OWN |= {"a3c": A3C, "random": RandomAgent}
 OWN |= {"ddpg": DDPG, "td3": TD3, "sac": SAC, "discrete_sac": DiscreteSAC}
 OWN |= {"tqc": TQC, "redq": REDQ, "crossq": CrossQ}
 PLAIN = "import kerasrl2 as krl\nclass Agent(krl.agents.A2C): pass\n"

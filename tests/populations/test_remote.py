@@ -1,0 +1,77 @@
+"""Members in processes of their own, over Ray: the same run as in this process."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import kerasrl2 as krl
+from kerasrl2.populations import AgentMember, Population, remote_members
+from tests.populations.toys import Quadratic
+
+RANGES = {"learning_rate": (1e-4, 1e-1)}
+
+
+def member(index):
+    agent = krl.agents.A2C.for_env(
+        "CartPole-v1", hidden=(8,), num_envs=2, seed=index, xla=False
+    )
+    return AgentMember(agent, "CartPole-v1")
+
+
+def broken(index):
+    raise ValueError(f"no member {index}")
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Ray, if nobody has started it, for the tests of this module."""
+    pytest.importorskip("ray")
+    from kerasrl2.populations.remote import _running_ray
+
+    ray = _running_ray()
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
+class TestOverRay:
+    def test_the_same_run_as_here(self, ray):
+        runs = []
+        for members in (
+            [member(index) for index in range(2)],
+            remote_members(member, 2, cpus=0.5),
+        ):
+            population = Population(members, RANGES)
+            population.draw_numbers()
+            history = population.fit(generations=3, steps=80).history
+            runs.append((history, [m.get_state() for m in members]))
+        (here, states), (there, remote_states) = runs
+        assert here == there
+        assert any(donor is not None for row in here["copied_from"] for donor in row)
+        for ours, theirs in zip(states, remote_states, strict=True):
+            assert ours.keys() == theirs.keys()
+            for name in ours:
+                np.testing.assert_array_equal(ours[name], theirs[name], name)
+        for one in members:
+            one.close()
+        with pytest.raises(RuntimeError, match=r"Member 0 .* lost its process.*resume"):
+            members[0].train(80)
+
+    def test_errors(self, ray):
+        with pytest.raises((ValueError, RuntimeError), match=r"no member 0|lost"):
+            remote_members(broken, 2, cpus=0.1)
+        with pytest.raises(ValueError, match=r"at most .* processors.*cpus=1000"):
+            remote_members(member, 2, cpus=1000)
+        toys = remote_members(lambda i: Quadratic(0.1 * i), 2, cpus=0.1)
+        with pytest.raises(RuntimeError, match=r"Member 1 .*AttributeError.*nothing"):
+            toys[1].get_numbers(["nothing"])
+        for one in toys:
+            one.close()
+
+
+def test_without_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r'pip install "kerasrl2\[ray\]"'):
+        remote_members(member, 2)
