@@ -35,6 +35,7 @@ FLOORS = [
     ["losses", "layers", "exploration", "action_noise"],
     ["envs", "buffers", "action_values"],
     ["training"],
+    ["distributed"],
     ["agents"],
     ["callbacks", "plotting", "zoo"],
     ["cli"],  # design.md: floor 6 like those it puts together
