@@ -6,7 +6,7 @@ from keras import ops
 from kerasrl2._checks import check_keywords, check_positive_integer
 from kerasrl2._numbers import FINITE, Number
 from kerasrl2.agents import intrinsic
-from kerasrl2.agents.accumulation import is_part
+from kerasrl2.agents.accumulation import as_part, is_part
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.checking import check_batch_size
@@ -15,6 +15,7 @@ from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
 from kerasrl2.agents.remembering import symbolic_step
 from kerasrl2.agents.rollout_batches import RolloutBatches
 from kerasrl2.agents.stale_rollouts import mean_rho
+from kerasrl2.distributed.shares import normalized_by
 from kerasrl2.losses import value_loss
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
 from kerasrl2.training.minibatches import run_epochs
@@ -328,6 +329,26 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
             return advantage
         moments = masked_moments(advantage, valid, feature_rank=0)
         return (advantage - moments.mean) / (ops.sqrt(moments.variance) + 1e-8)
+
+    def share_of_gradients(self, batch, moments, seed):
+        """`types.Gradients` of a part of a minibatch, for averages over workers.
+
+        Args:
+            batch: `OnPolicyBatch`, the part.
+            moments: `[3]` float64: number, sum and sum of squares of the advantages of
+                the whole minibatch.
+            seed: `[2]` int32.
+        """
+        if self.normalize_advantages:
+            advantage = normalized_by(batch.advantage, moments)
+            batch = batch._replace(advantage=advantage)
+        with as_part():
+            return self.compute_gradients(batch, seed)
+
+    def learns_by_minibatches(self):
+        """Whether it learns by gradients of minibatches, and by nothing else."""
+        own = type(self).update, type(self).learn
+        return own == (Agent.update, ActorCritic.learn)
 
     # Checks
 

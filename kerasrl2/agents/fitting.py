@@ -218,7 +218,8 @@ class Fitting:
     def loop(self, env):
         """A new training loop on an `envs.Environment`."""
         if isinstance(env, RemoteEnvironments):
-            return learner_of(self)(self, env, self.seed, self.xla)
+            learner = learner_of(self, env.workers)
+            return learner(self, env, self.seed, self.xla)
         return self.loop_class(self, env, self.seed, self.xla)
 
     def training_environment(self, env, num_envs):

@@ -154,9 +154,10 @@ class Runtime:
 
     def _remote(self, agent, env, num_envs, workers):
         """The environments of workers; they and their example are owned."""
+        env = getattr(env, "parts", [env])[0]  # those of threads
         recipe = recipe_of(env, num_envs)
         local = self._made(agent, env, num_envs)
-        joined = learner_of(agent).joined
+        joined = learner_of(agent, workers).joined
         try:
             made = RemoteEnvironments(local, recipe, workers, joined)
         except BaseException:

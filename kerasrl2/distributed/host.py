@@ -59,11 +59,12 @@ class Host:
     def _prepare(self, order):
         from kerasrl2.distributed.player import Player
         from kerasrl2.distributed.sending import agent_from, versions
+        from kerasrl2.distributed.shares import SharePlayer
 
         self._set_threads(order.threads)
         make_player = Player
         if order.kind == "shares":
-            from kerasrl2.distributed.shares import SharePlayer as make_player
+            make_player = SharePlayer
         agent = agent_from(order.agent, order.load, order.custom_objects)
         env = order.make_env()
         self._player = make_player(
@@ -108,6 +109,10 @@ class Host:
         return self._answered(
             number, lambda: self._player.gradients(vector, share, moments)
         )
+
+    def pid(self):
+        """Integer, of this process."""
+        return os.getpid()
 
     def close(self):
         """Closes the environments."""

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kerasrl2.distributed.averaging import GradientLearner, check_averages
 from kerasrl2.distributed.loop import DistributedLoop, actor_after, rollout_of
 from kerasrl2.training.asynchronous import move
 from kerasrl2.training.episodes import count_episodes, no_episodes, zero_totals
@@ -41,9 +42,9 @@ class ReplayLearner(DistributedLoop, OffPolicyLoop):
     def absorb(self, values, fields, td_error, slot):
         if self._block_program is None:
             example = values, fields, td_error
-            self._block_program = self.program(self._stored, *example)
+            self._block_program = self.program("store", self._stored, *example)
             due = tf.zeros([], tf.int32), values.iteration
-            self._update_program = self.program(self._updated, *due)
+            self._update_program = self.program("update", self._updated, *due)
         before = int(self.agent.buffer.added())
         after = self._block_program(values, fields, td_error)
         self.raise_found(values, slot)
@@ -104,7 +105,7 @@ class RolloutLearner(DistributedLoop, OnPolicyLoop):
 
     def absorb(self, values, fields, td_error, slot):
         if self._block_program is None:
-            self._block_program = self.program(self._learned, values, fields)
+            self._block_program = self.program("learn", self._learned, values, fields)
         return self._block_program(values, fields)
 
     def _learned(self, values, fields):
@@ -140,6 +141,11 @@ class GradientServer(DistributedLoop, OnPolicyLoop):
 
     kind = "contributions"
 
+    def start(self):
+        super().start()
+        shared = shared_variables(self.agent)
+        self._others = [shared[name] for name in other_names(self.agent, shared)]
+
     def rest_of_players(self):
         columns, agent = self.env.num_envs, self.agent
         state = agent.initial_learner_state(columns)
@@ -147,7 +153,7 @@ class GradientServer(DistributedLoop, OnPolicyLoop):
 
     def absorb(self, values, fields, td_error, slot):
         if self._block_program is None:
-            self._block_program = self.program(self._pushed, values, fields)
+            self._block_program = self.program("push", self._pushed, values, fields)
         return self._block_program(values, fields)
 
     def _pushed(self, values, fields):
@@ -179,20 +185,22 @@ class GradientServer(DistributedLoop, OnPolicyLoop):
         )
 
     def _move_others(self, given, healthy):
-        shared = shared_variables(self.agent)
-        others = [shared[name] for name in other_names(self.agent, shared)]
-        pairs = zip(others, given.before, given.after, strict=True)
+        pairs = zip(self._others, given.before, given.after, strict=True)
         for variable, old, new in pairs:
             move(variable, old, new, healthy)
 
 
-def learner_of(agent):
+def learner_of(agent, workers):
     """The class that feeds an agent from workers, by the loop it has without.
 
     Args:
         agent: `Agent`.
+        workers: `Workers`.
     """
     loop = agent.loop_class
+    if workers.average_gradients:
+        check_averages(agent)
+        return GradientLearner
     if issubclass(loop, OffPolicyLoop):
         return ReplayLearner
     if issubclass(loop, OnPolicyLoop):

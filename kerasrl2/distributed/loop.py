@@ -283,14 +283,26 @@ class DistributedLoop:
         """
         raise NotImplementedError
 
-    def program(self, function, *example):
-        """`function`, compiled; `example` are arguments with the right shapes."""
+    def program(self, name, function, *example):
+        """A function, compiled.
+
+        Args:
+            name: String, which of this class.
+            function: Callable of tensors.
+            *example: Arguments with the right shapes.
+        """
         function = tf.function(
             function, jit_compile=bool(self.uses_xla), autograph=False
         )
         state = self.state()
         with native_chatter_kept_back():
-            return Program(function, example, state, None)
+            return Program(function, example, state, self._key_of(name))
+
+    def _key_of(self, name):
+        """What else a program depends on; None where it may call an environment."""
+        if not self.env.in_graph:
+            return None
+        return type(self), name, self.vector_steps, self.uses_xla, self.tells_episodes
 
     def raise_found(self, values, slot):
         """Raises `NonFiniteError`, with the worker, if the guard has a report."""
@@ -314,7 +326,9 @@ def actor_after(rollout):
     return ActorState((), rollout.last_observation, rollout.last_policy_state)
 
 
-_WITHOUT_TIME = {"last_observation", "policy_state", "last_policy_state"}
+# Where the environments are; others are `[T, N, ...]`.
+_AXES = {"last_observation": 0, "policy_state": 0, "last_policy_state": 0}
+_AXES |= {"value_of_row": 0, "target_of_row": 0, "moments": 2}
 
 
 def _side_by_side(blocks):
@@ -323,7 +337,7 @@ def _side_by_side(blocks):
         return tensors((blocks[0].fields, blocks[0].td_error))
     fields = {}
     for name in blocks[0].fields:
-        axis = 0 if name in _WITHOUT_TIME else 1
+        axis = _AXES.get(name, 1)
         parts = [block.fields[name] for block in blocks]
         fields[name] = tf.nest.map_structure(
             lambda *leaves, axis=axis: np.concatenate(leaves, axis), *parts

@@ -93,8 +93,10 @@ class Player:
     def __init__(self, agent, env, kind, place, steps, jit_compile="auto"):
         self.agent, self.env, self.place = agent, env, place
         self.flat = FlatVariables(policy_variables(agent))
-        if hasattr(agent, "become_worker"):  # has other epsilons
-            agent.become_worker(place.slot, place.workers, env.num_envs)
+        exploration = getattr(agent, "exploration", None)
+        if hasattr(exploration, "of_worker"):
+            where = place.slot, place.workers, env.num_envs
+            agent.exploration = exploration.of_worker(*where)
         source = _SOURCES[kind]
         self.source = source(agent, env, place, steps, jit_compile)
         self.begin()
@@ -130,7 +132,7 @@ class Player:
             env=self.env if self.env.in_graph else None,
         )
         with native_chatter_kept_back():
-            self._program = Program(self._function, example, state, None)
+            self._program = Program(self._function, example, state, self._key())
 
     def play(self, vector, env_steps, info_keys=()):
         """Plays a block.
@@ -157,6 +159,14 @@ class Player:
         carry = _arrays(self.state) if self.env.in_graph else ()
         return Block(fields, td_error, carry, self.env.finished_info())
 
+    def _key(self):
+        """What else a program depends on; None: it calls these very environments."""
+        if not self.env.in_graph:
+            return None
+        source = self.source
+        sizes = source.vector_steps, self.place.workers, source.compiles_environment
+        return type(self), type(source), *sizes
+
     def _raise_if_cut(self):
         """Raises `ValueError` for an episode that is longer than a rollout."""
         guard, iteration = self.source.guard, int(self.state.iteration)
@@ -168,7 +178,7 @@ class Player:
 
     def _play(self, vector, env_steps, state):
         self.flat.write(vector)
-        return self.source.played(state, env_steps)
+        return self.source.block(state, env_steps)
 
 
 class _Transitions(CompiledLoop):
@@ -187,7 +197,7 @@ class _Transitions(CompiledLoop):
     def seed_variable(self):
         return self._seed
 
-    def played(self, state, env_steps):
+    def block(self, state, env_steps):
         agent, seeds = self.agent, self._seeds(state.iteration)
         # As many steps as these are played by each worker meanwhile.
         ahead = self.env.num_envs * self.place.workers
@@ -230,7 +240,7 @@ class _Rollouts(OnPolicyLoop):
     def seed_variable(self):
         return self._seed
 
-    def played(self, state, env_steps):
+    def block(self, state, env_steps):
         play = self._play_episodes if self.agent.whole_episodes else self._play
         seeds = self._seeds(state.iteration)
         carry = self._carry_at(state, env_steps)
@@ -259,7 +269,7 @@ class _Contributions(Worker):
     def seed_variable(self):
         return {"own": self._seed, "guard": self.own_guard}
 
-    def played(self, state, env_steps):
+    def block(self, state, env_steps):
         values = [variable.read_value() for variable in self.shared.values()]
         episodes, learner_state, totals = state.rest
         carry = self._values()._replace(

@@ -257,15 +257,15 @@ class Pool:
 
 def failure_of(failure, slot, count):
     """The exception for a `Failure` in a worker, with the worker in its message."""
+    error = RuntimeError(failure.cause)
     if failure.kind == "environment":
         error = EnvironmentFailure(failure.message, *failure.at)
-    elif failure.kind == "argument":
-        error = ValueError(failure.message)
-    else:
-        error = RuntimeError(f"{failure.cause}")
     named = of_worker(error, slot, count)
     if failure.kind == "argument":
-        named = ValueError(str(named).replace("ValueError: ", "", 1))
+        where = str(named).partition(": ")[0]
+        named = ValueError(f"{where}: {failure.message}")
+    elif failure.kind == "other":
+        named = RuntimeError(str(named).replace("RuntimeError: ", "", 1))
     named.__cause__ = RuntimeError(f"in the worker's process:\n{failure.trace}")
     return named
 
