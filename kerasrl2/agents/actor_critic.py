@@ -15,7 +15,7 @@ from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
 from kerasrl2.agents.remembering import symbolic_step
 from kerasrl2.agents.rollout_batches import RolloutBatches
 from kerasrl2.agents.stale_rollouts import mean_rho
-from kerasrl2.distributed.shares import normalized_by
+from kerasrl2.distributed.shares import moments_of, normalized_by
 from kerasrl2.losses import value_loss
 from kerasrl2.statistics import explained_variance, masked_mean, masked_moments
 from kerasrl2.training.minibatches import run_epochs
@@ -329,6 +329,10 @@ class ActorCritic(CriticOptimizer, RolloutBatches, ActorCriticBuilder, Agent):
             return advantage
         moments = masked_moments(advantage, valid, feature_rank=0)
         return (advantage - moments.mean) / (ops.sqrt(moments.variance) + 1e-8)
+
+    def advantage_moments(self, batch):
+        """`[3]` float64: number, sum and sum of squares of a batch's advantages."""
+        return moments_of(batch.advantage, batch.valid)
 
     def share_of_gradients(self, batch, moments, seed):
         """`types.Gradients` of a part of a minibatch, for averages over workers.

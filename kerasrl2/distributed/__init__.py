@@ -19,6 +19,8 @@ _PLACES = {
     "RolloutLearner": "learners",
     "StaleRolloutLearner": "learners",
     "Workers": "workers",
+    "collect": "collecting",
+    "mirrored_update": "mirrored",
 }
 __all__ = sorted(_PLACES)
 

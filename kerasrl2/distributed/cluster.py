@@ -1,8 +1,10 @@
 """Ray: started on this machine, or joined where it runs; without it, what to do."""
 
 import os
+import sys
 import threading
 import time
+import warnings
 
 _ours = {"users": 0, "started": False}
 _lock = threading.Lock()
@@ -16,8 +18,17 @@ SETTINGS = {  # before Ray is imported: otherwise it listens on all addresses
 
 def ray_module(address=None):
     """The package Ray, imported; raises `ImportError` that says how to install it."""
+    loopback = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    if address is None and "ray" in sys.modules and os.environ.get(loopback) != "0":
+        warnings.warn(
+            "Ray was imported before: if it is started now, it may listen on all "
+            f"addresses of this machine. Set {loopback}=0 before `import ray`, or "
+            "leave that to kerasrl2.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     for name, value in SETTINGS.items():
-        if address is None or name != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER":
+        if address is None or name != loopback:
             os.environ.setdefault(name, value)
     try:
         import ray

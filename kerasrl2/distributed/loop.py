@@ -33,7 +33,7 @@ class DistributedLoop:
     A subclass defines `kind` and `absorb`.
 
     Attributes:
-        kind: String, what workers hand over: one of `player.KINDS`.
+        kind: String, what workers hand over: see `Player`.
         joined: Boolean, whether the blocks of all workers are learned from together,
             and played with the same weights.
         pool: What answers requests, or None before `compile`.

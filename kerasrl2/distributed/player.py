@@ -17,8 +17,6 @@ from kerasrl2.training.on_policy import OnPolicyLoop
 from kerasrl2.training.programs import Program
 from kerasrl2.training.worker import Worker
 
-KINDS = "transitions", "rollouts", "contributions"
-
 
 class Place(NamedTuple):
     """A worker among others.
@@ -80,7 +78,9 @@ class Player:
     Args:
         agent: `Agent` of this worker alone.
         env: `Environment` of `N` copies.
-        kind: String, one of `KINDS`: what is handed over.
+        kind: String, what is handed over: `"transitions"` for a replay buffer,
+            `"rollouts"`, `"contributions"` (gradients), or for a data set `"steps"` and
+            `"greedy"`.
         place: `Place`.
         steps: Integer, steps of each environment in a block.
         jit_compile: As for `CompiledLoop`.
@@ -181,10 +181,10 @@ class Player:
         return self.source.block(state, env_steps)
 
 
-class _Transitions(CompiledLoop):
-    """Plays steps for a replay buffer, with their first TD errors."""
+class _Steps(CompiledLoop):
+    """Plays steps, exploring."""
 
-    protocol = OffPolicyLearner
+    greedy = False
 
     def __init__(self, agent, env, place, steps, jit_compile):
         super().__init__(agent, env, place.own_seed(), jit_compile, steps)
@@ -208,12 +208,30 @@ class _Transitions(CompiledLoop):
             self.vector_steps,
             seeds[0],
             env_steps=env_steps + ahead * tf.range(self.vector_steps, dtype=tf.int64),
+            greedy=self.greedy,
             keep_states=agent.keeps_states,
         )
         state = PlayerState(state.iteration + 1, actor)
-        return state, fields_of(rollout), self._errors(rollout, seeds[1])
+        return state, fields_of(rollout), self.errors_of(rollout, seeds[1])
 
-    def _errors(self, rollout, seed):
+    def errors_of(self, rollout, seed):
+        """`[T, N]` float32 of the steps, or `()`: nobody asks."""
+        del rollout, seed
+        return ()
+
+
+class _GreedySteps(_Steps):
+    """Plays steps with the policy's mode."""
+
+    greedy = True
+
+
+class _Transitions(_Steps):
+    """Plays steps for a replay buffer, with their first TD errors."""
+
+    protocol = OffPolicyLearner
+
+    def errors_of(self, rollout, seed):
         """`[T, N]` float32, TD errors by the weights that were played with."""
         agent = self.agent
         buffer = agent.buffer
@@ -285,7 +303,13 @@ class _Contributions(Worker):
         return state, contribution._asdict(), ()
 
 
-_SOURCES = dict(zip(KINDS, (_Transitions, _Rollouts, _Contributions), strict=True))
+_SOURCES = {
+    "transitions": _Transitions,
+    "rollouts": _Rollouts,
+    "contributions": _Contributions,
+    "steps": _Steps,
+    "greedy": _GreedySteps,
+}
 
 
 def fields_of(rollout):

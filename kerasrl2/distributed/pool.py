@@ -105,7 +105,7 @@ class Pool:
         self._preparing[slot] = None
         self._since[slot] = time.monotonic()
         found, node = self._checked(slot, answer.value)
-        _check_versions(slot, node, found)
+        check_versions(slot, node, found)
         return True
 
     def _replace(self, slot, error=None):
@@ -281,7 +281,8 @@ def _packed(ray, order):
         ) from error
 
 
-def _check_versions(slot, node, found):
+def check_versions(slot, node, found):
+    """Raises `ValueError` where a worker has other versions of packages than this."""
     ours = versions()
     others = {n: v for n, v in found.items() if v != ours[n]}
     if others:

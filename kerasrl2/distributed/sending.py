@@ -26,7 +26,7 @@ class Order(NamedTuple):
         load: Callable from a path and `custom_objects` to the agent.
         custom_objects: Dictionary of names to classes and functions.
         make_env: Callable without arguments that returns an `envs.Environment`.
-        kind: String, one of `player.KINDS`, or "shares".
+        kind: String, what is handed over: see `player.Player`; or "shares".
         place: `player.Place`.
         steps: Integer, steps of each environment in a block.
         xla: As the agent's.

@@ -1,10 +1,12 @@
 """Workers as processes, over Ray: faults, sockets, ends. One Ray for all."""
 
 import functools
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,10 +16,13 @@ import pytest
 
 import kerasrl2 as krl
 from kerasrl2.distributed import Workers
+from kerasrl2.distributed.pool import check_versions
+from kerasrl2.distributed.sending import versions
 from tests.distributed.worlds import World
 
-pytest.importorskip("ray")
+# Not `importorskip`: Ray must not be imported before it is set to loopback.
 pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray"),
     pytest.mark.usefixtures("ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -104,7 +109,7 @@ class TestRun:
         flag = str(tmp_path / "hung")
         make = functools.partial(World, hangs_at=80, flag=flag)
         agent = dqn(make)
-        workers = Workers(2, cpus=0.4, block=16, time_limit=3.0)
+        workers = Workers(1, cpus=0.4, block=16, time_limit=3.0)
         with pytest.warns(RuntimeWarning, match="has not answered for"):
             agent.fit(make, steps=1280, epochs=1, verbose=0, workers=workers)
         check_counts(agent)
@@ -140,22 +145,31 @@ class TestBadInput:
             dqn().fit(ENV, steps=100, workers=64)
 
     def test_what_cannot_be_sent(self):
-        lock = open(os.devnull)  # noqa: SIM115
+        lock = threading.Lock()
         with pytest.raises(ValueError, match="that can be sent"):
             dqn(World).fit(lambda: World(flag=lock), steps=100, verbose=0, workers=TWO)
-        lock.close()
 
     def test_one_object(self):
         with pytest.raises(ValueError, match="make for themselves"):
             dqn(World).fit(World(), steps=100, verbose=0, workers=TWO)
 
-    def test_other_versions(self, monkeypatch):
-        monkeypatch.setattr(
-            "kerasrl2.distributed.pool.versions",
-            lambda: {**krl.distributed.sending.versions(), "keras": "2.0"},
+    def test_other_versions(self):
+        found = {**versions(), "keras": "2.0"}
+        with pytest.raises(ValueError, match=r"worker 1 on node 'b' with keras 2.0"):
+            check_versions(1, "b", found)
+
+    def test_no_cluster_at_the_address(self):
+        """In a process of its own: here Ray runs already."""
+        script = (
+            "import kerasrl2 as krl\n"
+            "from kerasrl2.distributed import Workers, cluster\n"
+            "cluster.join(Workers(1, address='127.0.0.1:1'))"
         )
-        with pytest.raises(ValueError, match=r"keras .* \(here 2.0\)"):
-            dqn().fit(ENV, steps=100, verbose=0, workers=TWO)
+        result = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+        )
+        assert "Expected a cluster at this address" in result.stderr
+        assert "ray start --head" in result.stderr
 
     def test_an_agent_of_the_users(self):
         """A class of this module, and one that the worker cannot import."""
