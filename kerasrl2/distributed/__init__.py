@@ -10,6 +10,7 @@ _PLACES = {
     "Block": "player",
     "DistributedLoop": "loop",
     "FlatVariables": "flat",
+    "GradientLearner": "averaging",
     "GradientServer": "learners",
     "Place": "player",
     "Player": "player",
