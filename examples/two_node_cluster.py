@@ -2,8 +2,8 @@
 
     python examples/two_node_cluster.py [--steps N]
 
-On machines of your own, `ray start --head` on the first and `ray start
---address=FIRST:6379` on the others make the cluster; then `Workers(..., address="auto")`
+On machines of your own, `ray start --head` on the first, `ray start
+--address=FIRST:6379` on the others make the cluster, and `Workers(8, address="auto")`
 on one of them, or `kerasrl2 train apex CartPole-v1 --workers 8 --address auto`. All
 need the same versions of Python, Ray and kerasrl2. Without Ray this says how to get it.
 """

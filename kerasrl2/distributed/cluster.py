@@ -1,6 +1,7 @@
 """Ray: started on this machine, or joined where it runs; without it, what to do."""
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -87,6 +88,7 @@ def _start(ray, address):
         return
     quiet.pop("include_dashboard")
     try:
+        _knock(address)
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -107,6 +109,13 @@ def _start(ray, address):
         raise ConnectionError(
             f"Expected {wanted}. Received: address={address!r}, {reason} {advice}"
         ) from error
+
+
+def _knock(address):
+    """Raises `OSError` unless something listens there: Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
 
 
 def _check_processors(ray, workers):

@@ -7,7 +7,7 @@
   by a loop in this process, one worker and two; `one` is one worker over the loop,
   `two` two over one.
 - `apex`: DQN with priorities, batch 64, an update each vector step: two workers over
-  `OffPolicyLoop`; the learner's share of time for queue, broadcast and storing, and each
+  `OffPolicyLoop`; the learner's share of time for queue, broadcast, storing, and each
   worker's share of the blocks.
 - `collect`: data of an environment that sleeps 5 ms a step, 1, 2 and 4 workers.
 - `gradients`: PPO with the Nature network on frames, batch 256: steps a second of one
