@@ -34,7 +34,7 @@ def part(whole, rows):
     return whole._replace(**{n: x[rows] for n, x in fields if len(x)})
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_shares_are_the_whole(workers):
     """10 steps, normalised advantages of unequal shares included, to 1e-6."""
     rng = np.random.default_rng(0)
@@ -75,6 +75,7 @@ def test_moments_by_hand():
     )
 
 
+@pytest.mark.long
 def test_a_run_counts_exactly_and_repeats(local):
     runs = [ppo(normalize_observations=True) for _ in range(2)]
     for agent in runs:

@@ -29,6 +29,7 @@ def test_streams_differ_and_repeat(local, agent):
     np.testing.assert_array_equal(following, data.next_observation[:-1][~ended[:-1]])
 
 
+@pytest.mark.long
 def test_another_seed_gives_others(local, agent):
     one, other = (
         collect(agent, "CartPole-v1", 20, 1, seed=seed, greedy=True) for seed in (0, 1)

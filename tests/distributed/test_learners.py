@@ -10,6 +10,7 @@ from kerasrl2.distributed import Workers
 from kerasrl2.types import Rollout
 
 ENV = "CartPole-v1"
+LONG = pytest.mark.long
 
 
 def dqn(**settings):
@@ -45,8 +46,10 @@ def assert_equal(one, other, tolerance=0.0):
 
 
 class TestCounts:
-    @pytest.mark.parametrize("frequency", [1, 3])
-    @pytest.mark.parametrize("workers", [1, 3])
+    @pytest.mark.parametrize(
+        ("frequency", "workers"),
+        [(3, 2), *(pytest.param(*more, marks=LONG) for more in ((1, 1), (1, 3)))],
+    )
     def test_transitions_and_updates_of_replay_are_exact(
         self, local, frequency, workers
     ):
@@ -67,12 +70,14 @@ class TestCounts:
         assert change.max() < 4.0  # an environment moves by little in three steps
         assert float(tf.reduce_min(batch.discount[batch.discount > 0])) > 0.97
 
+    @LONG
     def test_episodes_are_those_that_were_played(self, local):
         agent = dqn()
         history = fit(agent, Workers(2, block=5), steps=400)
         counted = np.nansum(np.multiply(history["episodes"], history["episode_length"]))
         assert 0 < counted <= 400
 
+    @LONG
     def test_callbacks_are_told_of_each_episode(self, local):
         told = []
 
@@ -111,12 +116,14 @@ class TestTogether:
             one._learn_from(carry, Rollout(**fields), seed)
             assert_equal_without_count(agent, alone)
 
+    @LONG
     def test_all_play_with_the_same_weights(self, local):
         agent = ppo()
         history = fit(agent, 2)
         assert history["lag"] == [0.0, 0.0]
         assert history["env_steps"] == [96, 160]
 
+    @LONG
     def test_a_reinforce_plays_whole_episodes(self, local):
         agent = krl.agents.Reinforce.for_env(
             ENV, hidden=(8,), num_envs=2, rollout_length=64, seed=0, cut_episodes=True
@@ -141,6 +148,7 @@ class TestStale:
         assert int(agent.optimizer.iterations) == 20
         assert history["rho"][1] <= 1.0
 
+    @LONG
     def test_one_worker_without_lag_is_the_loop_without(self, local):
         alone, other = a2c(vtrace=True), a2c(vtrace=True)
         fit(alone, None)
@@ -163,6 +171,7 @@ class TestServer:
         assert int(agent.optimizer.iterations) == 20
         assert int(agent.env_steps) == 160
 
+    @LONG
     def test_one_worker_without_lag_is_the_loop_without(self, local):
         alone, other = self.make(), self.make()
         fit(alone, None)
@@ -182,6 +191,7 @@ class TestServer:
 
 
 class TestOrder:
+    @LONG
     @pytest.mark.parametrize("make", [dqn, ppo, lambda: a2c(vtrace=True)])
     def test_a_run_repeats(self, local, make):
         runs = [make(), make()]
@@ -199,6 +209,7 @@ class TestOrder:
         counts = np.bincount([slot for slot, _ in played])
         assert counts.tolist() == [10, 10, 10]
 
+    @LONG
     def test_no_more_requests_than_allowed(self, local):
         agent = dqn()
         loop = agent.loop_on(ENV, workers=Workers(3, block=5, in_flight=4))
@@ -212,6 +223,7 @@ class TestOrder:
         assert big.requests_in_flight() < 6
 
 
+@LONG
 class TestResume:
     """2N = N, then N in another process: to the bit, with workers in turn."""
 
@@ -263,7 +275,14 @@ class StopAfter(keras.callbacks.Callback):
 
 
 class TestReplaced:
-    @pytest.mark.parametrize("make", [dqn, ppo, lambda: a2c(vtrace=True)])
+    @pytest.mark.parametrize(
+        "make",
+        [
+            dqn,
+            pytest.param(ppo, marks=LONG),
+            pytest.param(lambda: a2c(vtrace=True), marks=LONG),
+        ],
+    )
     def test_counts_stay_exact(self, local, make):
         agent = make()
         loop = agent.loop_on(ENV, workers=Workers(2, block=5))
