@@ -142,11 +142,6 @@ def _workers(config):
     from kerasrl2.distributed import Workers
 
     if config["workers"] is None:
-        if config["address"] is not None:
-            raise ValueError(
-                "Expected `--workers` with `--address`: how many there are to be. "
-                f"Received: --address {config['address']} alone."
-            )
         return None
     return Workers(config["workers"], config["address"])
 

@@ -74,8 +74,8 @@ class ReplayLearner(DistributedLoop, OffPolicyLoop):
         rollout = rollout._replace(valid=valid)
         last = tf.one_hot(self.vector_steps - 1, self.vector_steps, True, False)
         cut = rollout._replace(truncated=rollout.truncated | last[:, None])
-        more = {} if isinstance(td_error, tuple) else {"td_error": td_error}
-        agent.buffer.add_rollout(agent.stored(cut), **more)
+        known = [] if isinstance(td_error, tuple) else [td_error]
+        self._store(agent.stored(cut), *known)
         ended = self.ended_in(rollout, values.episodes)
         episodes, totals = count_episodes(rollout, values.episodes)
         agent.update_statistics(rollout.observation, valid)

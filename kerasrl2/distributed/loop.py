@@ -292,7 +292,7 @@ class DistributedLoop:
             *example: Arguments with the right shapes.
         """
         function = tf.function(
-            function, jit_compile=bool(self.uses_xla), autograph=False
+            function, jit_compile=bool(self.compiles_environment), autograph=False
         )
         state = self.state()
         with native_chatter_kept_back():

@@ -252,6 +252,10 @@ class _Rollouts(OnPolicyLoop):
         self.keeps_outputs = bool(agent.keeps_outputs)
         del steps
 
+    def learning_seed(self, iteration):
+        """`[2]` int32, of what is drawn while learning from a rollout."""
+        return self._seeds(iteration)[1]
+
     def rest(self):
         return ()
 

@@ -34,7 +34,7 @@ class SharePlayer(Player):
         batch, _ = agent.prepare(
             rollout, agent.initial_learner_state(self.env.num_envs)
         )
-        seed = self.source._seeds(state.iteration - 1)[1]
+        seed = self.source.learning_seed(state.iteration - 1)
         orders = self.orders(seed)
         given = {name: fields[name] for name in SIGNALS}
         given["observation"] = fields["observation"]

@@ -1,5 +1,6 @@
 """The algorithms for workers: their settings, and what workers make of them."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,7 +18,8 @@ from kerasrl2.distributed.learners import learner_of
 from kerasrl2.distributed.player import Place, Player
 from kerasrl2.distributed.workers import workers_of
 from kerasrl2.exploration import EpsilonLadder
-from tests.training.test_asynchronous import square
+from tests.training.test_asynchronous import Square
+from tests.training.worlds import Scripted
 
 EIGHT = [0.4, 0.16, 0.064, 0.0256, 0.01024, 0.004096, 0.0016384, 0.00065536]
 
@@ -107,9 +109,25 @@ class TestWorkers:
             Workers(**keywords)
 
 
+def square():
+    """`(agent, env, w)`: the loss is w^2, since inputs are multiplied by zeros."""
+    inputs = keras.Input([3])
+    zeros = keras.layers.Dense(
+        2, use_bias=False, kernel_initializer="zeros", trainable=False
+    )(inputs)
+    value = keras.layers.Dense(1, bias_initializer="ones")
+    network = keras.Model(inputs, [zeros, value(zeros)])
+    env = Scripted([3])
+    agent = Square.for_env(
+        env, network=network, optimizer=keras.optimizers.SGD(0.1), workers=1,
+        max_gradient_norm=None, rollout_length=5, num_envs=1, seed=0, xla=False,
+    )  # fmt: skip
+    return agent, env, value.bias
+
+
 def test_two_stale_pushes_on_w_squared(local):
     """w = 1, rate 0.1: two gradients at 1 give 0.6; a third, at 0.8, 0.44."""
-    agent, env, weight = square(workers=1)
+    agent, env, weight = square()
     loop = agent.loop_on(env, workers=Workers(2, in_flight=2, ordered=True))
     found = []
     for _ in range(3):

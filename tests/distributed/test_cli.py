@@ -1,12 +1,25 @@
 """Workers from the command line; they are in this process."""
 
+import gc
+
 import numpy as np
 import pytest
 import yaml
 
 import kerasrl2 as krl
+from kerasrl2.cli import machine
 from kerasrl2.plotting import read_metrics
 from tests.cli.shell import SMALL, fail, succeed
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch):
+    """Threads and the compilation cache are left to the tests' own process."""
+    monkeypatch.setattr(machine, "set_threads", lambda threads: None)
+    monkeypatch.setenv("KERASRL2_CACHE", "")
+    yield
+    gc.enable()  # `train` switches it off until all is compiled
+
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 

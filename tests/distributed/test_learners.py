@@ -62,6 +62,7 @@ class TestCounts:
         assert int(agent.optimizer.iterations) == updates
         assert {"lag", "learner_waits", "updates_per_second"} <= set(history)
 
+    @LONG
     def test_none_crosses_from_one_worker_to_another(self, local):
         agent = dqn()
         fit(agent, Workers(2, block=5))
@@ -92,6 +93,7 @@ class TestCounts:
 class TestTogether:
     """The rollouts of all workers, learned from together."""
 
+    @LONG
     def test_one_worker_is_the_loop_without(self, local):
         alone, other = ppo(), ppo()
         fit(alone, None)

@@ -49,6 +49,7 @@ print("equal")
 """
 
 
+@pytest.mark.long
 def test_the_step_of_two_devices_is_that_of_one():
     root = str(Path(krl.__file__).parents[1])
     result = subprocess.run(
