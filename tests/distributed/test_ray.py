@@ -277,3 +277,36 @@ def kill_at_random(loop, rng, times):
             assert time.monotonic() - before < 2.0 + longest
         pauses.append(longest)
     return pauses
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Ends a run at the end of an epoch, as if it had been killed there."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["env_steps"] >= self.steps:
+            self.model.stop_training = True
+
+
+@pytest.mark.long
+def test_a_resumed_run_has_the_same_bits(tmp_path):
+    """2N steps, and N, other processes, N: with workers that are served in turn."""
+    workers = Workers(2, cpus=0.4, block=16, ordered=True)
+    runs = {"whole": [None], "cut": [StopAfter(640), None]}
+    agents = {}
+    for name, ends in runs.items():
+        for end in ends:
+            agent = dqn()
+            agent.fit(
+                ENV, steps=1280, epochs=2, verbose=0, workers=workers,
+                callbacks=[end] if end else None, checkpoint_dir=tmp_path / name,
+                resume=True,
+            )  # fmt: skip
+            agent.close()
+            agents[name] = agent
+    assert int(agents["cut"].env_steps) == 1280
+    for a, b in zip(*(agents[name].weights for name in runs), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
