@@ -18,6 +18,7 @@ _SUBPACKAGES = (
     "agents",
     "buffers",
     "callbacks",
+    "distributed",
     "distributions",
     "envs",
     "errors",

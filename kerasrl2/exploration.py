@@ -11,7 +11,7 @@ from kerasrl2.distributions.masks import random_legal
 from kerasrl2.distributions.sampling import shape_of, uniform
 from kerasrl2.schedules import deserialize_schedule, serialize_schedule, value_at
 
-__all__ = ["Boltzmann", "EpsilonGreedy", "Exploration", "Greedy"]
+__all__ = ["Boltzmann", "EpsilonGreedy", "EpsilonLadder", "Exploration", "Greedy"]
 
 
 class Exploration:
@@ -90,15 +90,24 @@ class EpsilonGreedy(Exploration):
         random_action = tf.minimum(random_action, num_actions - 1)
         if legal is not None:
             random_action = random_legal(legal, draw)
+        greedy = super().__call__(q_values, env_steps, seed)
+        epsilon = self.epsilons(shape_of(q_values)[-2], env_steps)
+        return tf.where(chance < epsilon, random_action, greedy)
+
+    def epsilons(self, rows, env_steps):
+        """Epsilon of each row, `[rows]` float32, or a scalar for all.
+
+        Args:
+            rows: Scalar integer.
+            env_steps: Scalar int64.
+        """
         epsilon = tf.cast(value_at(self.epsilon, env_steps), tf.float32)
         if epsilon.shape.rank == 1:
-            rows = shape_of(q_values)[-2]
             fits = tf.equal(rows, epsilon.shape[0])
             # Gathered, not `tf.where` alone: XLA needs one shape for both.
             each = tf.gather(epsilon, tf.range(rows) % epsilon.shape[0])
             epsilon = tf.where(fits, each, tf.reduce_mean(epsilon))
-        greedy = super().__call__(q_values, env_steps, seed)
-        return tf.where(chance < epsilon, random_action, greedy)
+        return epsilon
 
     def check(self, num_envs):
         several = np.shape(self.epsilon)
@@ -119,6 +128,71 @@ class EpsilonGreedy(Exploration):
     @classmethod
     def from_config(cls, config):
         return cls(deserialize_schedule(config["epsilon"]))
+
+
+@keras.saving.register_keras_serializable(package="kerasrl2")
+class EpsilonLadder(EpsilonGreedy):
+    """Epsilon-greedy, each environment with an epsilon of its own that never changes.
+
+    Section 4.1 of Horgan et al. (2018), https://arxiv.org/abs/1803.00933: that of
+    environment `i` of `N` is `base ** (1 + alpha * i / (N - 1))`; with one alone it is
+    `base`. With workers the environments of all of them are counted.
+
+    Args:
+        base: Float in (0, 1].
+        alpha: Float >= 0.
+        first: Integer >= 0, environments before these.
+        total: Integer or None, environments in all; None: these alone.
+
+    Example:
+    >>> epsilons = EpsilonLadder().epsilons(8, 0)
+    >>> [round(float(epsilon), 5) for epsilon in epsilons][:5]
+    [0.4, 0.16, 0.064, 0.0256, 0.01024]
+    """
+
+    base = Number(0.0, 1.0, open_low=True)
+    alpha = Number(0.0)
+
+    def __init__(self, base=0.4, alpha=7.0, first=0, total=None):
+        self.base, self.alpha = base, alpha
+        self.first, self.total = first, total
+
+    def epsilons(self, rows, env_steps):
+        del env_steps
+        total = rows if self.total is None else self.total
+        last = tf.cast(tf.maximum(total - 1, 1), tf.float32)
+        place = tf.cast(self.first + tf.range(rows), tf.float32) / last
+        return tf.cast(self.base, tf.float32) ** (1.0 + self.alpha * place)
+
+    def of_worker(self, slot, workers, num_envs):
+        """That of a worker's environments among those of all.
+
+        Args:
+            slot: Integer, which worker, from 0.
+            workers: Integer, how many there are.
+            num_envs: Integer, environments of each.
+        """
+        place = slot * num_envs, workers * num_envs
+        return EpsilonLadder(self.base, self.alpha, *place)
+
+    def check(self, num_envs):
+        del num_envs  # any number
+
+    def logs(self, env_steps):
+        del env_steps  # each environment has its own
+        return {}
+
+    def get_config(self):
+        return {
+            "base": self.base,
+            "alpha": self.alpha,
+            "first": self.first,
+            "total": self.total,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
 
 
 @keras.saving.register_keras_serializable(package="kerasrl2")

@@ -36,6 +36,7 @@ FLOORS = [
     ["losses", "layers", "exploration", "action_noise"],
     ["envs", "buffers", "action_values"],
     ["training"],
+    ["distributed"],
     ["agents"],
     ["callbacks", "multi_agent", "plotting", "populations", "zoo"],
     ["cli"],  # design.md: floor 6 like those it puts together

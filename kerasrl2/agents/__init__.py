@@ -6,9 +6,12 @@ from kerasrl2._numbers import Number
 from kerasrl2.agents.a2c import A2C
 from kerasrl2.agents.a3c import A3C
 from kerasrl2.agents.agent import Agent
+from kerasrl2.agents.apex import ApeX, ApeXDPG
 from kerasrl2.agents.ddpg import DDPG
 from kerasrl2.agents.discrete_sac import DiscreteSAC
+from kerasrl2.agents.dppo import DPPO
 from kerasrl2.agents.dqn import DQN
+from kerasrl2.agents.impala import IMPALA
 from kerasrl2.agents.intrinsic import random_network_distillation
 from kerasrl2.agents.loading import load_agent
 from kerasrl2.agents.ppo import PPO
@@ -34,7 +37,9 @@ __all__ = [
     "A2C",
     "A3C",
     "DDPG",
+    "DPPO",
     "DQN",
+    "IMPALA",
     "PPO",
     "REDQ",
     "RND",
@@ -43,6 +48,8 @@ __all__ = [
     "TQC",
     "TRPO",
     "Agent",
+    "ApeX",
+    "ApeXDPG",
     "CrossQ",
     "DiscreteSAC",
     "NestedSpec",

@@ -10,6 +10,7 @@ from kerasrl2.agents.actor_critic import ActorCritic
 from kerasrl2.agents.learning import Learning
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
+from kerasrl2.distributed.environments import RemoteEnvironments
 from kerasrl2.envs.for_workers import WorkerEnvironments, shared_environment
 from kerasrl2.envs.registry import is_recipe
 from kerasrl2.losses import policy_gradient_loss
@@ -225,6 +226,8 @@ class A3C(ActorCritic):
                     "`compute_loss` or these two, or derive it from `A2C`."
                 )
         count = len(getattr(env, "parts", [env]))
+        if isinstance(env, RemoteEnvironments):
+            return super().loop(env)
         if count != self.workers and not (count == 1 and env.in_graph):
             raise ValueError(shared_environment(env.id, self.workers))
         return super().loop(env)

@@ -68,7 +68,7 @@ def accumulate(function, batch, seeds, count, steps):
 
     def weighted(part, index):
         """Gradients of a part times its share, and metrics with one entry a row."""
-        with _as_part():
+        with as_part():
             found = function(part, seeds(index))
         share = tf.cast(count(part), tf.float32) / tf.maximum(total, 1.0)
         # Where no row counts there are only losses that the layers have of their own.
@@ -112,7 +112,8 @@ def accumulate(function, batch, seeds, count, steps):
 
 
 @contextlib.contextmanager
-def _as_part():
+def as_part():
+    """Traces losses as those of a part of a minibatch, see `is_part`."""
     token = _is_part.set(True)
     try:
         yield

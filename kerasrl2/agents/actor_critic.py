@@ -6,7 +6,7 @@ from keras import ops
 from kerasrl2._checks import check_keywords, check_positive_integer
 from kerasrl2._numbers import FINITE, Number
 from kerasrl2.agents import intrinsic
-from kerasrl2.agents.accumulation import is_part
+from kerasrl2.agents.accumulation import as_part, is_part
 from kerasrl2.agents.actor_critic_builder import ActorCriticBuilder
 from kerasrl2.agents.agent import Agent
 from kerasrl2.agents.checking import check_batch_size
@@ -14,6 +14,7 @@ from kerasrl2.agents.critic_optimizer import CriticOptimizer
 from kerasrl2.agents.planning import keep_minibatches, on_policy_updates
 from kerasrl2.agents.remembering import symbolic_step
 from kerasrl2.agents.rollout_learning import RolloutLearning
+from kerasrl2.distributed.shares import moments_of, normalized_by
 from kerasrl2.losses import value_loss
 from kerasrl2.statistics import masked_mean, masked_moments
 from kerasrl2.training.on_policy import OnPolicyLoop
@@ -306,6 +307,30 @@ class ActorCritic(CriticOptimizer, RolloutLearning, ActorCriticBuilder, Agent):
             return advantage
         moments = masked_moments(advantage, valid, feature_rank=0)
         return (advantage - moments.mean) / (ops.sqrt(moments.variance) + 1e-8)
+
+    def advantage_moments(self, batch):
+        """`[3]` float64: number, sum and sum of squares of a batch's advantages."""
+        return moments_of(batch.advantage, batch.valid)
+
+    def share_of_gradients(self, batch, moments, seed):
+        """`types.Gradients` of a part of a minibatch, for averages over workers.
+
+        Args:
+            batch: `OnPolicyBatch`, the part.
+            moments: `[3]` float64: number, sum and sum of squares of the advantages of
+                the whole minibatch.
+            seed: `[2]` int32.
+        """
+        if self.normalize_advantages:
+            advantage = normalized_by(batch.advantage, moments)
+            batch = batch._replace(advantage=advantage)
+        with as_part():
+            return self.compute_gradients(batch, seed)
+
+    def learns_by_minibatches(self):
+        """Whether it learns by gradients of minibatches, and by nothing else."""
+        own = type(self).update, type(self).learn
+        return own == (Agent.update, ActorCritic.learn)
 
     # Checks
 

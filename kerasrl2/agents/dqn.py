@@ -343,6 +343,10 @@ class DQN(QLearningBuilder, SequenceReplay, Agent):
             "q_value": tf.reduce_mean(q_value),
         }
 
+    def td_errors(self, batch, seed):
+        """TD errors of a `Transition`, `[B]` float32, by which it is prioritized."""
+        return self.compute_loss(batch, seed)[1]["td_error"]
+
     def seed_of_part(self, seed, index):
         """The batch's: its noise is one for all rows; but rows sample fractions."""
         sampling = self.action_values.takes_fractions

@@ -10,6 +10,9 @@ from kerasrl2.agents.checking import check_learnable
 from kerasrl2.agents.directions import directions
 from kerasrl2.agents.optimizing import rate_of, run_out
 from kerasrl2.agents.specs import check_spaces
+from kerasrl2.distributed.environments import RemoteEnvironments
+from kerasrl2.distributed.learners import learner_of
+from kerasrl2.distributed.workers import workers_of
 from kerasrl2.envs._interface import Preferred
 from kerasrl2.envs.registry import is_recipe
 from kerasrl2.errors import EnvironmentFailure, NonFiniteError
@@ -36,6 +39,7 @@ class Fitting:
         resume=False,
         info_keys=(),
         learning_rate=None,
+        workers=None,
     ):
         """Trains for `steps` env steps and reports once per epoch.
 
@@ -65,12 +69,17 @@ class Fitting:
             learning_rate: Number or Keras schedule over the gradient steps from here
                 on, which replaces the agent's; None keeps that. A loaded agent's may
                 have run out.
+            workers: Integer, processes that play for this one, each with environments
+                of its own, over Ray; or `distributed.Workers`, for a cluster and
+                more. None: this process plays itself.
 
         Returns:
             `keras.callbacks.History` with, per epoch: `return` and `episode_length`
             (means over the episodes that ended; NaN if none did), `episodes`,
             `env_steps`, `steps_per_second`, the metrics of `metric_names`,
-            `explained_variance`, `learning_rate`, and with `validation_env`
+            `explained_variance`, `learning_rate`; with `workers` `updates_per_second`,
+            `lag` (of the weights that were played with, in versions sent since) and
+            `learner_waits` (share of the time); and with `validation_env`
             `val_return`, `val_return_std`, `val_episode_length`; each of `info_keys`,
             with `val_` also of the evaluation, and `val_success_rate` if `is_success`
             is among them.
@@ -105,7 +114,7 @@ class Fitting:
                 self._warn_of_rates()
             if restored is not None:
                 self.seed = restored.manifest["seed"]
-            loop = self.loop_on(env, num_envs)
+            loop = self.loop_on(env, num_envs, workers)
             validation = None
             if validation_env is not None:
                 validation = self._runtime.evaluator(
@@ -127,8 +136,9 @@ class Fitting:
             )
         except BaseException as error:
             failed = isinstance(error, NonFiniteError | EnvironmentFailure)
-            # Or interrupted within a step.
-            if loop is not None and (failed or not loop.env.in_graph):
+            # Or interrupted within a step. Workers end in any case.
+            ends = failed or workers is not None
+            if loop is not None and (ends or not loop.env.in_graph):
                 self._runtime.forget_loop()
             before.restore_if_untrained(self)
             raise
@@ -196,17 +206,20 @@ class Fitting:
                 stacklevel=3,
             )
 
-    def loop_on(self, env, num_envs=None):
+    def loop_on(self, env, num_envs=None, workers=None):
         """The loop of `fit` for an environment, checked but not yet compiled.
 
         Returns the same loop for the same environment; `loop.compile()` compiles it.
         """
         if num_envs is None and is_recipe(env):
             num_envs = self.num_envs
-        return self._runtime.loop(self, env, num_envs)
+        return self._runtime.loop(self, env, num_envs, workers_of(workers))
 
     def loop(self, env):
         """A new training loop on an `envs.Environment`."""
+        if isinstance(env, RemoteEnvironments):
+            learner = learner_of(self, env.workers)
+            return learner(self, env, self.seed, self.xla)
         return self.loop_class(self, env, self.seed, self.xla)
 
     def training_environment(self, env, num_envs):

@@ -31,6 +31,10 @@ class OwnedEnvironments:
             self._envs[id(made)] = made
         return made
 
+    def own(self, env):
+        """Owns an environment that was made otherwise."""
+        self._envs[id(env)] = env
+
     def close(self, env):
         """Closes an environment, if it is owned."""
         if self._envs.pop(id(env), None) is not None:

@@ -274,6 +274,11 @@ class ReplayCritics:
         weighted = tf.reduce_mean(batch.weight * loss)
         return weighted, {"td_error": error, "q_value": tf.reduce_mean(value)}
 
+    def td_errors(self, batch, seed):
+        """TD errors of a `Transition`, `[B]` float32, by which it is prioritized."""
+        of_critic = tf.unstack(tf.random.split(seed, 2, alg="philox"))[0]
+        return self.critic_loss(batch, of_critic)[1]["td_error"]
+
     @property
     def following_critic(self):
         """The critic that rates what follows: the target, if there is one."""

@@ -13,6 +13,9 @@ from kerasrl2._state import state_of
 from kerasrl2.agents.owned import OwnedEnvironments
 from kerasrl2.agents.policies import make_policy
 from kerasrl2.agents.reading import reader_of
+from kerasrl2.distributed.environments import RemoteEnvironments
+from kerasrl2.distributed.learners import learner_of
+from kerasrl2.distributed.sending import recipe_of
 from kerasrl2.envs.registry import is_recipe
 from kerasrl2.training.evaluate import Evaluator
 from kerasrl2.training.loop import has_convolutions
@@ -125,13 +128,19 @@ class Runtime:
 
     # Loops and evaluators
 
-    def loop(self, agent, env, num_envs):
+    def loop(self, agent, env, num_envs, workers=None):
         """This thread's loop on `env`; the last one, if nothing has changed."""
         known = self._loops.get(threading.get_ident())
-        if known is not None and known[0] == _key(agent, env, num_envs)[0]:
+        key, _ = _key(agent, env, num_envs, workers)
+        if known is not None and known[0] == key:
             return known[2]
         self.forget_loop()
-        made = self._owned.make(env, lambda: agent.training_environment(env, num_envs))
+        if workers is None:
+            made = self._owned.make(
+                env, lambda: agent.training_environment(env, num_envs)
+            )
+        else:
+            made = self._remote(agent, env, num_envs, workers)
         try:
             loop = agent.loop(made)
         except BaseException:
@@ -139,9 +148,24 @@ class Runtime:
             raise
         # Only now: the loop has built the buffer, which is in the key. So are ids of
         # objects: `env` and `state` keep these alive.
-        key, state = _key(agent, env, num_envs)
+        key, state = _key(agent, env, num_envs, workers)
         self._loops[threading.get_ident()] = key, (env, state), loop
         return loop
+
+    def _remote(self, agent, env, num_envs, workers):
+        """The environments of workers; they and their example are owned."""
+        env = getattr(env, "parts", [env])[0]  # those of threads
+        recipe = recipe_of(env, num_envs)
+        local = self._made(agent, env, num_envs)
+        joined = learner_of(agent, workers).joined
+        try:
+            made = RemoteEnvironments(local, recipe, workers, joined)
+        except BaseException:
+            self._owned.close(local)
+            raise
+        made.close_local = lambda: self._owned.close(local)
+        self._owned.own(made)
+        return made
 
     def forget_loop(self):
         """Drops the loop; an environment made for it by id or callable is closed."""
@@ -180,12 +204,12 @@ class Runtime:
         return self._owned.make(env, lambda: agent.environment(env, num_envs))
 
 
-def _key(agent, env, num_envs):
+def _key(agent, env, num_envs, workers):
     """A key that changes when another loop is needed, and the agent's `State`."""
     state = state_of(agent=agent, optimizers=agent.optimizers())
     parts = [id(variable) for variable in state.variables.values()]
     name = env if isinstance(env, str) else id(env)
-    return (name, num_envs, state.structure, *parts), state
+    return (name, num_envs, workers, state.structure, *parts), state
 
 
 def _check_stateless(agent):

@@ -73,6 +73,12 @@ class Saving:
         check_loadable(self)
         super().save(path, overwrite=overwrite)
 
+    def loader(self):
+        """`load_agent`, for processes that get this agent as a file."""
+        from kerasrl2.agents.loading import load_agent  # which imports agents
+
+        return load_agent
+
     def load_weights(self, filepath, **kwargs):
         """Loads weights that `save_weights` or `save` of an agent alike wrote.
 

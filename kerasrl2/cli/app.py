@@ -67,7 +67,9 @@ kerasrl2 train dqn FrozenLake-v1 --env is_slippery=false --env map_name=8x8
 
 kerasrl2 train a2c Acrobot-v1 --wrapper TimeAwareObservation --set gamma=0.98
 
-kerasrl2 train ppo my_module:Mine-v0 --num-envs 16 --vectorization async"""
+kerasrl2 train ppo my_module:Mine-v0 --num-envs 16 --vectorization async
+
+kerasrl2 train apex CartPole-v1 --workers 8 --address auto"""
 
 
 @app.command(epilog=_EXAMPLES)
@@ -117,6 +119,13 @@ def train(
     buffer: Annotated[
         bool, typer.Option(help="Keep the replay buffer in checkpoints.")
     ] = True,
+    workers: Annotated[
+        int | None, count("Processes that play, over Ray; default: none.", THREADS)
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster, auto or HOST:PORT; default: this machine."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --run-dir, if any.")
     ] = False,
@@ -143,6 +152,8 @@ def train(
             threads=threads,
             checkpoint_every=checkpoint_every,
             buffer=buffer,
+            workers=workers,
+            address=address,
             resume=resume,
         )
 

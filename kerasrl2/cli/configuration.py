@@ -18,7 +18,8 @@ VECTORIZATIONS = "sync", "async", "vector_entry_point"  # as in `envs`, unimport
 DEFAULTS = {
     "backend": "auto", "steps": None, "seed": None, "reports": 10, "eval_episodes": 20,
     "stop_at": None, "threads": None, "checkpoint_every": None, "buffer": True,
-    "env_keywords": {}, "wrappers": [], "vectorization": None,
+    "env_keywords": {}, "wrappers": [], "vectorization": None, "workers": None,
+    "address": None,
 }  # fmt: skip
 
 _COUNT = Kind(lambda value: type(value) is int and value >= 1, "an integer >= 1")
@@ -47,6 +48,8 @@ _KINDS = {
     "threads": [_COUNT, NULL],
     "checkpoint_every": [_COUNT, NULL],
     "buffer": [TRUTH],
+    "workers": [_COUNT, NULL],
+    "address": [WORD, NULL],
     "settings": [_SETTINGS],
     "version": [WORD, NUMBER],
 }

@@ -50,19 +50,21 @@ def run(config, make_directory, steps=None, resumed=None):
             typer.echo(line)
         begun.append(True)
 
-    writers = _writers(directory, written)
+    writers, workers = _writers(directory, written), _workers(config)
     try:
         interrupted = _fit(
             agent, directory, writers, begun,
             env=env,
             steps=budget,
-            epochs=min(config["reports"], _iterations(agent, env, budget)),
+            epochs=min(config["reports"], _iterations(agent, env, budget, workers)),
             callbacks=[*_callbacks(config, begin, moments), *writers, checkpoint],
             validation_env=validation,
             validation_episodes=config["eval_episodes"],
             resume=resumed is not None,
+            workers=workers,
         )  # fmt: skip
     finally:
+        agent.close()
         if begun:
             agent.save(directory / "agent.keras")
             with contextlib.suppress(ValueError, FileNotFoundError):  # no epoch ended
@@ -107,7 +109,7 @@ def _made(config, steps, resumed, moments):
     )
     copies = min(config["eval_episodes"], 32)
     validation = envs.make(env, num_envs=copies, **how)
-    agent.loop_on(made)  # the rest of what can be refused
+    agent.loop_on(made, workers=_workers(config))  # the rest of what can be refused
     return agent, made, validation, settings, budget
 
 
@@ -130,9 +132,18 @@ def _fit(agent, directory, writers, begun, **options):
     return None
 
 
-def _iterations(agent, env, steps):
+def _iterations(agent, env, steps, workers):
     """How many iterations of the loop there are at most, and so reports."""
-    return -(-steps // agent.loop_on(env).steps_per_iteration)
+    return -(-steps // agent.loop_on(env, workers=workers).steps_per_iteration)
+
+
+def _workers(config):
+    """`distributed.Workers` of a configuration, or None."""
+    from kerasrl2.distributed import Workers
+
+    if config["workers"] is None:
+        return None
+    return Workers(config["workers"], config["address"])
 
 
 def _check_steps(steps, before, found):

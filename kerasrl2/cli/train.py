@@ -36,6 +36,11 @@ def train(
         options["vectorization"] = "vector_entry_point"  # Gymnasium's word
     if options["vectorization"] is not None:
         check_choice("--vectorization", options["vectorization"], VECTORIZATIONS)
+    if options.get("address") is not None and options["workers"] is None:
+        raise ValueError(
+            "Expected `--workers` with `--address`: how many there are to be. "
+            f"Received: --address {options['address']} alone."
+        )
     if resume and run_dir is None:
         raise ValueError("Expected `--run-dir` with `--resume`: the run to continue.")
     if resume and holds_run(run_dir):

@@ -39,8 +39,12 @@ class Environment(tf.Module):
             that loops need not store `valid`.
         failure: None, or the exception that user code raised in a graph, which
             TensorFlow reports as `tf.errors.UnknownError`, without its cause.
+        made_by: None, or what `envs.make` was called with: a callable without
+            arguments that makes another such one, for other processes.
     """
 
+    not_state = ("made_by",)
+    made_by = None
     in_graph = compilable = False
     always_valid = False
 

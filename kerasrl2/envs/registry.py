@@ -129,6 +129,14 @@ def make(env, num_envs=None, backend="auto", vectorization=None, wrappers=(), **
     >>> make("CartPole-v1", wrappers=["TimeAwareObservation"]).observation_space.shape
     (5,)
     """
+    made = _made(env, num_envs, backend, vectorization, wrappers, kwargs)
+    if is_recipe(env):
+        how = {"backend": backend, "vectorization": vectorization, "wrappers": wrappers}
+        made.made_by = functools.partial(make, env, num_envs, **how, **kwargs)
+    return made
+
+
+def _made(env, num_envs, backend, vectorization, wrappers, kwargs):
     check_choice("backend", backend, ("auto", "tensorflow", "gymnasium"))
     how = {} if vectorization is None else {"vectorization": vectorization}
     how |= {"wrappers": wrappers} if wrappers else {}

@@ -216,7 +216,7 @@ class AsynchronousLoop(CompiledLoop):
         others = [shared[name] for name in other_names(agent, shared)]
         pairs = zip(others, contribution.before, contribution.after, strict=True)
         for variable, old, new in pairs:
-            _move(variable, old, new, healthy)
+            move(variable, old, new, healthy)
         agent.take_in(rollout, contribution.learner_state, rollout.valid & healthy)
         metrics, _ = agent.apply_gradients(contribution.gradients)
         new = {**reported_metrics(metrics, agent), **contribution.metrics}
@@ -246,10 +246,16 @@ class AsynchronousLoop(CompiledLoop):
             raise of_worker(error, worker.index, len(self.workers)) from error
 
 
-def _move(variable, old, new, healthy):
+def move(variable, old, new, healthy):
     """Changes a variable by what a worker's copy has changed from `old` to `new`.
 
     To the bit `new` where nobody else has changed it.
+
+    Args:
+        variable: `tf.Variable`.
+        old: Tensor of its shape, before the worker's rollout.
+        new: The same after it.
+        healthy: Scalar bool, whether to change it at all.
     """
     now = variable.read_value()
     if variable.dtype == tf.bool:

@@ -151,6 +151,14 @@ class CompiledLoop(tf.Module):
         counted = {name: getattr(self.carry, name).value() for name in _COUNTERS}
         _assign(self.carry, carry._replace(**counted))
 
+    def restored(self):
+        """What follows once the variables were read from a checkpoint.
+
+        Environments in Python begin new episodes.
+        """
+        if not self.env.in_graph:
+            self.restart_episodes()
+
     def begin_anew_if_moved(self):
         """Begins new episodes where others have reset or stepped the environments.
 

@@ -65,7 +65,8 @@ class OffPolicyLoop(CompiledLoop):
         if not self.plan_variables or bool(self.plan_variables[0]):
             return
         self.plan_variables[0].assign(True)
-        agent, size = self.agent, self.steps_per_iteration
+        agent = self.agent
+        size = agent.train_frequency * self.env.num_envs
         missing = int(agent.learning_starts) - int(agent.buffer.added())
         iterations = -(-env_steps // size) - max(0, -(-missing // size))
         planned = max(1, iterations) * agent.gradient_steps
@@ -141,8 +142,18 @@ class OffPolicyLoop(CompiledLoop):
 
     def _learn(self, ready, seed, computed):
         """Makes `gradient_steps` updates if the buffer is `ready`."""
+        steps = tf.where(ready, self.agent.gradient_steps, 0)
+        return self.updates(steps, seed, computed)
+
+    def updates(self, steps, seed, computed=None):
+        """Makes `steps` updates; returns sums of metrics, and how many they were.
+
+        Args:
+            steps: Scalar int32.
+            seed: `[2]` int32.
+            computed: `(index, gradients)` of the only one, or None.
+        """
         agent, guard = self.agent, self.guard
-        steps = tf.where(ready, agent.gradient_steps, 0)
 
         def learn(g, sums):
             if computed is None:

@@ -39,6 +39,9 @@ def describe(logs):
             parts.append(f"{name.replace('_', ' ')} {text}")
     if "steps_per_second" in logs:
         parts.append(f"{logs['steps_per_second']:,.0f} steps/s")
+    if "learner_waits" in logs:  # there are workers
+        parts.append(f"{logs['updates_per_second']:,.0f} updates/s")
+        parts.append(f"lag {logs['lag']:.1f}  waits {logs['learner_waits']:.0%}")
     return "  ".join(parts)
 
 

@@ -139,8 +139,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self.store.restore(checkpoint, self._variables(loop, True), optional)
         for name in set(changed) & set(number_names(type(loop.agent))):
             setattr(loop.agent, name, present[name])
-        if not loop.env.in_graph:
-            loop.restart_episodes()
+        loop.restored()
         progress.set_state(manifest["progress"])
         self._written = manifest["env_steps"]
         if changed:

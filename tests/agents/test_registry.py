@@ -12,7 +12,9 @@ from kerasrl2.agents import (
     A2C,
     A3C,
     DDPG,
+    DPPO,
     DQN,
+    IMPALA,
     PPO,
     REDQ,
     RND,
@@ -21,6 +23,8 @@ from kerasrl2.agents import (
     TQC,
     TRPO,
     Agent,
+    ApeX,
+    ApeXDPG,
     CrossQ,
     DiscreteSAC,
     QActorCritic,
@@ -44,6 +48,7 @@ OWN |= {"rnd": RND}
 OWN |= {"q_actor_critic": QActorCritic, "reinforce": Reinforce}
 OWN |= {"a3c": A3C, "random": RandomAgent}
 OWN |= {"ddpg": DDPG, "td3": TD3, "sac": SAC, "discrete_sac": DiscreteSAC}
+OWN |= {"apex": ApeX, "apex_dpg": ApeXDPG, "dppo": DPPO, "impala": IMPALA}
 OWN |= {"tqc": TQC, "redq": REDQ, "crossq": CrossQ}
 PLAIN = "import kerasrl2 as krl\nclass Agent(krl.agents.A2C): pass\n"
 
