@@ -55,6 +55,7 @@ def loop_of(agent):
 
 
 class TestSelfPlay:
+    @pytest.mark.long
     def test_rounds(self):
         game = RockPaperScissors(num_games=8)
         agent, opponent = agents(game)

@@ -200,6 +200,7 @@ class TestAgents:
         member = AgentMember(agent, ENV, score=lambda a, logs: logs["env_steps"])
         assert member.train(40) == 80.0
 
+    @pytest.mark.long
     def test_a_bad_rate_is_no_end(self):
         population = agents(2, make=lambda seed: a2c(seed, max_gradient_norm=None))
         bad = population.members[0]
@@ -211,6 +212,7 @@ class TestAgents:
         assert population.advance(40)["copied_from"][0] == 1
         assert bad.failure is None
 
+    @pytest.mark.long
     def test_numbers_of_several_optimizers(self):
         agent = krl.agents.SAC.for_env("Pendulum-v1", hidden=(4,), buffer_size=100)
         member = AgentMember(agent, "Pendulum-v1")

@@ -39,7 +39,9 @@ def test_episodes_end_for_all_players_at_once():
 @pytest.mark.parametrize(
     ("agent_class", "settings"),
     [
-        (DQN, {"learning_starts": 16, "buffer_size": 200}),
+        pytest.param(
+            DQN, {"learning_starts": 16, "buffer_size": 200}, marks=pytest.mark.long
+        ),
         pytest.param(
             PPO, {"rollout_length": 10, "batch_size": 20}, marks=pytest.mark.long
         ),

@@ -147,6 +147,7 @@ class TestSeat:
 
     OTHER = spaces.Box(-9, 99, [3]), spaces.Box(-1.0, 1.0, [2])
 
+    @pytest.mark.long
     def test_different_spaces(self):
         def others(observation):
             assert observation.shape == (3,)
