@@ -164,16 +164,15 @@ class EpsilonLadder(EpsilonGreedy):
         place = tf.cast(self.first + tf.range(rows), tf.float32) / last
         return tf.cast(self.base, tf.float32) ** (1.0 + self.alpha * place)
 
-    def of_worker(self, slot, workers, num_envs):
-        """That of a worker's environments among those of all.
+    def take_place(self, slot, workers, num_envs):
+        """From now on explores in a worker's environments, of those of all.
 
         Args:
             slot: Integer, which worker, from 0.
             workers: Integer, how many there are.
             num_envs: Integer, environments of each.
         """
-        place = slot * num_envs, workers * num_envs
-        return EpsilonLadder(self.base, self.alpha, *place)
+        self.first, self.total = slot * num_envs, workers * num_envs
 
     def check(self, num_envs):
         del num_envs  # any number

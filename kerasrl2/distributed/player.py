@@ -94,9 +94,8 @@ class Player:
         self.agent, self.env, self.place = agent, env, place
         self.flat = FlatVariables(policy_variables(agent))
         exploration = getattr(agent, "exploration", None)
-        if hasattr(exploration, "of_worker"):
-            where = place.slot, place.workers, env.num_envs
-            agent.exploration = exploration.of_worker(*where)
+        if hasattr(exploration, "take_place"):
+            exploration.take_place(place.slot, place.workers, env.num_envs)
         source = _SOURCES[kind]
         self.source = source(agent, env, place, steps, jit_compile)
         self.begin()

@@ -30,8 +30,10 @@ class TestLadder:
 
     @pytest.mark.parametrize("num_envs", [1, 2, 4])
     def test_workers_divide_them(self, num_envs):
-        workers, ladder = 8 // num_envs, EpsilonLadder()
-        parts = [ladder.of_worker(i, workers, num_envs) for i in range(workers)]
+        workers = 8 // num_envs
+        parts = [EpsilonLadder() for _ in range(workers)]
+        for slot, part in enumerate(parts):
+            part.take_place(slot, workers, num_envs)
         found = np.concatenate([part.epsilons(num_envs, 0) for part in parts])
         np.testing.assert_allclose(found, EIGHT, 1e-5)
 
@@ -55,7 +57,9 @@ class TestLadder:
             "CartPole-v1", hidden=(4,), num_envs=2, buffer_size=100, seed=0, xla=False
         )
         env = krl.envs.make("CartPole-v1", num_envs=2)
-        Player(agent, env, "transitions", Place(1, 4, 0, 0), 4)
+        player = Player(agent, env, "transitions", Place(1, 4, 0, 0), 4)
+        block = player.play(np.asarray(player.flat.read()), 0)
+        assert block.td_error.shape == (4, 2)
         np.testing.assert_allclose(agent.exploration.epsilons(2, 0), EIGHT[2:4], 1e-5)
 
 
