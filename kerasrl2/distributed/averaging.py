@@ -6,7 +6,7 @@ import tensorflow as tf
 from kerasrl2.distributed.loop import DistributedLoop
 from kerasrl2.distributed.shares import SIGNALS, share_of
 from kerasrl2.statistics import explained_variance, global_norm
-from kerasrl2.training.episodes import count_episodes
+from kerasrl2.training.episodes import count_episodes, ended_episodes
 from kerasrl2.training.metrics import reported_metrics
 from kerasrl2.training.on_policy import OnPolicyLoop
 from kerasrl2.types import Gradients, Rollout
@@ -86,7 +86,8 @@ class GradientLearner(DistributedLoop, OnPolicyLoop):
         signals = {name: fields[name] for name in SIGNALS}
         rollout = Rollout(fields.get("observation"), None, **signals)
         guard.note_rewards(rollout, values.iteration)
-        ended = self.ended_in(rollout, values.episodes)
+        told = self.tells_episodes
+        ended = ended_episodes(rollout, values.episodes) if told else ()
         episodes, totals = count_episodes(rollout, values.episodes)
         env_steps = values.env_steps + tf.math.count_nonzero(rollout.valid)
         agent.env_steps.assign(env_steps)

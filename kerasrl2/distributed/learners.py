@@ -5,7 +5,12 @@ import tensorflow as tf
 from kerasrl2.distributed.averaging import GradientLearner, check_averages
 from kerasrl2.distributed.loop import DistributedLoop, actor_after, rollout_of
 from kerasrl2.training.asynchronous import move
-from kerasrl2.training.episodes import count_episodes, no_episodes, zero_totals
+from kerasrl2.training.episodes import (
+    count_episodes,
+    ended_episodes,
+    no_episodes,
+    zero_totals,
+)
 from kerasrl2.training.metrics import reported_metrics
 from kerasrl2.training.off_policy import OffPolicyLoop
 from kerasrl2.training.on_policy import OnPolicyLoop
@@ -76,7 +81,8 @@ class ReplayLearner(DistributedLoop, OffPolicyLoop):
         cut = rollout._replace(truncated=rollout.truncated | last[:, None])
         known = [] if isinstance(td_error, tuple) else [td_error]
         self._store(agent.stored(cut), *known)
-        ended = self.ended_in(rollout, values.episodes)
+        told = self.tells_episodes
+        ended = ended_episodes(rollout, values.episodes) if told else ()
         episodes, totals = count_episodes(rollout, values.episodes)
         agent.update_statistics(rollout.observation, valid)
         env_steps = values.env_steps + tf.math.count_nonzero(valid)
@@ -170,7 +176,8 @@ class GradientServer(DistributedLoop, OnPolicyLoop):
         metrics, _ = agent.apply_gradients(given.gradients)
         new = {**reported_metrics(metrics, agent), **given.metrics}
         new = [tf.cast(new[name], tf.float32) for name in self.metric_names]
-        ended = self.ended_in(rollout, values.episodes)
+        told = self.tells_episodes
+        ended = ended_episodes(rollout, values.episodes) if told else ()
         episodes, totals = count_episodes(rollout, values.episodes)
         played = tf.where(healthy, given.played[0], 0)
         agent.env_steps.assign(values.env_steps + played)

@@ -54,7 +54,13 @@ class TestLadder:
 
     def test_a_players_are_its_own(self):
         agent = krl.agents.ApeX.for_env(
-            "CartPole-v1", hidden=(4,), num_envs=2, buffer_size=100, seed=0, xla=False
+            "CartPole-v1",
+            hidden=(4,),
+            num_envs=2,
+            buffer_size=100,
+            batch_size=8,
+            seed=0,
+            xla=False,
         )
         env = krl.envs.make("CartPole-v1", num_envs=2)
         player = Player(agent, env, "transitions", Place(1, 4, 0, 0), 4)

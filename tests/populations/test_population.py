@@ -214,7 +214,7 @@ class TestAgents:
 
     @pytest.mark.long
     def test_numbers_of_several_optimizers(self):
-        agent = krl.agents.SAC.for_env("Pendulum-v1", hidden=(4,), buffer_size=100)
+        agent = krl.agents.SAC.for_env("Pendulum-v1", hidden=(4,), buffer_size=300)
         member = AgentMember(agent, "Pendulum-v1")
         names = ["actor_learning_rate", "critic_learning_rate", "gamma", "tau"]
         numbers = member.get_numbers(names)
