@@ -22,6 +22,7 @@ from tests.distributed.worlds import World
 
 # Not `importorskip`: Ray must not be imported before it is set to loopback.
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray"),
     pytest.mark.usefixtures("ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -198,7 +199,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_behind(tmp_path, how):
     path = tmp_path / "script.py"
@@ -244,7 +244,6 @@ def descendants(pid):
         family |= more
 
 
-@pytest.mark.long
 def test_killed_at_twenty_random_moments():
     agent, rng = dqn(), np.random.default_rng(0)
     workers = Workers(2, cpus=0.4, block=16)
@@ -291,7 +290,6 @@ class StopAfter(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-@pytest.mark.long
 def test_a_resumed_run_has_the_same_bits(tmp_path):
     """2N steps, and N, other processes, N: with workers that are served in turn."""
     workers = Workers(2, cpus=0.4, block=16, ordered=True)
