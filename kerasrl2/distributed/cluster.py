@@ -67,6 +67,15 @@ def join(workers):
     return ray
 
 
+def started():
+    """Ray on this machine, started unless it runs; it ends with this process."""
+    ray = ray_module()
+    with _lock:
+        if not ray.is_initialized():
+            _start(ray, None)
+    return ray
+
+
 def leave(ray):
     """Ends Ray, or the connection to it, with the last of those that have joined."""
     with _lock:

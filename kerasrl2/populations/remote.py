@@ -1,13 +1,7 @@
 """Members in processes of their own, over Ray, so that a population trains at once."""
 
-import os
-
 from kerasrl2._checks import check_positive_integer, check_range
-
-_LOOPBACK = {  # before Ray is imported: otherwise it listens on all addresses
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
+from kerasrl2.distributed import cluster
 
 
 class RemoteMember:
@@ -130,7 +124,7 @@ def remote_members(make, size, cpus=1.0, time_limit=600.0):
     check_positive_integer("size", size)
     check_range("cpus", cpus, 0.0, open_low=True)
     check_range("time_limit", time_limit, 0.0, open_low=True)
-    ray = _running_ray()
+    ray = cluster.started()
     there = ray.cluster_resources().get("CPU", 0.0)
     if size * cpus > there + 1e-6:  # Ray would wait in silence
         raise ValueError(
@@ -146,19 +140,3 @@ def remote_members(make, size, cpus=1.0, time_limit=600.0):
         member.get_numbers([])  # made, or the error that ended it
     return members
 
-
-def _running_ray():
-    for name, value in _LOOPBACK.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(
-            'Members in other processes need Ray: pip install "kerasrl2[ray]"'
-        ) from error
-    if not ray.is_initialized():
-        ray.init(
-            address="local", include_dashboard=False, log_to_driver=False,
-            logging_level="error",
-        )  # fmt: skip
-    return ray
