@@ -20,7 +20,8 @@ SETTINGS = {  # before Ray is imported: otherwise it listens on all addresses
 def ray_module(address=None):
     """The package Ray, imported; raises `ImportError` that says how to install it."""
     loopback = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-    if address is None and "ray" in sys.modules and os.environ.get(loopback) != "0":
+    imported = sys.modules.get("ray") is not None
+    if address is None and imported and os.environ.get(loopback) != "0":
         warnings.warn(
             "Ray was imported before: if it is started now, it may listen on all "
             f"addresses of this machine. Set {loopback}=0 before `import ray`, or "

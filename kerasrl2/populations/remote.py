@@ -139,4 +139,3 @@ def remote_members(make, size, cpus=1.0, time_limit=600.0):
     for member in members:
         member.get_numbers([])  # made, or the error that ended it
     return members
-

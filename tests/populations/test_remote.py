@@ -1,11 +1,13 @@
 """Members in processes of their own, over Ray: the same run as in this process."""
 
+import importlib.util
 import sys
 
 import numpy as np
 import pytest
 
 import kerasrl2 as krl
+from kerasrl2.distributed import Workers, cluster
 from kerasrl2.populations import AgentMember, Population, remote_members
 from tests.populations.toys import Quadratic
 
@@ -25,13 +27,12 @@ def broken(index):
 
 @pytest.fixture(scope="module")
 def ray():
-    """Ray, if nobody has started it, for the tests of this module."""
-    pytest.importorskip("ray")
-    from kerasrl2.populations.remote import _running_ray
-
-    ray = _running_ray()
+    """Ray, also if the tests of workers have started it in this process."""
+    if importlib.util.find_spec("ray") is None:  # not imported before it is on loopback
+        pytest.skip("no Ray")
+    ray = cluster.join(Workers(1, cpus=0.1))
     yield ray
-    ray.shutdown()
+    cluster.leave(ray)
 
 
 @pytest.mark.long
