@@ -155,6 +155,7 @@ def test_nothing_else_changes():
     assert np.mean(returns) == pytest.approx(mean, rel=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("xla", [pytest.param(True, marks=pytest.mark.long), False])
 def test_stops_once_in_the_iteration_that_solved(xla):
     def solve(callback):

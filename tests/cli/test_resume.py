@@ -47,6 +47,7 @@ def test_a_run_without_a_checkpoint_begins_anew(whole, tmp_path):
     same(whole, stopped)
 
 
+@pytest.mark.long
 def test_more_steps_in_all(whole, tmp_path):
     longer = tmp_path / "longer"
     shutil.copytree(whole, longer)

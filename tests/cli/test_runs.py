@@ -166,6 +166,7 @@ def test_fewer_steps_than_were_made(run):
     assert files_of(run) == before
 
 
+@pytest.mark.long
 def test_the_agent_of_another_algorithm(whole, runs, run):
     shutil.copy(runs / "run-1" / "agent.keras", run)
     for command in ("evaluate", "resume"):

@@ -100,6 +100,7 @@ class TestTogether:
         fit(other, 1)
         assert_equal(alone, other, 1e-6)
 
+    @pytest.mark.long
     def test_several_are_one_loop_of_all_their_environments(self, local):
         """To 1e-6 a step, normalised advantages included."""
         agent, alone = ppo(), ppo(num_envs=4)
@@ -143,6 +144,7 @@ def assert_equal_without_count(one, other):
 class TestStale:
     """One worker's rollout at a time, with V-trace."""
 
+    @pytest.mark.long
     def test_rollouts_are_older_than_the_policy(self, local):
         agent = a2c(vtrace=True)
         history = fit(agent, Workers(2, ordered=True))
@@ -166,6 +168,7 @@ class TestServer:
         known |= {"workers": 1, "xla": False, "normalize_observations": True}
         return krl.agents.A3C.for_env(ENV, **{**known, **settings})
 
+    @pytest.mark.long
     def test_every_push_counts_once(self, local):
         """N workers, M pushes each: N M steps (000-12)."""
         agent = self.make()
@@ -201,6 +204,7 @@ class TestOrder:
             fit(agent, Workers(2, block=5, ordered=True))
         assert_equal(*runs)
 
+    @pytest.mark.long
     def test_everyone_gets_an_equal_share(self, local):
         agent = dqn()
         loop = agent.loop_on(ENV, workers=Workers(3, block=5))

@@ -46,6 +46,7 @@ class Still(Riddle):
         return physics[:, :2] * 0, *rest
 
 
+@pytest.mark.long
 def test_equal_ones_are_equal():
     env = envs.make("CartPole-v1", num_envs=4)
     assert check(env, steps=50, twin=cartpole()) == []

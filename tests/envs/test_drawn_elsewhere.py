@@ -65,6 +65,7 @@ def test_pictures_are_of_another_process_and_of_the_last_state_too(drawn):
     np.testing.assert_array_equal(pictures[:, 2], [100, 100, 110, 120] * 2)
 
 
+@pytest.mark.long
 def test_its_process_ends_with_the_recording(tmp_path, monkeypatch):
     made = []
 

@@ -150,6 +150,7 @@ class TestThreeWays:
         made = tf.data.Dataset.from_generator(self.episodes, output_signature=signature)
         return made.apply(tf.data.experimental.assert_cardinality(100))
 
+    @pytest.mark.long
     def test_give_the_same_weights(self):
         traces = {"loss": 0, "tape": 0}
 

@@ -62,6 +62,7 @@ def test_opponents_remember_until_an_episode_ends():
     assert shown == [0, 1, 2, 0, 1, 2]
 
 
+@pytest.mark.long
 def test_new_weights_of_an_opponent_compile_nothing():
     game = RockPaperScissors(num_games=4)
     opponent = Fixed(game, ROCK)

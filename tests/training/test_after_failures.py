@@ -34,6 +34,7 @@ def eagerly(request):
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "error", "xla", "eagerly"),
     [

@@ -279,6 +279,7 @@ class TestFailures:
         assert all(np.isfinite(weight).all() for weight in agent.get_weights())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_ctrl_c_ends_all_threads(times):
     """The first is held back to the end of a block; a second is not."""

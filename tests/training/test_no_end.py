@@ -137,6 +137,7 @@ def in_a_callback(env):
     return {"callbacks": [callbacks.EvaluateReturn(env, episodes=1)]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "error", "where"),
     [

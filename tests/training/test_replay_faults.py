@@ -37,6 +37,7 @@ def test_goals_are_missing():
         agent.fit("Pendulum-v1", steps=10, epochs=1, verbose=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "agent_class", [DQN, pytest.param(SAC, marks=pytest.mark.long)]
 )

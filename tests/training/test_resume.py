@@ -240,6 +240,7 @@ def test_without_the_buffer_it_is_filled_anew(tmp_path):
     assert int(agent.optimizer.iterations) == 2 * 128 - 2 * 64
 
 
+@pytest.mark.long
 def test_callbacks_with_a_state_go_on(tmp_path):
     class Counter(keras.callbacks.Callback):
         blocks = 0

@@ -90,6 +90,7 @@ def test_rows_of_a_player_who_has_left_are_no_transitions():
     assert games[0].actions[1] == {"a": 0}
 
 
+@pytest.mark.long
 def test_an_agent_trains_although_players_leave():
     env = PettingZooEnvironment(Leaving, num_games=2)
     agent = PPO.for_env(env, hidden=(4,), rollout_length=12, batch_size=24, **PLAIN)
