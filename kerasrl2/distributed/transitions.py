@@ -27,7 +27,7 @@ def n_step_transitions(rollout, n_step, gamma):
     >>> rollout = Rollout(
     ...     x[:3], off, tf.constant([[1.0], [2.0], [3.0]]), off, off, ~off, x[1:]
     ... )
-    >>> n_step_transitions(rollout, 3, 0.9).reward.numpy().round(2).tolist()
+    >>> [round(float(x), 2) for x in n_step_transitions(rollout, 3, 0.9).reward]
     [5.23, 4.7, 3.0]
     """
     length, count = rollout.reward.shape
