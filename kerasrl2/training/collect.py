@@ -106,14 +106,13 @@ def collect(
         specs = row_specs(agent, state, env.num_envs, flags, keep, keep_states)
         last, rows = stacked_rows(step, specs, state, length, env.num_envs, until)
     signals = rows.pop("signals")
+    every_row = tf.ones_like(signals[:, 0], tf.bool)
     rollout = Rollout(
         **({"observation": None, "action": None} | rows),
         reward=signals[:, 0],
         terminated=signals[:, 1] > 0.0,
         truncated=signals[:, 2] > 0.0,
-        valid=signals[:, 3] > 0.0
-        if flags > 3
-        else tf.ones_like(signals[:, 0], tf.bool),
+        valid=signals[:, 3] > 0.0 if flags > 3 else every_row,
         last_observation=last.observation,
         policy_state=state.policy_state,
         last_policy_state=last.policy_state,

@@ -8,8 +8,11 @@ from gymnasium import spaces
 
 from kerasrl2.agents import (
     A2C,
+    A3C,
     DQN,
     PPO,
+    RND,
+    TRPO,
     DiscreteSAC,
     QActorCritic,
     Rainbow,
@@ -193,6 +196,11 @@ def _batch(mines):
         (A2C, {}),
         (Reinforce, SETTINGS[Reinforce]),
         (QActorCritic, {}),
+        (TRPO, {"rollout_length": 32, "batch_size": 64}),
+        (RND, {}),
+        (A3C, {"workers": 2}),
+        (A2C, {"recurrent": "lstm", "recurrent_units": 8}),
+        (DQN, {"learning_starts": 64, "recurrent": "gru", "sequence_length": 4}),
         (DiscreteSAC, {"learning_starts": 64, "batch_size": 16}),
         (Rainbow, SETTINGS[Rainbow]),
         (DQN, {"learning_starts": 64, "exploration": "boltzmann"}),
