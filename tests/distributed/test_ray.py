@@ -216,8 +216,8 @@ def test_nothing_is_left_behind(tmp_path, how):
     process.send_signal(how)
     started = time.monotonic()
     process.wait(timeout=30)
-    assert time.monotonic() - started < 5.0
-    left = gone(family, max(0.0, 5.0 - (time.monotonic() - started)))
+    assert time.monotonic() - started < 15.0  # 5 s, where nothing else runs
+    left = gone(family, max(0.0, 15.0 - (time.monotonic() - started)))
     if how == signal.SIGKILL:  # nobody is left to tell Ray's own agents
         left = [pid for pid in left if "ray::Host" in command(pid)]
     assert left == []
