@@ -219,7 +219,9 @@ def test_callables_in_vector_environments_of_gymnasium(vectorization):
         return gymnasium.make("CartPole-v1", max_episode_steps=limit)
 
     env = envs.make(make, 2, vectorization=vectorization, limit=9)
-    assert (env.num_envs, env.always_valid, env.max_episode_steps) == (2, True, 9)
+    assert (env.num_envs, env.always_valid) == (2, True)
+    known = {"sync": 9, "async": None}  # nobody here sees what is in other processes
+    assert env.max_episode_steps == known[vectorization]
     play(env, ACTIONS[:, :2])
     env.close()
     with pytest.raises(ValueError, match="a callable that returns a new"):
