@@ -58,6 +58,7 @@ def test_variants_reach_as_much(algorithm, overrides):
     assert min(returns) >= 475.0, returns
 
 
+@pytest.mark.filterwarnings("ignore:.*out of date.*:DeprecationWarning")  # its id
 def test_a3c_holds_the_pole_up():
     """Two of three seeds, 50 episodes in a row with a mean of 190 of 200, in 600.
 
@@ -69,6 +70,7 @@ def test_a3c_holds_the_pole_up():
     assert sum(run["first_190"] is not None for run in runs) >= 2, runs
 
 
+@pytest.mark.filterwarnings("ignore:.*out of date.*:DeprecationWarning")  # its id
 def test_a3c_does_not_with_random_actions():
     """The control: what is learned from was not played."""
     run = play("CartPole-v0", 300, 0, {}, shuffled=True)
