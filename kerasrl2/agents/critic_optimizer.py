@@ -50,7 +50,7 @@ class CriticOptimizer:
 
     @property
     def _has_two(self):
-        return self.optimizer is not None and self.critic_optimizer is not None
+        return self.critic_optimizer is not None  # as `ActorCritic.optimizers` asks
 
     def actor_and_critic(self):
         """The `optimizers` of an agent with two."""

@@ -57,8 +57,11 @@ class DrawnElsewhere(gymnasium.Env):
 def needs_it(env):
     """Whether to draw a `gymnasium.Env` here could crash: MuJoCo's, on Linux or macOS.
 
+    Those of other packages, such as Gymnasium-Robotics, are known by their renderer.
+
     Args:
         env: `gymnasium.Env`.
     """
     modules = [cls.__module__.split(".") for cls in type(env.unwrapped).__mro__]
-    return os.name == "posix" and any("mujoco" in parts for parts in modules)
+    mujoco = any("mujoco" in parts for parts in modules)
+    return os.name == "posix" and (mujoco or hasattr(env.unwrapped, "mujoco_renderer"))

@@ -175,7 +175,11 @@ class TestBadInput:
     def test_an_agent_of_the_users(self):
         """A class of this module, and one that the worker cannot import."""
         agent = Mine.for_env(ENV, hidden=(8,), num_envs=2, seed=0, xla=False)
+        before = agent.get_weights()
         agent.fit(ENV, steps=64, verbose=0, workers=TWO)
+        assert int(agent.env_steps) >= 64
+        pairs = zip(before, agent.get_weights(), strict=True)
+        assert any((old != new).any() for old, new in pairs)
         agent.close()
 
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from kerasrl2.agents import PPO
 from kerasrl2.callbacks import record_episode
 from kerasrl2.callbacks._episodes import Episodes
-from kerasrl2.envs._drawn_elsewhere import DrawnElsewhere
+from kerasrl2.envs._drawn_elsewhere import DrawnElsewhere, needs_it
 from kerasrl2.envs.drawn import make_drawn
 
 
@@ -84,7 +84,13 @@ def test_its_process_ends_with_the_recording(tmp_path, monkeypatch):
 def test_others_and_given_ones_stay_in_this_process():
     given = Robot("rgb_array")
     assert make_drawn(given) is given
+
+    class Other(gymnasium.Env):  # of a package without MuJoCo in its names
+        mujoco_renderer = None
+
+    assert needs_it(Other())
     env = make_drawn("FrozenLake-v1")
+    assert not needs_it(env)
     assert not isinstance(env, DrawnElsewhere)
     env.close()
 
