@@ -50,7 +50,8 @@ class CriticOptimizer:
 
     @property
     def _has_two(self):
-        return self.critic_optimizer is not None  # as `ActorCritic.optimizers` asks
+        # A subclass with named optimizers only has a `critic_optimizer` of its own.
+        return self.optimizer is not None and self.critic_optimizer is not None
 
     def actor_and_critic(self):
         """The `optimizers` of an agent with two."""
