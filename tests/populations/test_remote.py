@@ -1,6 +1,8 @@
 """Members in processes of their own, over Ray: the same run as in this process."""
 
 import importlib.util
+import os
+import signal
 import sys
 
 import numpy as np
@@ -23,6 +25,15 @@ def member(index):
 
 def broken(index):
     raise ValueError(f"no member {index}")
+
+
+class Fatal(Quadratic):
+    def train(self, steps):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fatal(index):
+    return Fatal(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +68,45 @@ class TestOverRay:
                 np.testing.assert_array_equal(ours[name], theirs[name], name)
         for one in members:
             one.close()
-        with pytest.raises(RuntimeError, match=r"Member 0 .* lost its process.*resume"):
+        with pytest.raises(RuntimeError, match=r"Member 0 .* was closed.*resume"):
             members[0].train(80)
 
+    def test_a_lost_member_is_replaced_and_trains_the_generation_again(self, ray):
+        members = remote_members(member, 2, cpus=0.3)
+        population = Population(members, RANGES)
+        population.draw_numbers()
+        population.fit(generations=1, steps=80)
+        before = [one.get_state() for one in members]
+        rates = population.numbers()
+        killed = members[1]._actor
+        ray.kill(killed)  # as SIGKILL
+        with pytest.warns(UserWarning, match=r"Member 1 .* has lost its process"):
+            assert members[1].get_numbers(list(RANGES)) == rates[1]
+        for name, value in members[1].get_state().items():
+            np.testing.assert_array_equal(value, before[1][name], name)
+        wait = members[1].begin(80)
+        ray.kill(members[1]._actor)
+        with pytest.warns(UserWarning, match=r"Member 1 .* has lost its process"):
+            assert np.isfinite(wait())
+        after = members[1].get_state()
+        assert any((after[name] != before[1][name]).any() for name in after)
+        history = population.fit(generations=1, steps=80)
+        assert history.history["generation"] == [1, 2]
+        for one in members:
+            one.close()
+
+    def test_a_member_that_is_lost_twice_ends_the_run(self, ray):
+        members = remote_members(fatal, 2, cpus=0.1)
+        with (
+            pytest.warns(UserWarning, match=r"Member 1 .* has lost its process"),
+            pytest.raises(RuntimeError, match=r"Member 1 .* in its place, too"),
+        ):
+            members[1].train(1)
+        for one in members:
+            one.close()
+
     def test_errors(self, ray):
-        with pytest.raises((ValueError, RuntimeError), match=r"no member 0|lost"):
+        with pytest.raises(RuntimeError, match=r"could not be made(.|\n)*no member 0"):
             remote_members(broken, 2, cpus=0.1)
         with pytest.raises(ValueError, match=r"at most .* processors.*cpus=1000"):
             remote_members(member, 2, cpus=1000)
