@@ -6,6 +6,7 @@ import numpy as np
 
 from kerasrl2._checks import check_positive_integer, check_range
 from kerasrl2.envs.games.core import check_game
+from kerasrl2.multi_agent.checkpoints import SelfPlayCheckpoints
 from kerasrl2.multi_agent.matches import Match, score_of
 from kerasrl2.multi_agent.seats import Seat
 from kerasrl2.ratings import expected_score, updated_ratings
@@ -109,37 +110,87 @@ class SelfPlay:
                          "env_steps")
         }  # fmt: skip
 
-    def fit(self, rounds, steps, **settings):
+    def fit(self, rounds, steps, checkpoint_dir=None, resume=False, **settings):
         """Trains for some rounds; another call goes on.
 
         Args:
-            rounds: Integer >= 1.
+            rounds: Integer >= 1. With `resume` the number in total.
             steps: Integer >= 1, env steps of a round.
+            checkpoint_dir: String or path, where a checkpoint of the agent, the pool
+                and the ratings is kept after each round.
+            resume: Boolean, whether to go on from the newest checkpoint there, if there
+                is one; bit for bit.
             **settings: Keywords of `Agent.fit`; `epochs` is 1 and `verbose` 0 by
                 default.
 
         Returns:
             The attribute `history`.
+
+        Raises:
+            CheckpointError: A checkpoint could not be written, or is of another run.
         """
         check_positive_integer("rounds", rounds)
-        settings = {"epochs": 1, "verbose": 0, **settings}
-        for _ in range(rounds):
-            index = self._drawn()
-            self.face(self.pool[index])
-            fitted = self.agent.fit(self.seat, steps, **settings).history
-            self.rounds += 1
-            score = self._score()
-            other = self.pool[index]
-            self.rating, changed = updated_ratings(
-                self.rating, other.rating, score, self.k
+        if resume and checkpoint_dir is None:
+            raise ValueError(
+                "Expected `checkpoint_dir` with `resume`. Received: resume=True alone."
             )
-            self.pool[index] = other._replace(rating=changed)
-            row = (other.round, score, self.rating, changed, fitted["return"][-1],
-                   int(self.agent.env_steps))  # fmt: skip
-            for name, value in zip(self.history, row, strict=True):
-                self.history[name].append(value)
-            self.pool = [*self.pool, self._frozen()][-self.pool_size :]
+        end, checkpoints = self.rounds + rounds, None
+        if checkpoint_dir is not None:
+            checkpoints = SelfPlayCheckpoints(checkpoint_dir)
+            if checkpoints.restore_into(self, resume):
+                end = rounds
+        while self.rounds < end:
+            self._play_round(steps, {"epochs": 1, "verbose": 0, **settings})
+            if checkpoints is not None:
+                checkpoints.write(self)
+        if checkpoints is not None:
+            checkpoints.wait()
         return self.history
+
+    def _play_round(self, steps, settings):
+        """Trains against one of the pool, plays the match, and freezes a copy."""
+        index = self._drawn()
+        self.face(self.pool[index])
+        fitted = self.agent.fit(self.seat, steps, **settings).history
+        self.rounds += 1
+        score = self._score()
+        other = self.pool[index]
+        self.rating, changed = updated_ratings(self.rating, other.rating, score, self.k)
+        self.pool[index] = other._replace(rating=changed)
+        row = (other.round, score, self.rating, changed, fitted["return"][-1],
+               int(self.agent.env_steps))  # fmt: skip
+        for name, value in zip(self.history, row, strict=True):
+            self.history[name].append(value)
+        self.pool = [*self.pool, self._frozen()][-self.pool_size :]
+
+    def variables(self):
+        """Dictionary of names to variables: the agent's and those of its games."""
+        return self.agent.loop_on(self.seat).variables_by_name()
+
+    def state(self):
+        """JSON-serializable dictionary of all that is no variable or weight."""
+        return {
+            "rounds": self.rounds,
+            "rating": self.rating,
+            "rng": self._rng.bit_generator.state,
+            "history": self.history,
+            "pool": [[frozen.round, frozen.rating] for frozen in self.pool],
+        }
+
+    def set_state(self, state, weights_of):
+        """Restores a result of `state`.
+
+        Args:
+            state: Dictionary.
+            weights_of: Callable from an index of the pool to the weights of its member.
+        """
+        self.rounds, self.rating = state["rounds"], state["rating"]
+        self._rng.bit_generator.state = state["rng"]
+        self.history = state["history"]
+        self.pool = [
+            Frozen(made, weights_of(i), rating)
+            for i, (made, rating) in enumerate(state["pool"])
+        ]
 
     def face(self, frozen):
         """Gives the opponent the weights of a `Frozen`."""

@@ -168,7 +168,7 @@ class Population:
         while self.generation < end:
             row = self.advance(steps)
             if checkpoints is not None:
-                checkpoints.save(self)
+                checkpoints.write(self)
             if on_generation_end is not None:
                 on_generation_end(self, row)
         if checkpoints is not None:

@@ -6,6 +6,7 @@ import pytest
 import kerasrl2 as krl
 from kerasrl2.agents import A2C, PPO
 from kerasrl2.envs.games import PettingZooEnvironment, RockPaperScissors
+from kerasrl2.errors import CheckpointError
 from kerasrl2.multi_agent import SelfPlay, train_in_turns
 from kerasrl2.multi_agent.self_play import Frozen
 
@@ -80,6 +81,41 @@ class TestSelfPlay:
                 rounds=5, steps=80
             )["opponent"]
         )
+
+    @pytest.mark.long
+    def test_resumed_bit_for_bit(self, tmp_path):
+        game, ends = RockPaperScissors(num_games=8), {"whole": [4], "cut": [2, 4]}
+        plays = {}
+        for name, rounds in ends.items():
+            for end in rounds:  # each by agents that are new
+                play = SelfPlay(*agents(game), game, pool_size=2, episodes=16)
+                play.fit(end, 80, tmp_path / name, resume=True)
+                plays[name] = play
+        whole, cut = plays["whole"], plays["cut"]
+        assert whole.history == cut.history
+        assert len(cut.history["score"]) == 4
+        assert whole.state() == cut.state()
+        for name, variable in whole.variables().items():
+            np.testing.assert_array_equal(variable, cut.variables()[name], name)
+        for ours, theirs in zip(whole.pool, cut.pool, strict=True):
+            for a, b in zip(ours.weights, theirs.weights, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+    @pytest.mark.long
+    def test_checkpoints_of_others_are_refused(self, tmp_path):
+        game = RockPaperScissors(num_games=8)
+        play = SelfPlay(*agents(game), game, episodes=16)
+        play.fit(1, 80, tmp_path)
+        with pytest.raises(ValueError, match=r"without checkpoints, or `resume=True`"):
+            play.fit(1, 80, tmp_path)
+        with pytest.raises(ValueError, match=r"`checkpoint_dir` with `resume`"):
+            play.fit(1, 80, resume=True)
+        other = SelfPlay(*agents(game), game, pool_size=3)
+        with pytest.raises(CheckpointError, match=r"with pool_size 10. Received: 3"):
+            other.fit(1, 80, tmp_path, resume=True)
+        wide = [A2C.for_env(game, hidden=(9,), xla=False, seed=i) for i in range(2)]
+        with pytest.raises(CheckpointError, match=r"an agent like that of .*kernel"):
+            SelfPlay(*wide, game).fit(1, 80, tmp_path, resume=True)
 
     def test_the_opponent_has_the_weights_of_the_pool(self):
         game = RockPaperScissors(num_games=8)
