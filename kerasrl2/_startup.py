@@ -124,12 +124,12 @@ def native_chatter_kept_back():
     What Python writes to `sys.stderr` is not affected. Blocks may be nested, and
     several threads may enter in any order: descriptor 2 is restored when the last one
     leaves. If a block fails, all that was captured since it began is written out, also
-    from other threads.
+    from other threads; an interrupt is no failure.
     """
     begin = _redirection.enter()
     try:
         yield
-    except BaseException:
+    except Exception:
         if begin is not None:
             _redirection.show(begin)
         raise

@@ -1,11 +1,16 @@
 """The command line: `kerasrl2 train`, `evaluate`, `record`, `export` and others."""
 
+import os
 import sys
 
-import typer
+try:
+    import typer
 
-from kerasrl2.cli.app import app
-from kerasrl2.cli.failures import EXIT_USAGE, usage_line
+    from kerasrl2.cli.app import app
+    from kerasrl2.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, usage_line
+except KeyboardInterrupt:
+    sys.stderr.write("Interrupted.\n")
+    sys.exit(130)
 
 __all__ = ["app", "main"]
 
@@ -19,4 +24,16 @@ def main():
             raise
         typer.echo(usage_line(error, sys.argv[1:]), err=True)
         sys.exit(getattr(error, "exit_code", EXIT_USAGE))
-    sys.exit(code if isinstance(code, int) else 0)
+    code = code if isinstance(code, int) else 0
+    if code >= EXIT_INTERRUPTED:
+        _leave_compilation(code)
+    sys.exit(code)
+
+
+def _leave_compilation(code):
+    """Ends the process at once where XLA is still compiling, for nobody."""
+    interrupts = sys.modules.get("kerasrl2.training.interrupts")
+    if interrupts is not None and interrupts.busy():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+import signal
 
 import typer
 
@@ -15,20 +16,51 @@ def plain_failures():
     from kerasrl2.errors import CheckpointError, EnvironmentFailure
 
     expected = ValueError, ImportError, EnvironmentFailure, CheckpointError, OSError
+    heard = []
     try:
-        yield
+        with _heard_signals(heard):
+            yield
     except KeyboardInterrupt:
-        typer.echo("Interrupted.", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except expected as error:
-        _fail(str(error))
+        _end_interrupted()
+    except (typer.Exit, SystemExit):
+        raise
     except Exception as error:
+        if heard:  # native code that an interrupt met fails in ways of its own
+            _end_interrupted()
+        if isinstance(error, expected):
+            _fail(str(error))
         if not isinstance(error, MemoryError) and type(error).__name__ != _EXHAUSTED:
             raise
         _fail(
             "Expected a run that fits into memory. Choose fewer environments, shorter "
             f"rollouts or a smaller buffer. Received: {error}"
         )
+
+
+@contextlib.contextmanager
+def _heard_signals(heard):
+    """Ctrl-C and SIGTERM raise within, and their numbers are kept in a list."""
+
+    def hear(number, frame):
+        heard.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not the main thread
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _end_interrupted():
+    typer.echo("Interrupted.", err=True)
+    raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _fail(message):

@@ -110,7 +110,7 @@ class AsynchronousLoop(CompiledLoop):
         return state._replace(variables={**state.variables, **new})
 
     def compile(self):
-        if self._program is not None or tf.config.functions_run_eagerly():
+        if self.is_compiled:
             return
         made, agent = {}, self.agent
         with native_chatter_kept_back():

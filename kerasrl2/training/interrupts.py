@@ -1,11 +1,11 @@
-"""Defers Ctrl-C and SIGTERM to the end of a block of training."""
+"""Ctrl-C and SIGTERM: deferred within a block of training, heard while XLA compiles."""
 
 import contextlib
 import signal
 import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
+_ASIDE, _LISTENS = "kerasrl2-aside", 0.1  # a thread's name; seconds
 
 _holding = []  # all in the main thread: handlers can be installed nowhere else
 
@@ -21,15 +21,65 @@ def poll():
                 interrupts.raise_received()
 
 
+def aside(function):
+    """Calls `function` in a thread of its own, so that Ctrl-C is answered meanwhile.
+
+    Python hears no signal within a call of native code, and XLA compiles for seconds.
+    After an interrupt the thread goes on to its end, which the process waits for; see
+    `busy`. Of threads other than the main one, which get no signals, it is called as
+    it is.
+
+    Args:
+        function: Callable without arguments.
+
+    Returns:
+        What `function` returns.
+
+    Raises:
+        BaseException: What `function` raises, or the interrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function()
+    done, outcome = threading.Event(), {}
+
+    def call():
+        try:
+            outcome["result"] = function()
+        except BaseException as error:
+            outcome["error"] = error
+        finally:
+            done.set()
+
+    threading.Thread(target=call, name=_ASIDE).start()
+    while not done.wait(_LISTENS):
+        poll()
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["result"]
+
+
+def busy():
+    """Whether what `aside` called has outlived an interrupt."""
+    return any(thread.name == _ASIDE for thread in threading.enumerate())
+
+
 class Interrupts:
     """Defers signals until the training loop raises them.
 
-    An interrupt within a block would leave its results incomplete. A second signal is
-    not deferred. Does nothing outside the main thread, where Python allows no handlers.
+    An interrupt within a block would leave its results incomplete, and one within
+    TensorFlow's tracing makes native code fail. A second signal is not deferred. Does
+    nothing outside the main thread, where Python allows no handlers.
+
+    Args:
+        tell: Callable without arguments or None, called once a signal is deferred, by
+            which the user sees that it was heard.
+
+    Attributes:
+        received: Integer, the number of the signal that is held back, or None.
     """
 
-    def __init__(self):
-        self.received = None
+    def __init__(self, tell=None):
+        self.received, self.tell = None, tell
         self._before = {}
 
     def __enter__(self):
@@ -50,6 +100,8 @@ class Interrupts:
         if self.received is not None:
             _raise(number)
         self.received = number
+        if self.tell is not None:
+            self.tell()
 
     def raise_received(self):
         """Raises the deferred signal: `KeyboardInterrupt`, for SIGTERM `SystemExit`."""

@@ -20,6 +20,7 @@ from kerasrl2.training.episodes import (
     none_ended,
     zero_totals,
 )
+from kerasrl2.training.interrupts import aside, poll
 from kerasrl2.training.programs import Program
 
 _COUNTERS = "iteration", "env_steps", "sums", "updates", "totals"
@@ -270,19 +271,26 @@ class CompiledLoop(tf.Module):
         self.guard.raise_if_found(self.env, iteration, self.vector_steps, names)
         return self.report()
 
+    @property
+    def is_compiled(self):
+        """Whether `compile` has nothing left to do."""
+        return self._program is not None or tf.config.functions_run_eagerly()
+
     def compile(self):
         """Traces and compiles by running a block of no iterations, once.
 
         Raises:
             ValueError: The compiled function uses a variable that no checkpoint holds.
         """
-        if self._program is not None or tf.config.functions_run_eagerly():
+        if self.is_compiled:
             return
         none = tf.zeros([], tf.int64)
         with native_chatter_kept_back():
             example = none, none, self._values()
-            self._program = Program(self._block, example, self.state(), self._key())
-            self._program(*example)
+            program = Program(self._block, example, self.state(), self._key())
+            poll()
+            aside(lambda: program(*example))  # XLA compiles
+        self._program = program
 
     def _values(self):
         """The `Carry` as tensors."""

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasrl2.training.interrupts import SIGNALS, Interrupts
+from kerasrl2.training.interrupts import SIGNALS, Interrupts, aside, busy
 from tests.training.runs import digest, make, state_of, train, uninterrupted
 
 
@@ -110,3 +110,68 @@ def test_a_killed_process_loses_nothing_but_time(tmp_path):
     result = json.loads((tmp_path / "result.json").read_text())
     np.testing.assert_equal(result["history"], history)
     assert result["digest"] == digest(whole)
+
+
+class TestAside:
+    """What native code does for seconds, while the main thread hears signals."""
+
+    def test_an_interrupt_does_not_wait(self):
+        release = threading.Event()
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                aside(lambda: release.wait(30))
+            assert busy()
+        finally:
+            release.set()
+        for _ in range(500):
+            if not busy():
+                break
+            time.sleep(0.01)
+        assert not busy()
+
+    def test_results_and_failures_come_back(self):
+        names = aside(lambda: threading.current_thread().name), "MainThread"
+        assert names[0] != names[1]
+        with pytest.raises(ZeroDivisionError):
+            aside(lambda: 1 / 0)
+
+    def test_other_threads_do_it_themselves(self):
+        seen = []
+        thread = threading.Thread(
+            target=lambda: seen.append(aside(threading.current_thread))
+        )
+        thread.start()
+        thread.join()
+        assert seen == [thread]
+
+
+@pytest.mark.long
+def test_an_interrupt_during_compilation_leaves_an_agent_that_can_go_on():
+    agent = make("ppo", "CartPole-v1")
+    threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        train(agent, "CartPole-v1", 10**9)
+    train(agent, "CartPole-v1", 512)
+    assert int(agent.env_steps) >= 512
+
+
+@pytest.mark.long
+def test_a_signal_while_programs_are_made_is_told_and_deferred(capsys, monkeypatch):
+    """TensorFlow's native code fails in odd ways if an interrupt meets its tracing."""
+    agent, seen = make("a2c", "CartPole-v1", xla=False, rollout_length=7), []
+    compute_loss = type(agent).compute_loss
+
+    def traced(self, batch, seed):
+        if not seen:
+            os.kill(os.getpid(), signal.SIGINT)
+        seen.append(True)
+        return compute_loss(self, batch, seed)
+
+    monkeypatch.setattr(type(agent), "compute_loss", traced)
+    with pytest.raises(KeyboardInterrupt):
+        agent.fit("CartPole-v1", steps=40, epochs=1, verbose=2)
+    assert capsys.readouterr().err == "stopping ...\n"
+    assert int(agent.env_steps) == 0
+    agent.fit("CartPole-v1", steps=42, epochs=1, verbose=0)
+    assert int(agent.env_steps) == 42
