@@ -9,7 +9,12 @@ from kerasrl2.training.episodes import mean_return_and_length
 from kerasrl2.training.infos import InfoMeans, check_info_keys
 from kerasrl2.training.interrupts import Interrupts
 from kerasrl2.training.monitors import Callbacks
-from kerasrl2.training.progress import ProgressBar, announce, progress_callback
+from kerasrl2.training.progress import (
+    ProgressBar,
+    announce,
+    progress_callback,
+    tell_of_stop,
+)
 from kerasrl2.training.resume import plain_settings
 from kerasrl2.training.watch import NumberWatch
 
@@ -196,11 +201,14 @@ def fit_loop(
     agent.stop_training = False
     loop.plan(steps)
     loop.tell_episodes(callback_list.ask_for_episodes)
+    more = {"info_keys": keys, "compiles": not loop.is_compiled}
+    callback_list.set_params({**callback_list.params, **more})
     callback_list.on_train_begin()
     progress.restore_callbacks()
     try:
-        loop.compile()
-        with Interrupts() as interrupts:
+        with Interrupts(tell_of_stop if verbose else None) as interrupts:
+            loop.compile()
+            interrupts.tell = None
             _run_epochs(agent, loop, progress, validation, checkpoint, interrupts)
     finally:
         for callback in callback_list.callbacks:

@@ -1,9 +1,10 @@
 """Progress of `fit`: a live bar on a terminal, else one plain line per epoch."""
 
-import math
 import sys
 
 import keras
+
+from kerasrl2.training.lines import Table, compact, figure
 
 
 def progress_callback(verbose):
@@ -22,72 +23,74 @@ def progress_callback(verbose):
     return [] if not verbose else [ProgressBar() if verbose == 1 else EpochLines()]
 
 
-def describe(logs):
-    """The most important figures of an epoch's logs, as one string."""
-    parts = []
-    for name, digits in (
-        ("return", 1),
-        ("val_return", 1),
-        ("episode_length", 0),
-        ("entropy", 3),
-        ("kl", 4),
-        ("explained_variance", 2),
-    ):
-        if name in logs:
-            value = logs[name]
-            text = "-" if math.isnan(value) else f"{value:.{digits}f}"
-            parts.append(f"{name.replace('_', ' ')} {text}")
-    if "steps_per_second" in logs:
-        parts.append(f"{logs['steps_per_second']:,.0f} steps/s")
-    if "learner_waits" in logs:  # there are workers
-        parts.append(f"{logs['updates_per_second']:,.0f} updates/s")
-        parts.append(f"lag {logs['lag']:.1f}  waits {logs['learner_waits']:.0%}")
-    return "  ".join(parts)
-
-
 class EpochLines(keras.callbacks.Callback):
-    """Prints one line per epoch, for logs and pipes."""
+    """Prints a header and one line per epoch, for logs, pipes and notebooks."""
+
+    def on_train_begin(self, logs=None):
+        self._table = None
+        if self.params.get("compiles", True):
+            print("compiling ...", flush=True)
 
     def on_epoch_end(self, epoch, logs=None):
-        steps = f"{int(logs['env_steps']):,} steps"
-        epochs = self.params["epochs"]
-        print(f"epoch {epoch + 1}/{epochs}  {steps}  {describe(logs)}", flush=True)
+        if self._table is None:
+            self._table = Table(self.params["epochs"], logs)
+            print(self._table.header)
+        print(self._table.row(epoch + 1, logs), flush=True)
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A live bar (rich) of env steps with the latest return and speed."""
+    """A live bar (rich) with times, speed and return, and a line per epoch above it.
+
+    From left to right: the env steps of this call of `fit` and how many there are to
+    be, the time since its beginning and the time that is left, env steps a second
+    (evaluations included), the mean return of this epoch.
+    """
 
     def on_train_begin(self, logs=None):
         from rich import progress
 
+        self._table = None
         self._progress = progress.Progress(
             progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
+            progress.BarColumn(bar_width=None),
+            progress.TextColumn("{task.fields[count]}"),
             progress.TimeElapsedColumn(),
+            progress.TextColumn("<"),
+            progress.TimeRemainingColumn(),
             progress.TextColumn("{task.fields[figures]}"),
+            expand=True,
         )
+        total = self.params["steps"]
+        compiles = self.params.get("compiles", True)
         self._task = self._progress.add_task(
-            "compiling", total=self.params["steps"], figures=""
+            "compiling" if compiles else "training",
+            total=total,
+            figures="",
+            count=f"0/{compact(total)}",
         )
         self._begin = int(self.model.env_steps)
         self._progress.start()
 
     def on_train_batch_end(self, batch, logs=None):
-        figures = describe({k: logs[k] for k in ("return",) if k in logs})
+        done = logs["env_steps"] - self._begin
+        task = self._progress.tasks[0]
+        parts = [f"{task.speed:,.0f} steps/s"] if task.speed else []
+        parts += [f"return {figure(logs['return'])}"] if "return" in logs else []
         self._progress.update(
             self._task,
             description="training",
-            completed=logs["env_steps"] - self._begin,
-            figures=figures,
+            completed=done,
+            count=f"{compact(done)}/{compact(task.total)}",
+            figures="  ".join(parts),
         )
 
     def on_epoch_end(self, epoch, logs=None):
-        self._progress.console.print(
-            f"epoch {epoch + 1}/{self.params['epochs']}  "
-            f"{int(logs['env_steps']):,} steps  {describe(logs)}",
-            highlight=False,
-        )
+        lines = []
+        if self._table is None:
+            self._table = Table(self.params["epochs"], logs)
+            lines = [self._table.header]
+        for line in (*lines, self._table.row(epoch + 1, logs)):
+            self._progress.console.print(line, highlight=False)
 
     def on_train_end(self, logs=None):
         self.close()
@@ -108,6 +111,11 @@ def tell_of_no_end(env, steps, seconds, limit):
         file=sys.stderr,
         flush=True,
     )
+
+
+def tell_of_stop():
+    """Tells, on standard error, that a signal was heard while programs are made."""
+    print("stopping ...", file=sys.stderr, flush=True)
 
 
 def announce(verbose, path, env, env_steps):
