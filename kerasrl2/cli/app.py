@@ -44,6 +44,9 @@ WrapperOption = Annotated[
         help="A wrapper of Gymnasium or MODULE:NAME; repeatable, the innermost first.",
     ),
 ]  # fmt: skip
+BestOption = Annotated[
+    bool, typer.Option("--best", help="The run's best agent, not its last.")
+]
 EPISODES, THREADS = 10**7, 1024
 LARGEST = 2**31 - 1  # of the integers that TensorFlow's shapes and seeds are
 
@@ -185,6 +188,7 @@ def evaluate(
     ] = None,
     env: EnvOption = None,
     wrappers: WrapperOption = None,
+    best: BestOption = False,
 ):
     """Plays whole episodes with the agent of a run."""
     with plain_failures():
@@ -198,6 +202,7 @@ def evaluate(
             max_episode_steps=max_episode_steps,
             env=env,
             wrappers=wrappers,
+            best=best,
         )
 
 
@@ -233,6 +238,7 @@ def record(
     backend: Annotated[
         str, typer.Option(help="Environments: auto, tensorflow or gymnasium.")
     ] = "auto",
+    best: BestOption = False,
 ):
     """Records episodes of a trained agent as a video."""
     with plain_failures():
@@ -248,6 +254,7 @@ def record(
             fps=fps,
             max_steps=max_steps,
             backend=backend,
+            best=best,
         )
 
 
@@ -263,12 +270,13 @@ def export(
             "-o", "--output", help="Default: saved_model, policy.tflite, ... in RUN."
         ),
     ] = None,
+    best: BestOption = False,
 ):
     """Writes a trained policy for TensorFlow Serving, LiteRT or ONNX Runtime."""
     with plain_failures():
         from kerasrl2.cli.export import export as write
 
-        write(run, format, output)
+        write(run, format, output, best)
 
 
 @app.command()

@@ -1,19 +1,26 @@
 """`kerasrl2 evaluate`."""
 
-import typer
-
+from kerasrl2.cli.printing import say
 from kerasrl2.cli.trained import trained
 from kerasrl2.cli.worlds import changed_world, label
 
 
 def evaluate(
-    run, episodes, seed, greedy, max_episode_steps=None, env=None, wrappers=None
+    run,
+    episodes,
+    seed,
+    greedy,
+    max_episode_steps=None,
+    env=None,
+    wrappers=None,
+    best=False,
 ):
     """Prints the returns of the agent of a run, or of a file."""
-    agent, config = trained(run)
+    agent, config = trained(run, best)
     world = changed_world(run, config, env, wrappers)
     from kerasrl2 import envs
     from kerasrl2.cli.environments import options_of, recipe
+    from kerasrl2.training.lines import figure
 
     made = envs.make(
         recipe(world["env"], without=run),
@@ -27,9 +34,10 @@ def evaluate(
     finally:
         made.close()
     algorithm = config.get("algorithm", type(agent).__name__)
-    typer.echo(
-        f"{algorithm} on {label(world)}: return {scores['return']:.2f} "
-        f"+- {scores['return_std']:.2f} (min {scores['return_min']:.2f}, max "
-        f"{scores['return_max']:.2f}), episode length {scores['episode_length']:.1f}, "
-        f"{scores['episodes']} episodes"
+    which = f", best agent ({int(agent.env_steps):,} steps)" if best else ""
+    names = "return", "return_std", "return_min", "return_max", "episode_length"
+    mean, deviation, least, most, length = (figure(scores[name]) for name in names)
+    say(
+        f"{algorithm} on {label(world)}{which}: return {mean} +- {deviation} (min "
+        f"{least}, max {most}), episode length {length}, {scores['episodes']} episodes"
     )

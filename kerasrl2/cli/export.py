@@ -12,16 +12,17 @@ _NAMES = {
 }
 
 
-def export(run, format, output):
+def export(run, format, output, best=False):
     """Writes the policy of a trained agent.
 
     Args:
         run: Path of a run directory or of a file that `agent.save` wrote.
         format: String, of `Agent.export`.
         output: Path, or None for one in the run or beside the file.
+        best: Boolean, the run's best agent instead of its last.
     """
     check_choice("--format", format, tuple(_NAMES))
     output = beside(run, _NAMES[format]) if output is None else output
-    agent, _ = trained(run)
+    agent, _ = trained(run, best)
     agent.export(output, format=format)
     typer.echo(f"wrote {output}")

@@ -9,7 +9,8 @@ import typer
 from kerasrl2 import __version__, zoo
 from kerasrl2.cli import machine
 from kerasrl2.cli.configuration import replace_text, write_config
-from kerasrl2.cli.runs import results_in
+from kerasrl2.cli.printing import say
+from kerasrl2.cli.runs import BEST, LAST, results_in
 from kerasrl2.cli.values import check_kinds
 from kerasrl2.cli.worlds import label, world
 
@@ -30,6 +31,7 @@ def run(config, make_directory, steps=None, resumed=None):
     machine.use_compilation_cache()
     gc.disable()  # importing and tracing make objects that stay: see `_phases`
     from kerasrl2 import callbacks
+    from kerasrl2.cli.best import KeepBest, save_whole
     from kerasrl2.cli.environments import implied
 
     moments, begun = [], []
@@ -45,19 +47,22 @@ def run(config, make_directory, steps=None, resumed=None):
         if resumed is not None:
             _drop_later_rows(directory / "metrics.csv", checkpoint.found)
         write_config(directory, **written)
-        typer.echo(_title(written, env, directory))
+        say(_title(written, env, directory))
         if (line := implied(world(config))) is not None:
-            typer.echo(line)
+            say(line)
         begun.append(True)
 
     writers, workers = _writers(directory, written), _workers(config)
+    keeper = KeepBest(directory, config["eval_episodes"])
     try:
         interrupted = _fit(
             agent, directory, writers, begun,
             env=env,
             steps=budget,
             epochs=min(config["reports"], _iterations(agent, env, budget, workers)),
-            callbacks=[*_callbacks(config, begin, moments), *writers, checkpoint],
+            callbacks=[
+                *_callbacks(config, begin, moments), keeper, *writers, checkpoint,
+            ],
             validation_env=validation,
             validation_episodes=config["eval_episodes"],
             resume=resumed is not None,
@@ -66,7 +71,7 @@ def run(config, make_directory, steps=None, resumed=None):
     finally:
         agent.close()
         if begun:
-            agent.save(directory / "agent.keras")
+            save_whole(agent, directory / LAST)
             with contextlib.suppress(ValueError, FileNotFoundError):  # no epoch ended
                 _plot(directory, f"{config['algorithm']} on {label(config)}")
         elif resumed is None:
@@ -74,7 +79,7 @@ def run(config, make_directory, steps=None, resumed=None):
                 directory.rmdir()
         env.close()
         validation.close()
-    _summary(directory, agent, checkpoint)
+    _summary(directory, agent, checkpoint, keeper)
     if interrupted is not None:
         code = interrupted.code if isinstance(interrupted, SystemExit) else 130
         raise typer.Exit(code)
@@ -96,7 +101,7 @@ def _made(config, steps, resumed, moments):
     agent_class = agents.algorithm(algorithm)
     check_kinds(overrides, agent_class)
     if resumed is not None:
-        check_saved_class(resumed / "agent.keras", agent_class)
+        check_saved_class(resumed / LAST, agent_class)
     env = recipe(env_id, without=resumed)
     how = options_of(world(config), without=resumed)
     moments.append(time.perf_counter())
@@ -230,14 +235,10 @@ def _plot(directory, title):
     plot_learning_curves(runs, directory / "learning_curve.png", title)
 
 
-def _summary(directory, agent, checkpoint):
-    from kerasrl2.plotting import read_metrics
+def _summary(directory, agent, checkpoint, keeper):
+    from kerasrl2.training.lines import figure
 
     parts = [f"{int(agent.env_steps):,} steps in {time.perf_counter() - STARTED:.1f} s"]
-    with contextlib.suppress(ValueError, FileNotFoundError):
-        metrics = read_metrics(directory)
-        best = metrics["val_return"].max()
-        parts.append(f"evaluation {metrics['val_return'][-1]:.1f}, best {best:.1f}")
     written = [report for report in checkpoint.store.reports if "bytes" in report]
     if written:
         size = written[-1]["bytes"] / 1e6
@@ -245,5 +246,17 @@ def _summary(directory, agent, checkpoint):
         parts.append(
             f"{len(written)} checkpoints, {size:,.1f} MB, waited {waited:.1f} s"
         )
-    typer.echo("; ".join(parts))
-    typer.echo(f"saved {', '.join(results_in(directory))} in {directory}")
+    say("; ".join(parts))
+    best, remarks = keeper.best, {}
+    if best is None:
+        say(f"no evaluation: the run ended before its first report, without {BEST}")
+    else:
+        found = f"{figure(best['return'])} at {best['env_steps']:,} steps"
+        remarks = {LAST: " (the last)", BEST: f" (return {found})"}
+        if keeper.count:
+            say(
+                f"evaluation {figure(keeper.latest)}, best {found}; {keeper.count} "
+                f"evaluations took {keeper.seconds:.1f} s"
+            )
+    names = [name + remarks.get(name, "") for name in results_in(directory)]
+    say(f"saved {', '.join(names)} in {directory}")

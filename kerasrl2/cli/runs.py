@@ -6,7 +6,8 @@ from pathlib import Path
 from kerasrl2.cli.configuration import NAME
 from kerasrl2.cli.paths import check_directory
 
-FILES = "agent.keras", NAME, "learning_curve.png", "metrics.csv"
+LAST, BEST, BEST_RECORD = "agent.keras", "best.keras", "best.json"
+FILES = LAST, BEST_RECORD, BEST, NAME, "learning_curve.png", "metrics.csv"
 _ROOT = Path("runs")
 
 

@@ -25,6 +25,11 @@ def succeed(*arguments):
     return result.stdout
 
 
+def said(*arguments):
+    """What a call that succeeds prints, with one space between words."""
+    return " ".join(succeed(*arguments).split())
+
+
 def fail(*arguments, code=1):
     """The one line on the error stream of a call that fails."""
     result = call(*arguments)
