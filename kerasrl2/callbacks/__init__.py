@@ -16,6 +16,7 @@ from kerasrl2.callbacks.recording import (
 from kerasrl2.callbacks.schedules import ScheduleValue
 from kerasrl2.callbacks.solved import StopWhenSolved
 from kerasrl2.callbacks.targets import TargetNetworkUpdate
+from kerasrl2.callbacks.tensorboard import TensorBoard
 from kerasrl2.training.progress import EpochLines, ProgressBar
 from kerasrl2.training.resume import TrainingCheckpoint
 
@@ -30,6 +31,7 @@ __all__ = [
     "StopAtReturn",
     "StopWhenSolved",
     "TargetNetworkUpdate",
+    "TensorBoard",
     "TrainingCheckpoint",
     "hyperparameters_of",
     "record_episode",

@@ -8,10 +8,10 @@ from kerasrl2.training.resume import plain_settings
 class LogHyperparameters(keras.callbacks.Callback):
     """Writes the agent's hyper-parameters for TensorBoard's page HPARAMS.
 
-    Beside `keras.callbacks.TensorBoard` in the same directory: one row of the page is
-    then a run with its settings and its metrics. It shows the algorithm, each argument
-    of the agent that is a number, a word or a truth value, and the learning rate at
-    the beginning.
+    `callbacks.TensorBoard` does so itself. This one stands beside Keras' own in the
+    same directory: one row of the page is then a run with its settings and its metrics.
+    It shows the algorithm, each argument of the agent that is a number, a word or a
+    truth value, and the learning rate at the beginning.
 
     Args:
         log_dir: String or path, that of `keras.callbacks.TensorBoard`; another for each
@@ -44,7 +44,7 @@ class LogHyperparameters(keras.callbacks.Callback):
         from tensorboard.plugins.hparams import api
 
         shown = {**hyperparameters_of(self.model), **self.settings}
-        shown = {name: _plain(value) for name, value in shown.items()}
+        shown = {name: plain_value(value) for name, value in shown.items()}
         shown = {name: value for name, value in shown.items() if value is not None}
         self._writer = api.KerasCallback(str(self.log_dir), shown)
         self._writer.on_train_begin()
@@ -70,7 +70,7 @@ def hyperparameters_of(agent):
     return {"algorithm": type(agent).__name__, **plain_settings(agent), **rates}
 
 
-def _plain(value):
+def plain_value(value):
     """What TensorBoard can show: everything but numbers, words and truth is text."""
     known = value is None or isinstance(value, bool | int | float | str)
     return value if known else str(value)

@@ -214,7 +214,7 @@ def _phases(times):
 def _writers(directory, config):
     import keras
 
-    from kerasrl2.callbacks import LogHyperparameters
+    from kerasrl2.callbacks import TensorBoard
 
     names = "algorithm", "env", "backend", "steps", "seed"
     shown = {**config["settings"], **{name: config[name] for name in names}}
@@ -223,8 +223,7 @@ def _writers(directory, config):
         shown["wrappers"] = config["wrappers"]
     return [
         keras.callbacks.CSVLogger(str(directory / "metrics.csv"), append=True),
-        keras.callbacks.TensorBoard(str(directory), write_graph=False),
-        LogHyperparameters(directory, shown),
+        TensorBoard(directory, shown),
     ]
 
 
