@@ -12,6 +12,7 @@ from importlib import metadata, resources
 from typing import NamedTuple
 
 from kerasrl2._checks import check_choice
+from kerasrl2._words import algorithm_here
 
 GROUP = "kerasrl2.algorithms"
 REGISTERED = {}  # name to `agents.Registration`, of the classes imported so far
@@ -45,6 +46,26 @@ def built_in():
     return sorted(_own())
 
 
+def check_name(name, known=None):
+    """Raises `ValueError`, with what to write instead, unless there is an algorithm.
+
+    Args:
+        name: String.
+        known: List of strings, all names; None looks for them.
+    """
+    known = names() if known is None else known
+    here = None if name in known else algorithm_here(name, known)
+    if here is not None:
+        setting = (
+            " in the shell, with the same keyword in Python" if " " in here else ""
+        )
+        raise ValueError(
+            f"Expected `algorithm` to be one of: {', '.join(known)}. Received: "
+            f"{name!r}, which is `{here}` here{setting}."
+        )
+    check_choice("algorithm", name, known)
+
+
 def place(name):
     """The `Place` of an algorithm's class.
 
@@ -52,7 +73,7 @@ def place(name):
         ValueError: No algorithm, or more than one, has this name.
     """
     candidates = _candidates()
-    check_choice("algorithm", name, sorted(candidates))
+    check_name(name, sorted(candidates))
     first, *others = candidates[name]
     if others:
         raise ValueError(

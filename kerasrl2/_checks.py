@@ -7,6 +7,8 @@ import numbers
 
 import numpy as np
 
+from kerasrl2._words import keyword_here
+
 _FLOAT32 = 1.1754944e-38, 3.4028234e38  # the least normal number, and the largest
 _RENAMED = {  # keywords of earlier versions; None: removed
     "clip_ratio": "clip_range",
@@ -112,6 +114,8 @@ def check_keywords(owner, received, known):
             new = _RENAMED[name]
             now = "gone: it is not needed" if new is None else f"called {new!r} now"
             hint = f", which is {now}."
+        elif (here := keyword_here(name, known)) is not None:
+            hint = f", {here}."
         raise ValueError(
             f"Expected a keyword of `{owner}`. Received: {name!r}"
             f"{hint} It knows: {', '.join(known)}"

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 ROOT = Path(__file__).parents[1] / "kerasrl2"
 FLOORS = [
-    ["_private"],  # below the ground floor, of what the package defines
+    ["_private", "_words"],  # below the ground floor, of what the package defines
     [
         "types",
         "_checks",

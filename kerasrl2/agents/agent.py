@@ -10,6 +10,7 @@ from kerasrl2._checks import check_choice, check_keywords, plain
 from kerasrl2._numbers import Number, number_names
 from kerasrl2._private import is_bookkeeping
 from kerasrl2._seeds import drawn_seed
+from kerasrl2._words import with_our_words
 from kerasrl2.agents.checking import (
     check_logits,
     check_masks,
@@ -316,6 +317,7 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         action = self.head.to_env(action)
         return action if policy_state is None else (action, outputs.policy_state)
 
+    @with_our_words
     def predict(self, observation, greedy=True):
         """NumPy actions for a batch of observations, `[B, ...]`."""
         return np.asarray(self.act(observation, training=not greedy))

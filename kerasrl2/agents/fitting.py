@@ -6,6 +6,7 @@ import keras
 
 from kerasrl2 import envs
 from kerasrl2._checks import check_positive_integer
+from kerasrl2._words import with_our_words
 from kerasrl2.agents.checking import check_learnable
 from kerasrl2.agents.directions import directions
 from kerasrl2.agents.optimizing import rate_of, run_out
@@ -23,6 +24,7 @@ from kerasrl2.training.resume import checkpoint_of
 class Fitting:
     """Mixin with `fit` and `evaluate`, and the loops that they run."""
 
+    @with_our_words
     def fit(
         self,
         env,
@@ -143,6 +145,7 @@ class Fitting:
             before.restore_if_untrained(self)
             raise
 
+    @with_our_words
     def evaluate(
         self,
         env,

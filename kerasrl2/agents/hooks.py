@@ -1,6 +1,8 @@
 """Methods that subclasses override: their former names and their arguments."""
 
+import functools
 import inspect
+import numbers
 
 _RENAMED = {
     "explore": "choose",
@@ -29,6 +31,24 @@ def check_renamed(owner, name):
             f"{owner!r} object has no attribute {name!r}. It is called "
             f"{_RENAMED[name]!r} now."
         )
+
+
+def one_update(learn):
+    """Decorator of `learn`: who calls it as others' method is told of `fit`."""
+
+    @functools.wraps(learn)
+    def called(self, *args, **kwargs):
+        steps = not args or isinstance(args[0], numbers.Integral)
+        if kwargs.keys() - {"batch", "seed"} or (steps and "batch" not in kwargs):
+            given = [repr(arg)[:60] for arg in args]
+            given += [f"{name}={value!r:.60}" for name, value in kwargs.items()]
+            raise TypeError(
+                "Expected `agent.fit(env, steps=...)` to train: `learn` is the update "
+                f"that the training loop makes. Received: learn({', '.join(given)})"
+            )
+        return learn(self, *args, **kwargs)
+
+    return called
 
 
 def check_hooks(agent_class):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from kerasrl2._checks import check_range
 from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic import ActorCritic
+from kerasrl2.agents.hooks import one_update
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
 from kerasrl2.agents.surrogate import (
@@ -200,6 +201,7 @@ class TRPO(ActorCritic):
 
     # Learning
 
+    @one_update
     def learn(self, batch, seed):
         """A step of the policy, then `num_epochs` passes of the critic.
 

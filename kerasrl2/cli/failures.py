@@ -1,10 +1,14 @@
 """Turns expected failures into one line and an exit code."""
 
 import contextlib
+import re
 import shlex
 import signal
 
 import typer
+
+from kerasrl2._checks import did_you_mean
+from kerasrl2._words import command_here, keyword_here, word_here
 
 _EXHAUSTED = "ResourceExhaustedError"  # of TensorFlow, which is not imported for it
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -79,6 +83,7 @@ def usage_line(error, arguments):
     context = getattr(error, "ctx", None)
     if "Received: " in message:
         return f"Error: {message}"
+    message = _with_our_words(message, context)
     parts = [message if message.endswith("?") else f"{message.rstrip('.')}."]
     if context is not None:
         usage = " ".join(context.get_usage().split()).removeprefix("Usage: ")
@@ -87,3 +92,26 @@ def usage_line(error, arguments):
     command = "kerasrl2" if context is None else context.command_path
     parts.append(f"`{command} --help` lists all options.")
     return "Error: " + " ".join(parts)
+
+
+def _with_our_words(message, context):
+    """The message on an unknown command or option, with what it is called here."""
+    command = re.fullmatch(r"No such command '(.+)'\.?", message)
+    if command is not None:
+        known = getattr(getattr(context, "command", None), "commands", {})
+        here = command_here(command[1])
+        more = f". That is `kerasrl2 {here}` here" if here else ""
+        return message.rstrip(".") + (more or did_you_mean(command[1], known))
+    option = re.fullmatch(r"(No such option: (--[\w-]+)).*", message)
+    if option is None or context is None:
+        return message
+    name = option[2].removeprefix("--").replace("-", "_")
+    own = word_here(name, [parameter.name for parameter in context.command.params])
+    setting = word_here(name, None) if context.command.name == "train" else None
+    if own is not None:
+        here = f"which is `--{own.replace('_', '-')}` here"
+    elif setting is not None:
+        here = f"which is `--set {setting}=...` here"
+    else:
+        here = keyword_here(name, ())
+    return f"{option[1]}, {here}" if here else message

@@ -39,7 +39,7 @@ def _origin(algorithm):
 def _settings(algorithm):
     if algorithm is None:
         raise ValueError("Expected an algorithm: `kerasrl2 list settings ppo`.")
-    check_choice("algorithm", algorithm, zoo.algorithms())
+    _algorithms.check_name(algorithm)
     from kerasrl2 import agents
 
     agent_class = agents.algorithm(algorithm)

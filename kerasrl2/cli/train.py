@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kerasrl2 import zoo
+from kerasrl2 import _algorithms
 from kerasrl2._checks import check_choice
 from kerasrl2._seeds import drawn_seed
 from kerasrl2.cli.configuration import (
@@ -30,7 +30,7 @@ def train(
         resume: Boolean.
         **options: The rest of what `config.yaml` keeps.
     """
-    check_choice("algorithm", algorithm, zoo.algorithms())
+    _algorithms.check_name(algorithm)
     check_choice("backend", options["backend"], BACKENDS)
     if options["vectorization"] == "entry-point":
         options["vectorization"] = "vector_entry_point"  # Gymnasium's word
@@ -78,6 +78,6 @@ def continue_run(directory, steps=None, algorithm=None, env_id=None):
             f"Expected a run with checkpoints. Received: {directory}, which an earlier "
             "version made. Start a new run."
         )
-    check_choice("algorithm", config["algorithm"], zoo.algorithms())
+    _algorithms.check_name(config["algorithm"])
     check_directory("RUN", directory)
     run({**DEFAULTS, **config}, lambda: directory, steps, resumed=directory)
