@@ -16,6 +16,7 @@ FLOORS = [
         "types",
         "_checks",
         "_control",
+        "_lines",
         "_memory",
         "errors",
         "_seeds",

@@ -1,19 +1,23 @@
 """Commands and their arguments. Heavy modules are imported by the command that runs."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kerasrl2 import __version__
-from kerasrl2.cli.arguments import number, whole
+from kerasrl2.cli.arguments import LARGEST, number, several, whole
 from kerasrl2.cli.configuration import DEFAULTS
+from kerasrl2.cli.examples import CommandWithAlgorithms, GroupWithAlgorithms, examples
 from kerasrl2.cli.failures import EXIT_USAGE, plain_failures
 from kerasrl2.cli.values import parse_assignments
 from kerasrl2.cli.worlds import parse_env_keywords
 
 app = typer.Typer(
+    cls=GroupWithAlgorithms,
     help="Reinforcement learning for people who know Keras.",
+    epilog=examples(),
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -48,7 +52,6 @@ BestOption = Annotated[
     bool, typer.Option("--best", help="The run's best agent, not its last.")
 ]
 EPISODES, THREADS = 10**7, 1024
-LARGEST = 2**31 - 1  # of the integers that TensorFlow's shapes and seeds are
 
 
 def count(help, high=2**63 - 1):
@@ -62,25 +65,23 @@ SeedOption = Annotated[
 ]
 
 
-_EXAMPLES = """Examples:
-
-kerasrl2 train ppo CartPole-v1 --seed 1
-
-kerasrl2 train dqn FrozenLake-v1 --env is_slippery=false --env map_name=8x8
-
-kerasrl2 train a2c Acrobot-v1 --wrapper TimeAwareObservation --set gamma=0.98
-
-kerasrl2 train ppo my_module:Mine-v0 --num-envs 16 --vectorization async
-
-kerasrl2 train apex CartPole-v1 --workers 8 --address auto"""
-
-
-@app.command(epilog=_EXAMPLES)
+@app.command(cls=CommandWithAlgorithms, epilog=examples("train"))
 def train(
     algorithm: Annotated[str, typer.Argument(help="For instance ppo.")],
     env: Annotated[str, typer.Argument(help="For instance CartPole-v1.")],
     steps: Annotated[int | None, count("Env steps; default: the tuned number.")] = None,
     seed: SeedOption = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            parser=several,
+            metavar="1-5",
+            help="A run for each of these seeds, each in a process of its own.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, count("Runs at the same time, with --seeds; default: 1.", THREADS)
+    ] = None,
     num_envs: Annotated[
         int | None, count("Parallel copies of the environment.", LARGEST)
     ] = None,
@@ -135,8 +136,11 @@ def train(
 ):
     """Trains an agent; leaves it, its metrics and a learning curve in a directory."""
     with plain_failures():
+        from kerasrl2.cli.seeds import train_each
         from kerasrl2.cli.train import train as run
 
+        if seeds is not None or jobs is not None:
+            run = partial(train_each, seeds=seeds, jobs=jobs)
         run(
             algorithm,
             env,
@@ -161,7 +165,7 @@ def train(
         )
 
 
-@app.command()
+@app.command(epilog=examples("resume"))
 def resume(
     run: RunArgument,
     steps: Annotated[
@@ -175,7 +179,7 @@ def resume(
         continue_run(run, steps)
 
 
-@app.command()
+@app.command(epilog=examples("evaluate"))
 def evaluate(
     run: AgentArgument,
     episodes: Annotated[int, count("Whole episodes.", EPISODES)] = 20,
@@ -206,7 +210,7 @@ def evaluate(
         )
 
 
-@app.command()
+@app.command(epilog=examples("plot"))
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
     output: Annotated[Path, typer.Option("-o", "--output")] = Path(
@@ -220,7 +224,7 @@ def plot(
         draw(runs, output)
 
 
-@app.command()
+@app.command(epilog=examples("record"))
 def record(
     run: AgentArgument,
     output: Annotated[
@@ -258,7 +262,7 @@ def record(
         )
 
 
-@app.command()
+@app.command(epilog=examples("export"))
 def export(
     run: AgentArgument,
     format: Annotated[
@@ -279,7 +283,7 @@ def export(
         write(run, format, output, best)
 
 
-@app.command()
+@app.command(epilog=examples("check"))
 def check(
     env: Annotated[
         str,
@@ -297,18 +301,21 @@ def check(
         run(env, steps, seed, keywords, wrappers)
 
 
-@app.command("list")
+@app.command("list", epilog=examples("list"))
 def list_(
     what: Annotated[
         str, typer.Argument(help="algorithms, environments or settings.")
     ] = "algorithms",
     algorithm: Annotated[str | None, typer.Argument(help="For settings.")] = None,
+    env: Annotated[
+        str | None, typer.Argument(help="For settings tuned for this one.")
+    ] = None,
 ):
-    """Lists algorithms, environments, or an algorithm's settings and tuned values."""
+    """Lists algorithms, environments, or an algorithm's settings: what they mean."""
     with plain_failures():
         from kerasrl2.cli.listing import show
 
-        show(what, algorithm)
+        show(what, algorithm, env)
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from kerasrl2.cli.configuration import replace_text
-from kerasrl2.cli.runs import BEST, BEST_RECORD
+from kerasrl2.cli.runs import BEST, BEST_RECORD, read_best
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -58,22 +58,6 @@ class KeepBest(keras.callbacks.Callback):
             }
             save_whole(self.model, self._directory / BEST)
             replace_text(self._directory / BEST_RECORD, json.dumps(self.best) + "\n")
-
-
-def read_best(directory):
-    """What the best evaluation of a run was; None if there is no such agent.
-
-    Returns:
-        Dictionary with `return`, `env_steps` and `episodes`.
-    """
-    directory = Path(directory)
-    try:
-        best = json.loads((directory / BEST_RECORD).read_text(encoding="utf-8"))
-        known = {name: best[name] for name in ("return", "env_steps", "episodes")}
-        usable = all(isinstance(value, int | float) for value in known.values())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return known if usable and (directory / BEST).is_file() else None
 
 
 def save_whole(agent, path):

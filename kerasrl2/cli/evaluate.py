@@ -19,8 +19,8 @@ def evaluate(
     agent, config = trained(run, best)
     world = changed_world(run, config, env, wrappers)
     from kerasrl2 import envs
+    from kerasrl2._lines import figure
     from kerasrl2.cli.environments import options_of, recipe
-    from kerasrl2.training.lines import figure
 
     made = envs.make(
         recipe(world["env"], without=run),

@@ -24,9 +24,9 @@ def record(run, output, env, wrappers, backend, best=False, **options):
     world = of_one(changed_world(run, config, env, wrappers))
     if backend != "auto":
         world["backend"] = backend
+    from kerasrl2._lines import figure
     from kerasrl2.callbacks import record_video
     from kerasrl2.cli.environments import named, options_of
-    from kerasrl2.training.lines import figure
 
     returns, path = record_video(
         agent,

@@ -235,7 +235,7 @@ def _plot(directory, title):
 
 
 def _summary(directory, agent, checkpoint, keeper):
-    from kerasrl2.training.lines import figure
+    from kerasrl2._lines import figure
 
     parts = [f"{int(agent.env_steps):,} steps in {time.perf_counter() - STARTED:.1f} s"]
     written = [report for report in checkpoint.store.reports if "bytes" in report]

@@ -1,5 +1,6 @@
 """Run directories: their names and their `config.yaml`."""
 
+import json
 import os
 from pathlib import Path
 
@@ -74,3 +75,19 @@ def free_run_directory(run_dir, algorithm, env_id):
 def results_in(directory):
     """Names of the files of a run that are there, in alphabetical order."""
     return [name for name in FILES if (Path(directory) / name).is_file()]
+
+
+def read_best(directory):
+    """What the best evaluation of a run was; None if there is no such agent.
+
+    Returns:
+        Dictionary with `return`, `env_steps` and `episodes`.
+    """
+    directory = Path(directory)
+    try:
+        best = json.loads((directory / BEST_RECORD).read_text(encoding="utf-8"))
+        known = {name: best[name] for name in ("return", "env_steps", "episodes")}
+        usable = all(isinstance(value, int | float) for value in known.values())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return known if usable and (directory / BEST).is_file() else None

@@ -30,6 +30,23 @@ def train(
         resume: Boolean.
         **options: The rest of what `config.yaml` keeps.
     """
+    options = checked(algorithm, run_dir, resume, options)
+    if resume and holds_run(run_dir):
+        continue_run(run_dir, options["steps"], algorithm, env_id)
+        return
+    check_run_directory(run_dir)
+    if num_envs is not None:
+        overrides = {**overrides, "num_envs": num_envs}
+    config = {"algorithm": algorithm, "env": env_id, **DEFAULTS, **options}
+    config["overrides"] = overrides
+    if config["seed"] is None:
+        config["seed"] = drawn_seed()
+    run(config, lambda: free_run_directory(run_dir, algorithm, env_id))
+
+
+def checked(algorithm, run_dir, resume, options):
+    """Options of `train` in the words of `config.yaml`; raises on wrong ones."""
+    options = dict(options)
     _algorithms.check_name(algorithm)
     check_choice("backend", options["backend"], BACKENDS)
     if options["vectorization"] == "entry-point":
@@ -43,17 +60,7 @@ def train(
         )
     if resume and run_dir is None:
         raise ValueError("Expected `--run-dir` with `--resume`: the run to continue.")
-    if resume and holds_run(run_dir):
-        continue_run(run_dir, options["steps"], algorithm, env_id)
-        return
-    check_run_directory(run_dir)
-    if num_envs is not None:
-        overrides = {**overrides, "num_envs": num_envs}
-    config = {"algorithm": algorithm, "env": env_id, **DEFAULTS, **options}
-    config["overrides"] = overrides
-    if config["seed"] is None:
-        config["seed"] = drawn_seed()
-    run(config, lambda: free_run_directory(run_dir, algorithm, env_id))
+    return options
 
 
 def continue_run(directory, steps=None, algorithm=None, env_id=None):

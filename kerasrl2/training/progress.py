@@ -4,7 +4,7 @@ import sys
 
 import keras
 
-from kerasrl2.training.lines import Table, compact, figure
+from kerasrl2._lines import Table, compact, figure
 
 
 def progress_callback(verbose):

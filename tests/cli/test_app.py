@@ -13,10 +13,10 @@ import yaml
 
 import kerasrl2 as krl
 from kerasrl2 import __version__, zoo
+from kerasrl2._lines import figure
 from kerasrl2.cli import machine, running
 from kerasrl2.cli.runs import FILES
 from kerasrl2.plotting import read_metrics
-from kerasrl2.training.lines import figure
 from tests.cli.shell import SMALL, call, fail, succeed
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")

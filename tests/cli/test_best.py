@@ -8,7 +8,8 @@ import keras
 import pytest
 
 import kerasrl2 as krl
-from kerasrl2.cli.best import KeepBest, read_best
+from kerasrl2.cli.best import KeepBest
+from kerasrl2.cli.runs import read_best
 from kerasrl2.plotting import read_metrics
 from tests.cli.shell import SMALL, call, fail, succeed
 

@@ -8,10 +8,10 @@ import types
 import pytest
 import rich
 
+from kerasrl2 import _lines as lines_module
+from kerasrl2._lines import Table, figure
 from kerasrl2.agents import A2C
-from kerasrl2.training import lines as lines_module
 from kerasrl2.training import progress
-from kerasrl2.training.lines import Table, figure
 from kerasrl2.training.progress import EpochLines, ProgressBar, progress_callback
 
 
