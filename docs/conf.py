@@ -48,7 +48,8 @@ python_display_short_literal_types = True
 ROOMS = (
     "action_values", "agents", "buffers", "callbacks", "distributions", "envs",
     "errors", "exploration", "layers", "losses", "permutations", "plotting", "returns",
-    "schedules", "statistics", "training", "types", "zoo",
+    "schedules", "statistics", "training", "tuning", "types",
+    "zoo",
 )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ _SUBPACKAGES = (
     "schedules",
     "statistics",
     "training",
+    "tuning",
     "types",
     "zoo",
 )

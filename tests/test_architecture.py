@@ -40,6 +40,7 @@ FLOORS = [
     ["distributed"],
     ["agents"],
     ["callbacks", "multi_agent", "plotting", "populations", "zoo"],
+    ["tuning"],
     ["cli"],  # design.md: floor 6 like those it puts together
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS, -1) for room in rooms}
@@ -47,6 +48,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {  # rooms that may import a package, of those the rule is about
     "gymnasium": {"envs"},
     "matplotlib": {"plotting"},
+    "optuna": {"callbacks", "tuning"},
+    "rliable": {"plotting"},
     "typer": {"cli"},
     "yaml": {"cli", "zoo"},
     "rich": {"training"},

@@ -13,6 +13,7 @@ from kerasrl2.callbacks.recording import (
     record_episode,
     record_video,
 )
+from kerasrl2.callbacks.reporting import ReportToOptuna
 from kerasrl2.callbacks.schedules import ScheduleValue
 from kerasrl2.callbacks.solved import StopWhenSolved
 from kerasrl2.callbacks.targets import TargetNetworkUpdate
@@ -27,6 +28,7 @@ __all__ = [
     "ProgressBar",
     "RecordEpisodes",
     "RecordVideo",
+    "ReportToOptuna",
     "ScheduleValue",
     "StopAtReturn",
     "StopWhenSolved",

@@ -6,6 +6,7 @@ import sys
 try:
     import typer
 
+    from kerasrl2.cli import comparing  # noqa: F401  (adds its commands to `app`)
     from kerasrl2.cli.app import app
     from kerasrl2.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, usage_line
 except KeyboardInterrupt:

@@ -210,20 +210,6 @@ def evaluate(
         )
 
 
-@app.command(epilog=examples("plot"))
-def plot(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
-    output: Annotated[Path, typer.Option("-o", "--output")] = Path(
-        "learning_curve.png"
-    ),
-):
-    """Draws learning curves: one per algorithm and environment, over their seeds."""
-    with plain_failures():
-        from kerasrl2.cli.plot import plot as draw
-
-        draw(runs, output)
-
-
 @app.command(epilog=examples("record"))
 def record(
     run: AgentArgument,

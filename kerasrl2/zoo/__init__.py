@@ -47,6 +47,17 @@ def settings(algorithm, env_id):
     return dict(_load(algorithm).get(env_id, {}))
 
 
+def search_spaces():
+    """What `kerasrl2 tune` varies: `search_spaces.yaml` beside the settings.
+
+    Returns:
+        Dictionary of algorithms' names, and of `"default"`, to search spaces; see
+        `tuning.search_space`.
+    """
+    file = resources.files(__name__) / "search_spaces.yaml"
+    return yaml.safe_load(file.read_text("utf-8"))
+
+
 def with_schedules(values, gradient_steps):
     """Replaces every `"linear ..."` by a Keras schedule over `gradient_steps`."""
     return {

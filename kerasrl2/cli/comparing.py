@@ -1,0 +1,112 @@
+"""Commands that search settings and compare runs, and their arguments."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kerasrl2.cli.app import (
+    EPISODES,
+    THREADS,
+    KeywordsOption,
+    SeedOption,
+    WrapperOption,
+    app,
+    count,
+)
+from kerasrl2.cli.arguments import number
+from kerasrl2.cli.failures import plain_failures
+from kerasrl2.cli.values import parse_assignments
+from kerasrl2.cli.worlds import parse_env_keywords
+
+_EXAMPLES = """Examples:
+
+kerasrl2 tune ppo LunarLander-v3 --trials 50 --jobs 2 --steps 100000
+
+kerasrl2 tune dqn CartPole-v1 --set double=true --set "hidden=[128, 128]"
+
+The same command continues a study that was interrupted."""
+
+
+@app.command(epilog=_EXAMPLES)
+def tune(
+    algorithm: Annotated[str, typer.Argument(help="For instance ppo.")],
+    env: Annotated[str, typer.Argument(help="For instance CartPole-v1.")],
+    trials: Annotated[int, count("Trials in all, with those of earlier calls.")] = 50,
+    jobs: Annotated[int, count("Trials at once, a process each.", THREADS)] = 1,
+    steps: Annotated[
+        int | None, count("Env steps of a trial; default: the tuned number.")
+    ] = None,
+    seed: SeedOption = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting not to vary; repeatable."
+        ),
+    ] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file of the search space; default: the algorithm's."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(parser=number, help="Seconds after which no trial begins."),
+    ] = None,
+    pruner: Annotated[
+        str, typer.Option(help="Of hopeless trials: median, hyperband or none.")
+    ] = "median",
+    reports: Annotated[
+        int | None, count("Evaluations of a trial; default: 5.", EPISODES)
+    ] = None,
+    eval_episodes: Annotated[
+        int | None, count("Episodes of each evaluation; default: 10.", EPISODES)
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="Directory; default: runs/tune-ALGO-ENV.")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="Environments: auto, tensorflow or gymnasium.")
+    ] = "auto",
+    keywords: KeywordsOption = None,
+    wrappers: WrapperOption = None,
+    vectorization: Annotated[
+        str | None, typer.Option(help="sync, async or entry-point.")
+    ] = None,
+):
+    """Searches an algorithm's settings with Optuna; writes the best and its command."""
+    with plain_failures():
+        from kerasrl2.cli.tune import tune as search
+
+        search(
+            algorithm,
+            env,
+            study,
+            trials=trials,
+            jobs=jobs,
+            timeout=timeout,
+            pruner=pruner,
+            seed=seed,
+            steps=steps,
+            reports=reports,
+            eval_episodes=eval_episodes,
+            overrides=parse_assignments(assignments or []),
+            space=space,
+            backend=backend,
+            env_keywords=parse_env_keywords(keywords),
+            wrappers=wrappers or [],
+            vectorization=vectorization,
+        )
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    output: Annotated[Path, typer.Option("-o", "--output")] = Path(
+        "learning_curve.png"
+    ),
+):
+    """Draws learning curves: one per algorithm and environment, over their seeds."""
+    with plain_failures():
+        from kerasrl2.cli.plot import plot as draw
+
+        draw(runs, output)
