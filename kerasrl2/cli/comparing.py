@@ -98,15 +98,61 @@ def tune(
         )
 
 
+RunsArgument = Annotated[
+    list[Path], typer.Argument(help="Run directories, or CSV files of metrics.")
+]
+
+
 @app.command()
 def plot(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    runs: RunsArgument,
     output: Annotated[Path, typer.Option("-o", "--output")] = Path(
         "learning_curve.png"
     ),
+    statistic: Annotated[
+        str, typer.Option(help="Over runs: mean, or iqm, the interquartile mean.")
+    ] = "mean",
+    interval: Annotated[
+        str,
+        typer.Option(
+            metavar="range|SHARE",
+            help="The band: from the least run to the greatest, or a bootstrap "
+            "interval, such as 0.95.",
+        ),
+    ] = "range",
+    returns: Annotated[
+        str, typer.Option(help="evaluation, training or both.")
+    ] = "both",
+    smoothing: Annotated[int, count("Epochs to average over.")] = 1,
 ):
-    """Draws learning curves: one per algorithm and environment, over their seeds."""
+    """Draws learning curves: a panel per environment, a curve per algorithm."""
     with plain_failures():
         from kerasrl2.cli.plot import plot as draw
 
-        draw(runs, output)
+        draw(
+            runs,
+            output,
+            interval,
+            statistic=statistic,
+            returns=returns,
+            smoothing=smoothing,
+        )
+
+
+@app.command()
+def report(
+    runs: RunsArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A picture of the performance profiles."),
+    ] = None,
+    score: Annotated[
+        str,
+        typer.Option(help="Of a run: last or best evaluation, or training return."),
+    ] = "last",
+):
+    """Prints what algorithms reached over their runs, with 95 % intervals."""
+    with plain_failures():
+        from kerasrl2.cli.report import report as show
+
+        show(runs, output, score)

@@ -2,19 +2,26 @@
 
 import typer
 
-from kerasrl2.cli.configuration import read_config
+from kerasrl2._checks import check_choice
+from kerasrl2.cli.grouping import grouped
 from kerasrl2.cli.paths import check_file
-from kerasrl2.cli.worlds import label
-from kerasrl2.plotting import plot_learning_curves, read_metrics
+from kerasrl2.plotting import plot_learning_curves
 
 
-def plot(runs, output):
-    """Draws runs; those with the same algorithm and environment are one curve."""
+def plot(runs, output, interval, **options):
+    """Draws runs, a panel for each environment and a curve for each algorithm.
+
+    Args:
+        runs: List of paths.
+        output: Path.
+        interval: String, `"range"` or a number.
+        **options: Of `plot_learning_curves`.
+    """
     check_file("--output", output)
-    groups = {}
-    for run in runs:
-        config = read_config(run)
-        title = f"{config['algorithm']} on {label(config)}"
-        groups.setdefault(title, []).append(read_metrics(run))
-    plot_learning_curves(groups, output)
+    if interval != "range":
+        try:
+            interval = float(interval)
+        except ValueError:
+            check_choice("--interval", interval, ("range", "0.95"))
+    plot_learning_curves(grouped(runs), output, interval=interval, **options)
     typer.echo(f"wrote {output}")
