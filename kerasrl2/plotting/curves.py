@@ -13,10 +13,8 @@ from kerasrl2.plotting.intervals import (
 from kerasrl2.plotting.panels import panels_of, subplots
 from kerasrl2.plotting.reading import COLUMNS, metrics_of
 
-_STYLES = {
-    "evaluation": ("greedy evaluation", "-"),
-    "training": ("while training", "--"),
-}
+_WORDS = {"evaluation": "greedy evaluation", "training": "while training"}
+_NAMES = {"mean": "mean", "iqm": "interquartile mean"}
 
 
 def plot_learning_curves(
@@ -89,21 +87,35 @@ def plot_learning_curves(
             f"evaluation. Received: none in {', '.join(_labels(panels))}. Train for "
             "more steps, or with `validation_env`."
         )
+    both = len(kinds) == 2
     with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         figure, axes = subplots(panels, title)
         for ax, (name, panel) in zip(axes, curves.items(), strict=True):
             colors = {label: f"C{i}" for i, label in enumerate(panels[name])}
-            for (label, kind), curve in panel.items():
-                if curve is not None:
-                    _draw(ax, label, kind, colors[label], curve)
+            drawn = {key: curve for key, curve in panel.items() if curve is not None}
+            for (label, kind), curve in drawn.items():
+                shown = f"{label}: {_WORDS[kind]}" if both else label
+                _draw(ax, shown, colors[label], curve, both and kind == "training")
             ax.set_xlabel("environment steps")
-            ax.set_ylabel("return per episode")
+            ax.set_ylabel(
+                "return per episode" + ("" if both else f", {_WORDS[returns]}")
+            )
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
             ax.grid(alpha=0.3)
             ax.legend(loc="best", frameon=False)
+        if any(len(runs) > 1 for panel in panels.values() for runs in panel.values()):
+            figure.supxlabel(_explained(statistic, interval), fontsize="small")
         if filepath is not None:
             figure.savefig(filepath)
     return figure
+
+
+def _explained(statistic, interval):
+    """What lines and bands are, below the panels."""
+    band = "least to greatest"
+    if interval != "range":
+        band = f"{100 * interval:g} % bootstrap interval"
+    return f"line: {_NAMES[statistic]} of the runs; band: {band}"
 
 
 def _labels(panels):
@@ -111,7 +123,7 @@ def _labels(panels):
 
 
 def _curve(runs, column, statistic, interval, smoothing):
-    """`(steps, middle, low, high, words)` of runs, or None if none has a return.
+    """`(steps, middle, low, high, count)` of runs, or None if none has a return.
 
     `low` and `high` are None for a single run.
     """
@@ -131,30 +143,24 @@ def _curve(runs, column, statistic, interval, smoothing):
         middle = interquartile_mean(table)
     else:
         middle = np.nanmean(table, axis=0)
-    if len(found) == 1:
-        return steps, middle, None, None, ""
-    if interval == "range":
+    low = high = None
+    if len(found) > 1 and interval == "range":
         low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
-    else:
+    elif len(found) > 1:
         low, high = bootstrap_interval(table, statistic, interval)
-    name = {"mean": "mean", "iqm": "IQM"}[statistic]
-    words = f", {name} of {len(found)} runs"
-    if interval != "range":
-        words += f", {100 * interval:g} % interval"
-    return steps, middle, low, high, words
+    return steps, middle, low, high, len(found)
 
 
-def _draw(ax, label, kind, color, curve):
-    steps, middle, low, high, words = curve
-    what, style = _STYLES[kind]
+def _draw(ax, label, color, curve, faint):
+    steps, middle, low, high, count = curve
     ax.plot(
         steps,
         middle,
-        style,
+        "--" if faint else "-",
         color=color,
-        alpha=1.0 if style == "-" else 0.5,
+        alpha=0.5 if faint else 1.0,
         marker="o" if len(steps) < 3 else None,
-        label=f"{label}: {what}{words}",
+        label=label + (f", {count} runs" if count > 1 else ""),
     )
     if low is not None:
         ax.fill_between(steps, low, high, color=color, alpha=0.12, lw=0)

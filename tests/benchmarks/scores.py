@@ -4,10 +4,12 @@
     python -m tests.benchmarks.scores all --output docs/results/scores.jsonl
     python -m tests.benchmarks.scores table docs/results/scores.jsonl
 
-Each agent is evaluated greedily on 100 episodes after its last step, with seeds of
-their own; `random` is the floor: uniformly random actions. With `--best` (and for the
-claims on DQN) the agent is also evaluated ten times during training, on 20 episodes,
-and `best` is the return of the best of these ten on 100 other episodes.
+The first makes one row of the table again. Each agent is evaluated greedily on 100
+episodes after its last step, with seeds of their own; `random` is the floor: uniformly
+random actions. With `--best` (and for the claims on DQN) the agent is also evaluated
+ten times during training, on 20 episodes, and `best` is the return of the best of these
+ten on 100 other episodes. A line keeps the learning curve: `training_returns` at
+`curve_steps`, with `--best` also `evaluations`; `tests.benchmarks.curves` draws it.
 """
 
 import kerasrl2._startup  # noqa: F401  (keeps TensorFlow quiet)
@@ -17,7 +19,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from pathlib import Path
 import keras
 
 from kerasrl2 import zoo
+from tests.benchmarks.score_table import read_runs, table
 
 EPISODES = 100
 CLAIMS = [  # algorithm, environment, steps, the return to reach, in how many of 5
@@ -80,7 +82,7 @@ def main():
     parser.add_argument("--output", type=Path, default=None)
     arguments = parser.parse_args()
     if arguments.algorithm == "table":
-        print_table(Path(arguments.env))
+        print(table(read_runs(Path(arguments.env))))
         return
     from kerasrl2.cli.values import parse_assignments
 
@@ -126,6 +128,7 @@ def play(algorithm, env_id, steps, seed, overrides, best):
         again = agent.evaluate(env_id, episodes=EPISODES, seed=20_000 + seed)
         chosen = {"best": round(again["return"], 2), "best_at": keeper.env_steps}
     training = history.history["return"]
+    evaluations = [round(v, 2) for v in history.history.get("val_return", [])]
     return {
         **base,
         "steps": made,
@@ -133,6 +136,8 @@ def play(algorithm, env_id, steps, seed, overrides, best):
         "return_std": round(scores["return_std"], 2),
         **chosen,
         "training_returns": [round(value, 1) for value in training],
+        "curve_steps": [int(value) for value in history.history["env_steps"]],
+        **({"evaluations": evaluations} if best else {}),
         "seconds": round(seconds, 1),
         **({"set": overrides} if overrides else {}),
     }
@@ -186,34 +191,6 @@ def emit(line, output):
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("a") as file:
             file.write(text + "\n")
-
-
-def print_table(path):
-    """Markdown: one row an algorithm and environment, beside the random floor."""
-    runs = {}
-    for text in path.read_text().splitlines():
-        line = json.loads(text)
-        key = line["algorithm"], line["env"]
-        runs.setdefault(key, {})[line["seed"]] = line
-    print(
-        "| algorithm | environment | env steps | return of each seed | mean | random |"
-    )
-    print("|---|---|---|---|---|---|")
-    for (algorithm, env_id), lines in runs.items():
-        if algorithm == "random":
-            continue
-        returns = [line["return"] for _, line in sorted(lines.items())]
-        floor = runs.get(("random", env_id), {}).values()
-        floor = statistics.mean(line["return"] for line in floor) if floor else None
-        each = ", ".join(f"{value:.1f}" for value in returns)
-        if all("best" in line for line in lines.values()):
-            best = [line["best"] for _, line in sorted(lines.items())]
-            each += "; best " + ", ".join(f"{value:.1f}" for value in best)
-        print(
-            f"| {algorithm} | {env_id} | {next(iter(lines.values()))['steps']:,} | "
-            f"{each} | {statistics.mean(returns):.1f} | "
-            f"{'-' if floor is None else f'{floor:.1f}'} |"
-        )
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ def test_runs_with_other_settings_are_no_seeds_of_each_other(made):
     }
 
 
+@pytest.mark.long
 def test_table(made):
     runs = [made("ppo", 1.0, value) for value in (500, 480, 120, 500, 460)]
     runs += [made("a2c", 50.0), made("dqn", -1.5, 2.5, env="Other-v0")]
@@ -125,6 +126,7 @@ def test_what_is_no_run(command, tmp_path):
     assert "at least one finished epoch" in fail(command, tmp_path / "a.csv")
 
 
+@pytest.mark.long
 def test_wrong_options(made, tmp_path):
     run = made("ppo", 1.0)
     assert "`--interval`" in fail("plot", run, "--interval", "wide")

@@ -122,7 +122,7 @@ def test_every_form_of_a_run(tmp_path):
     for form in forms:
         np.testing.assert_array_equal(metrics_of(form)["return"], [1.0, 2.0])
     figure = plot_learning_curves({"mine": forms})
-    assert lines_of(figure) == {"mine: while training, mean of 6 runs": [1.0, 2.0]}
+    assert lines_of(figure) == {"mine: while training, 6 runs": [1.0, 2.0]}
 
 
 @pytest.mark.parametrize("form", [{}, {"env_steps": []}, {"return": [1.0]}, 3])
@@ -153,8 +153,8 @@ def test_mixed_groups_are_refused():
 def test_evaluation_or_training():
     both = run([10, 20], **{"return": [1, 2]}, val_return=[3, 4])
     for returns, expected in (
-        ("evaluation", {"x: greedy evaluation": [3, 4]}),
-        ("training", {"x: while training": [1, 2]}),
+        ("evaluation", {"x": [3, 4]}),
+        ("training", {"x": [1, 2]}),
     ):
         assert (
             lines_of(plot_learning_curves({"x": [both]}, returns=returns)) == expected
@@ -169,19 +169,35 @@ def test_smoothing_looks_back():
     assert lines_of(figure) == {"x: greedy evaluation": [2, 3, 5.5, 8]}
 
 
+@pytest.mark.long
 def test_interquartile_mean_and_interval(drawn):
     lines, bands = drawn
     values = [[0, 0], [1, 10], [2, 20], [3, 30], [100, 1000]]
     runs = [run([10, 20], val_return=each) for each in values]
     plot_learning_curves({"x": runs}, statistic="iqm", interval=0.95)
     ((label, _, middle),) = lines
-    assert label == "x: greedy evaluation, IQM of 5 runs, 95 % interval"
+    assert label == "x: greedy evaluation, 5 runs"
     assert middle == [2, 20]
     ((_, low, high),) = bands
     assert 0 <= low[0] < 2 < high[0] <= 100
     np.testing.assert_allclose(np.array(low)[1], 10 * low[0])
 
 
+@pytest.mark.long
+def test_a_line_says_what_is_drawn():
+    runs = [run([10, 20], val_return=[1, 2]), run([10, 20], val_return=[3, 4])]
+    for options, words in (
+        ({}, "line: mean of the runs; band: least to greatest"),
+        (
+            {"statistic": "iqm", "interval": 0.9},
+            "line: interquartile mean of the runs; band: 90 % bootstrap interval",
+        ),
+    ):
+        assert plot_learning_curves({"x": runs}, **options).get_supxlabel() == words
+    assert plot_learning_curves({"x": runs[:1]}).get_supxlabel() == ""
+
+
+@pytest.mark.long
 def test_an_interval_ends_with_the_shortest_run(drawn):
     lines, bands = drawn
     runs = [run([10, 20], val_return=[1, 2]), run([10, 20, 30], val_return=[3, 4, 5])]

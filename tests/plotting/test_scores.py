@@ -1,12 +1,12 @@
-"""Tests of scores, their intervals and profiles."""
+"""Tests of scores, their intervals and profiles.
+
+Those with an interval are among the long ones: importing rliable takes seconds.
+"""
 
 import sys
 
 import numpy as np
 import pytest
-import rliable.metrics
-import scipy.stats
-from rliable.metrics import aggregate_iqm
 
 from kerasrl2.plotting import (
     bootstrap_interval,
@@ -21,13 +21,13 @@ RETURNS = [500.0, 480.0, 120.0, 500.0, 460.0]
 
 
 def test_interquartile_mean():
-    assert interquartile_mean(RETURNS) == aggregate_iqm(np.array(RETURNS))
     assert interquartile_mean(RETURNS) == pytest.approx((480 + 500 + 460) / 3)
     assert interquartile_mean([1.0, 2.0, 9.0]) == 4.0  # a quarter of three is no run
     table = np.array([[4.0, 0.0], [1.0, 1.0], [2.0, 8.0], [3.0, 3.0]])
     np.testing.assert_array_equal(interquartile_mean(table), [2.5, 2.0])
 
 
+@pytest.mark.long
 def test_interval_of_the_mean_is_that_of_all_resamples():
     scores = np.array([0.0, 1.0])
     low, high = bootstrap_interval(scores, "mean", size=0.95)
@@ -37,7 +37,10 @@ def test_interval_of_the_mean_is_that_of_all_resamples():
     assert (low, high) == (0.5, 0.5)
 
 
+@pytest.mark.long
 def test_interval_beside_scipy():
+    import scipy.stats
+
     scores = np.random.default_rng(0).normal(size=12)
     ours = bootstrap_interval(scores, "mean", size=0.9)
     other = scipy.stats.bootstrap(
@@ -46,6 +49,14 @@ def test_interval_beside_scipy():
     np.testing.assert_allclose(ours, other.confidence_interval, atol=0.03)
 
 
+@pytest.mark.long
+def test_interquartile_mean_beside_rliable():
+    from rliable.metrics import aggregate_iqm
+
+    assert interquartile_mean(RETURNS) == aggregate_iqm(np.array(RETURNS))
+
+
+@pytest.mark.long
 def test_intervals_are_the_same_each_time():
     np.random.seed(1)  # noqa: NPY002
     before = np.random.get_state()  # noqa: NPY002
@@ -74,6 +85,7 @@ def test_arguments_out_of_range(wrong, name):
         bootstrap_interval(RETURNS, **wrong)
 
 
+@pytest.mark.long
 def test_a_table_of_two_environments():
     table = score_table({"A": {"ppo": RETURNS, "a2c": [1, 1]}, "B": {"ppo": [2, 4]}})
     assert list(table) == [("A", "ppo"), ("A", "a2c"), ("B", "ppo")]
@@ -113,6 +125,8 @@ def test_probability_of_improvement():
     assert value == pytest.approx(8.5 / 9)
     assert 0.5 < low < value < high <= 1.0
     assert probability_of_improvement([1.0, 1.0], [1.0, 1.0])[0] == 0.5
+    import rliable.metrics
+
     pair = np.random.default_rng(0).integers(0, 4, [2, 6, 1]).astype(float)
     ours = probability_of_improvement(*pair[..., 0])[0]
     assert ours == pytest.approx(rliable.metrics.probability_of_improvement(*pair))
