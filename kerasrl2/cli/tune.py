@@ -17,6 +17,7 @@ from kerasrl2.cli.failures import EXIT_INTERRUPTED
 from kerasrl2.cli.jobs import Jobs
 from kerasrl2.cli.paths import check_directory
 from kerasrl2.cli.worlds import label
+from kerasrl2.tuning.studies import PRUNERS
 
 SETTINGS = "settings.yaml"
 _REPORTS, _EVAL_EPISODES = 5, 10
@@ -41,7 +42,7 @@ def tune(
             and `vectorization`.
     """
     check_choice("algorithm", algorithm, zoo.algorithms())
-    check_choice("pruner", pruner, tuning.PRUNERS)
+    check_choice("pruner", pruner, PRUNERS)
     check_choice("backend", options["backend"], BACKENDS)
     if options["vectorization"] == "entry-point":
         options["vectorization"] = "vector_entry_point"  # Gymnasium's word

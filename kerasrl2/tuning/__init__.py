@@ -5,10 +5,9 @@ your own. Optuna is in the extra `tune`.
 """
 
 from kerasrl2.tuning.spaces import check_space, search_space, suggest
-from kerasrl2.tuning.studies import PRUNERS, Study, open_study
+from kerasrl2.tuning.studies import Study, open_study
 
 __all__ = [
-    "PRUNERS",
     "Study",
     "check_space",
     "open_study",
