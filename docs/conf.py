@@ -11,25 +11,39 @@ from sphinx.util import logging
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from kerasrl2 import __version__
+import kerasrl2
 
 project = "kerasrl2"
 copyright = "the kerasrl2 authors"
-version = release = __version__
+version = release = kerasrl2.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
 exclude_patterns = ["_build", "results"]  # results are included by the pages
 nitpicky = True
 
 html_theme = "furo"
-html_title = f"kerasrl2 {__version__}"
+html_title = f"kerasrl2 {kerasrl2.__version__}"
 html_static_path = ["_static"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 pygments_style = "default"
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+nb_execution_mode = "cache"
+nb_execution_timeout = 120  # seconds a cell
+nb_execution_raise_on_error = True
+nb_ipywidgets_js = {}  # would be fetched from the network
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
@@ -45,12 +59,7 @@ napoleon_custom_sections = [("Call arguments", "params_style")]
 add_module_names = False
 python_display_short_literal_types = True
 
-ROOMS = (
-    "action_values", "agents", "buffers", "callbacks", "distributions", "envs",
-    "errors", "exploration", "layers", "losses", "permutations", "plotting", "returns",
-    "schedules", "statistics", "training", "tuning", "types",
-    "zoo",
-)  # fmt: skip
+ROOMS = sorted(set(kerasrl2.__all__) - {"__version__", "load_agent"})
 
 
 def public_names(room):
