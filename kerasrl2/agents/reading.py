@@ -113,7 +113,7 @@ class ObservationReader:
         self._dtype = np.dtype(spec.dtype)
         self._floating = self._dtype.kind == "f"
         self._holds = np.iinfo(self._dtype) if self._dtype.kind in "iu" else None
-        self._limits = _limits(spec)
+        self._limits, self._of_each = _limits(spec), _limits_of_each(spec)
         if self._holds is not None and self._limits is not None:
             low, high = self._limits
             if low <= self._holds.min and self._holds.max <= high:
@@ -141,6 +141,8 @@ class ObservationReader:
             if not (self._limits[0] <= low and high <= self._limits[1]):
                 self._check_finite(batch)
                 raise self._outside(low, high)
+        elif self._of_each is not None:
+            self._check_each(batch)
         elif self._floating and not np.isfinite(batch).all():
             self._check_finite(batch)
         return batch, single
@@ -188,6 +190,16 @@ class ObservationReader:
                 "it."
             )
 
+    def _check_each(self, batch):
+        low, high = self._of_each
+        outside = (batch < low) | (batch > high)
+        if outside.any():
+            row = batch[outside.reshape(len(batch), -1).any(axis=1)][0]
+            raise ValueError(
+                f"Expected observations from {low.tolist()} to {high.tolist()}. "
+                f"Received: {row.tolist()}. The environment has no such observation."
+            )
+
     def _outside(self, low, high):
         if self._spec.num_classes is not None:
             expected = f"from {self._limits[0]} to {self._limits[1]}"
@@ -203,12 +215,22 @@ class ObservationReader:
 
 def _limits(spec):
     """The smallest and largest value that is no mistake, or None."""
+    if isinstance(spec.num_classes, list):
+        return None
     if spec.num_classes is not None:
         return spec.start, spec.start + spec.num_classes - 1
     if len(spec.shape) < 3 or spec.low is None or spec.high is None:
         return None
     low, high = float(np.min(spec.low)), float(np.max(spec.high))
     return 2.0 * low - high, 2.0 * high - low
+
+
+def _limits_of_each(spec):
+    """The same of each entry of a `MultiDiscrete` space, as arrays, else None."""
+    if not isinstance(spec.num_classes, list):
+        return None
+    low = np.asarray(spec.start)
+    return low, low + np.asarray(spec.num_classes) - 1
 
 
 def _extremes(array):

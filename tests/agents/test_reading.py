@@ -14,6 +14,7 @@ PLANES = spaces.Box(0, 1, (8, 8, 3), np.uint8)
 VECTOR = spaces.Box(-1.0, 1.0, (2,), np.float32)
 COUNTS = spaces.Box(0, 10, (2,), np.int16)
 CLASSES = spaces.Discrete(4, start=3)
+CHOICES = spaces.MultiDiscrete([3, 4], start=[0, 1])
 GROUND = r"^Expected observations|^Expected finite observations"
 
 
@@ -50,6 +51,10 @@ def read(space, observation):
         (CLASSES, 4.7, "dtype float64"),
         (CLASSES, "3", "dtype str"),
         (CLASSES, None, "dtype object"),
+        (CHOICES, [3, 4], r"from \[0, 1\] to \[2, 4\].*Received: \[3, 4\]"),
+        (CHOICES, [2, 0], r"Received: \[2, 0\].*no such observation"),
+        (CHOICES, [[0, 1], [2, 5]], r"Received: \[2, 5\]"),
+        (CHOICES, [0.5, 1.0], "dtype float64"),
     ],
     ids=str,
 )
@@ -76,6 +81,8 @@ def test_what_does_not_fit_is_refused(space, observation, received):
         (CLASSES, 3, True),
         (CLASSES, np.uint8(6), True),
         (CLASSES, [3, 4, 6], False),
+        (CHOICES, [2, 4], True),
+        (CHOICES, [[0, 1], [2, 2]], False),
     ],
     ids=str,
 )
