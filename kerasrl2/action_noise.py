@@ -14,7 +14,12 @@ __all__ = ["ActionNoise", "GaussianNoise", "OrnsteinUhlenbeckNoise"]
 
 @keras.saving.register_keras_serializable(package="kerasrl2")
 class ActionNoise:
-    """Base class; no noise. Noise may have a state, which episodes begin anew."""
+    """Base class; no noise. Noise may have a state, which episodes begin anew.
+
+    Example:
+    >>> ActionNoise().initial_state(num_envs=8, size=2)
+    ()
+    """
 
     def initial_state(self, num_envs, size):
         """The state at the start of episodes, `[N, D]` float32, or `()` for none."""

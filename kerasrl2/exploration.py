@@ -15,7 +15,13 @@ __all__ = ["Boltzmann", "EpsilonGreedy", "EpsilonLadder", "Exploration", "Greedy
 
 
 class Exploration:
-    """Base class; acts greedily. A subclass overrides `__call__`."""
+    """Base class; acts greedily. A subclass overrides `__call__`.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> Exploration()(tf.constant([[1.0, 3.0, 2.0]]), [0, 0], 0).numpy().tolist()
+    [1]
+    """
 
     def __call__(self, q_values, env_steps, seed, legal=None):
         """Actions `[N]` int32.

@@ -19,6 +19,11 @@ class Solution(NamedTuple):
         solution: `[n]` float, `x`.
         residual: `[n]` float, `b - A x`.
         iterations: Scalar int32, products that were computed.
+
+    Example:
+    >>> found = conjugate_gradient(lambda x: 2.0 * x, tf.constant([2.0, 4.0]))
+    >>> [round(float(x), 4) for x in found.solution], int(found.iterations)
+    ([1.0, 2.0], 1)
     """
 
     solution: Any

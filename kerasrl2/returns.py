@@ -32,6 +32,14 @@ class VTrace(NamedTuple):
     Attributes:
         targets: `[T, ...]` float, `v_s`, what the value of step `t` is trained to.
         policy_advantages: `[T, ...]` float, what multiplies `grad log pi`.
+
+    Example:
+    >>> found = vtrace_targets(
+    ...     reward=[1.0], discount=[0.0], ended=[True], value=[0.25], next_value=[0.0],
+    ...     log_prob=[-1.0], behaviour_log_prob=[-1.0],
+    ... )
+    >>> float(found.targets[0]), float(found.policy_advantages[0])
+    (1.0, 0.75)
     """
 
     targets: Any

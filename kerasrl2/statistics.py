@@ -20,6 +20,10 @@ class Moments(NamedTuple):
         count: `[]` float, number of samples.
         mean: `[...]` float.
         variance: `[...]` float, divided by `count`, not by `count - 1`.
+
+    Example:
+    >>> Moments(count=2, mean=1.0, variance=0.25)
+    Moments(count=2, mean=1.0, variance=0.25)
     """
 
     count: Any

@@ -17,6 +17,14 @@ class TimeStep(NamedTuple):
         truncated: `[N]` bool, the episode was cut, for instance by a time limit.
         valid: `[N]` bool, False for a row that is not a transition (the reset step of
             next-step autoreset). Such a row enters no buffer, loss or statistic.
+
+    Example:
+    >>> from kerasrl2 import envs
+    >>> env = envs.make("CartPole-v1", num_envs=2)
+    >>> state, _ = env.reset([0, 0])
+    >>> _, time_step = env.step(state, [0, 1], [0, 1])
+    >>> time_step.observation.shape, time_step.terminated.numpy().tolist()
+    (TensorShape([2, 4]), [False, False])
     """
 
     observation: Any
@@ -38,6 +46,14 @@ class PolicyOutputs(NamedTuple):
             step; `()` for a policy without state.
         intrinsic_value: `[B]` float32, the value of intrinsic rewards alone; None
             without.
+
+    Example:
+    >>> import numpy as np
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    >>> outputs = agent.forward(np.zeros([5, 4], np.float32))
+    >>> outputs.parameters.shape, outputs.value.shape
+    (TensorShape([5, 2]), TensorShape([5]))
     """
 
     parameters: Any
@@ -71,6 +87,15 @@ class Rollout(NamedTuple):
             same.
         policy_states: Nest of `[T, N, ...]`, the policy's state before each step; `()`
             if it was not kept.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", num_envs=2, seed=0)
+    >>> env = krl.envs.make("CartPole-v1", num_envs=2)
+    >>> state = krl.training.begin_episodes(agent, env, [0, 0])
+    >>> _, rollout = krl.training.collect(agent, env, state, length=3, seed=[0, 1])
+    >>> rollout.observation.shape, rollout.reward.shape
+    (TensorShape([3, 2, 4]), TensorShape([3, 2]))
     """
 
     observation: Any
@@ -157,6 +182,15 @@ class Transition(NamedTuple):
             the first observation of the next episode.
         weight: `[B]` float32, importance-sampling weight; ones if sampled uniformly.
         memory: `Memory` of a network with a state; `()` without.
+
+    Example:
+    >>> import numpy as np
+    >>> import kerasrl2 as krl
+    >>> buffer = krl.buffers.NumpyReplayBuffer(10, gamma=0.9)
+    >>> index = buffer.add([[0.0]], [1], [2.0], [False], [False], [[1.0]])
+    >>> _, transition = buffer.sample(1, seed=[0, 0])
+    >>> float(transition.reward[0]), round(float(transition.discount[0]), 3)
+    (2.0, 0.9)
     """
 
     observation: Any
@@ -219,6 +253,11 @@ class Gradients(NamedTuple):
         norm: Scalar float32, global norm of the gradients before clipping.
         values: List of tensors, one gradient per variable, in the variables' order.
         metrics: What the loss function returned in addition to the loss.
+
+    Example:
+    >>> gradients = Gradients(loss=0.5, norm=2.0, values=[], metrics={})
+    >>> gradients._replace(norm=1.0).norm
+    1.0
     """
 
     loss: Any

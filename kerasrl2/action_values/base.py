@@ -17,6 +17,11 @@ class ActionValues:
     Attributes:
         num_atoms: Integer `M` or None, what the network gives for each action.
         takes_fractions: Boolean, whether the network has a second input.
+
+    Example:
+    >>> from kerasrl2.action_values import ScalarValues
+    >>> isinstance(ScalarValues(), ActionValues), ScalarValues().num_atoms
+    (True, None)
     """
 
     num_atoms = None

@@ -69,6 +69,11 @@ class ImplicitQuantileValues(QuantileValues):
             paper's `N` and `N'`.
         num_policy_quantiles: Integer >= 1, the paper's `K`.
         delta: Float >= 0, the paper's kappa.
+
+    Example:
+    >>> values = ImplicitQuantileValues(num_quantiles=8)
+    >>> values.takes_fractions
+    True
     """
 
     takes_fractions = True

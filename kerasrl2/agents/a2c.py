@@ -62,6 +62,12 @@ class A2C(ActorCritic):
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` (nats), `gradient_norm`
     (before clipping); with `vtrace` `rho`, the mean clipped importance ratio.
+
+    Example:
+    >>> agent = A2C.for_env("CartPole-v1", entropy_coefficient=0.01, seed=0)
+    >>> history = agent.fit("CartPole-v1", steps=400, epochs=1, verbose=0)
+    >>> history.history["env_steps"]
+    [400]
     """
 
     huber_delta = Number(0.0, open_low=True, optional=True)

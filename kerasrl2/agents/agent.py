@@ -62,6 +62,12 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         seed: Integer or None, of all random numbers; None draws one, which
             `keras.utils.set_random_seed` makes repeat.
         xla: `"auto"`, True or False: whether XLA compiles the loop.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    >>> isinstance(agent, Agent), agent.predict(tf.zeros([3, 4])).shape
+    (True, (3,))
     """
 
     metric_names = ("loss", "gradient_norm")

@@ -62,6 +62,11 @@ class QActorCritic(ActorCritic):
 
     Metrics: `loss`, `policy_loss`, `value_loss`, `entropy` (nats), `gradient_norm`
     (before clipping); `explained_variance` is that of the targets by `V`.
+
+    Example:
+    >>> agent = QActorCritic.for_env("CartPole-v1", seed=0)
+    >>> [tuple(output.shape) for output in agent.network.outputs]
+    [(None, 2), (None, 2)]
     """
 
     can_remember = False

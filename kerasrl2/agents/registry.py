@@ -29,6 +29,11 @@ class Registration:
         settings: Tuned settings: None, a dictionary of environment ids to dictionaries
             of keywords of `for_env`, or the absolute `Path` of a YAML file with these.
         custom_objects: Dictionary of names to classes and functions.
+
+    Example:
+    >>> found = registration("dqn")
+    >>> found.title, found.actions
+    ('Deep Q-networks', ('discrete',))
     """
 
     name: str

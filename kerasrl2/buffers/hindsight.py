@@ -35,6 +35,12 @@ class HindsightReplayBuffer(ReplayBuffer):
     Attributes:
         compilable: Boolean, whether XLA can compile `sample`: not where rewards come
             from Python code.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.DQN.for_env("BitFlip-15", hindsight="future", seed=0)
+    >>> isinstance(agent.buffer, HindsightReplayBuffer), agent.buffer.num_goals
+    (True, 4)
     """
 
     def __init__(

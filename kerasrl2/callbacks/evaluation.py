@@ -88,6 +88,19 @@ class StopAtReturn(keras.callbacks.Callback):
         value: Float, the return to reach.
         monitor: String, the name of the log to compare, for instance `"return"` or
             `"val_return"`.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    >>> history = agent.fit(
+    ...     "CartPole-v1",
+    ...     steps=4_000,
+    ...     epochs=10,
+    ...     callbacks=[StopAtReturn(5, monitor="return")],
+    ...     verbose=0,
+    ... )
+    >>> history.history["env_steps"]
+    [400]
     """
 
     def __init__(self, value, monitor="val_return"):

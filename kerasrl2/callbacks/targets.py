@@ -23,6 +23,23 @@ class TargetNetworkUpdate(keras.callbacks.Callback):
         interval: Integer >= 1, gradient steps between updates; the paper's `C`, Mnih et
             al. (2015), https://doi.org/10.1038/nature14236, algorithm 1.
         tau: Float in (0, 1], how far the target moves; 1 copies.
+
+    Example:
+    >>> import numpy as np
+    >>> class Learner(keras.Sequential):
+    ...     pass
+    >>> model = Learner([keras.Input([1]), keras.layers.Dense(1)])
+    >>> model.q_network, model.target_network = model, keras.models.clone_model(model)
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit(
+    ...     np.ones([8, 1]),
+    ...     np.ones(8),
+    ...     batch_size=1,
+    ...     callbacks=[TargetNetworkUpdate(interval=4)],
+    ...     verbose=0,
+    ... )
+    >>> bool(np.all(model.get_weights()[0] == model.target_network.get_weights()[0]))
+    True
     """
 
     def __init__(self, interval, tau=1.0):

@@ -21,6 +21,12 @@ class PolicyHead:
         num_parameters: Integer `P`, the size of the network's last layer.
         action_shape: Tuple, `()` or `(D,)`, shape of an action of the policy.
         action_dtype: String, dtype of an action of the policy.
+
+    Example:
+    >>> from kerasrl2.distributions import Categorical
+    >>> head = Categorical(2)
+    >>> isinstance(head, PolicyHead), head.num_parameters, head.action_shape
+    (True, 2, ())
     """
 
     kind = num_parameters = action_shape = None

@@ -15,6 +15,11 @@ class Finding(NamedTuple):
         where: String, where it was first seen, such as `"step 3, action 1"`; empty if
             it belongs to no step.
         remedy: String, how to fix it.
+
+    Example:
+    >>> finding = Finding("warning", "rewards up to 1e6", "step 3", "Scale them.")
+    >>> finding.severity, finding.remedy
+    ('warning', 'Scale them.')
     """
 
     severity: str

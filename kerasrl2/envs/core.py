@@ -41,6 +41,14 @@ class Environment(tf.Module):
             TensorFlow reports as `tf.errors.UnknownError`, without its cause.
         made_by: None, or what `envs.make` was called with: a callable without
             arguments that makes another such one, for other processes.
+
+    Example:
+    >>> from kerasrl2 import envs
+    >>> env = envs.make("CartPole-v1", num_envs=3)
+    >>> state, observation = env.reset(seed=[0, 1])
+    >>> state, time_step = env.step(state, tf.zeros([3], tf.int32), seed=[0, 2])
+    >>> time_step.reward.numpy().tolist()
+    [1.0, 1.0, 1.0]
     """
 
     not_state = ("made_by",)

@@ -19,6 +19,10 @@ class Frozen(NamedTuple):
         round: Integer, after which round it was frozen; 0: before any.
         weights: List of arrays, all variables of the agent.
         rating: Float, its Elo rating.
+
+    Example:
+    >>> Frozen(round=0, weights=[], rating=1_000.0).rating
+    1000.0
     """
 
     round: int

@@ -69,6 +69,14 @@ class AgentMember:
 
     Attributes:
         failure: None, or the `NonFiniteError` that ended the latest training.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", learning_rate=1e-3, seed=0)
+    >>> member = AgentMember(agent, "CartPole-v1")
+    >>> member.set_numbers({"learning_rate": 2e-3})
+    >>> round(agent.learning_rate, 6)
+    0.002
     """
 
     def __init__(

@@ -15,6 +15,11 @@ class Range(NamedTuple):
         log: Boolean, whether draws are uniform in the logarithm, so that each power of
             ten is equally probable; None: if `low > 0`.
         integer: Boolean, whether values are integers.
+
+    Example:
+    >>> rates = Range(1e-5, 1e-1)
+    >>> rates.is_log, rates.clipped(3.0)
+    (True, 0.1)
     """
 
     low: float

@@ -70,6 +70,12 @@ class EloSelection:
 
     Attributes:
         ratings: List of `N` floats, the Elo ratings. Games leave their sum as it is.
+
+    Example:
+    >>> selection = EloSelection()
+    >>> copies = selection([1.0, 2.0, 3.0, 4.0], None, np.random.default_rng(0))
+    >>> sorted(selection.ratings) != [0.0] * 4
+    True
     """
 
     def __init__(self, threshold=0.47, k=32.0, play=None):

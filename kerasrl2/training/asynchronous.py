@@ -41,6 +41,12 @@ class AsynchronousLoop(CompiledLoop):
 
     Attributes:
         workers: List of `Worker`.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A3C.for_env("CartPole-v1", workers=2, seed=0)
+    >>> isinstance(agent.loop_on("CartPole-v1"), AsynchronousLoop)
+    True
     """
 
     protocol = AsynchronousLearner

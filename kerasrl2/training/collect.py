@@ -17,6 +17,13 @@ class ActorState(NamedTuple):
         env_state: Nest of tensors, the environments' own state.
         observation: `[N, ...]` or a nest, what to act on next.
         policy_state: Nest of `[N, ...]`, the policy's state; `()` if it has none.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    >>> env = krl.envs.make("CartPole-v1", num_envs=2)
+    >>> begin_episodes(agent, env, [0, 0]).observation.shape
+    TensorShape([2, 4])
     """
 
     env_state: Any

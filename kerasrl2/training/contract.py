@@ -9,6 +9,10 @@ class Player(Protocol):
 
     Attributes:
         head: Policy head of `kerasrl2.distributions`.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> check_contract(krl.agents.RandomAgent.for_env("CartPole-v1"), Player)
     """
 
     head: Any
@@ -36,6 +40,10 @@ class Learner(Player, Protocol):
         report_names: Names of the metrics in a report.
         keeps_states: Boolean, whether a rollout keeps the policy's state before each
             step.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> check_contract(krl.agents.DQN.for_env("CartPole-v1"), Learner)
     """
 
     network: Any
@@ -68,6 +76,10 @@ class OnPolicyLearner(Learner, Protocol):
             environment.
         cuts_episodes: Boolean, whether an episode that is longer may be cut after
             `rollout_length` steps; else it is an error.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> check_contract(krl.agents.PPO.for_env("CartPole-v1"), OnPolicyLearner)
     """
 
     rollout_length: Any
@@ -88,6 +100,10 @@ class AsynchronousLearner(OnPolicyLearner, Protocol):
     Attributes:
         workers: Integer, number of threads.
         lock: Boolean, whether one worker at a time teaches.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> check_contract(krl.agents.A3C.for_env("CartPole-v1"), AsynchronousLearner)
     """
 
     workers: Any
@@ -113,6 +129,10 @@ class OffPolicyLearner(Learner, Protocol):
         gradient_steps: Integer, updates made at a time.
         learning_starts: Integer, transitions in the buffer before the first update.
         stored_action: `tf.TensorSpec` of an action as the buffer stores it, or a nest.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> check_contract(krl.agents.DQN.for_env("CartPole-v1"), OffPolicyLearner)
     """
 
     buffer: Any

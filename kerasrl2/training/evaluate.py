@@ -51,6 +51,13 @@ class Evaluator(tf.Module):
     Args:
         env: `Environment`, not the one of training, whose episodes it would cut short.
         episodes: Integer, total number of episodes.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    >>> env = krl.envs.make("CartPole-v1", num_envs=2)
+    >>> Evaluator(env, episodes=2).run(agent)["episodes"]
+    2
     """
 
     def __init__(self, env, episodes):

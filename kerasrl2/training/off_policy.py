@@ -29,6 +29,13 @@ class OffPolicyLoop(CompiledLoop):
         seed: Integer, of all random numbers of the run.
         jit_compile: `"auto"` (XLA unless the network has convolutions, where plain
             graphs are faster on CPU), True or False.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.DQN.for_env("CartPole-v1", train_frequency=4, seed=0)
+    >>> loop = agent.loop_on("CartPole-v1")
+    >>> isinstance(loop, OffPolicyLoop), loop.steps_per_iteration
+    (True, 4)
     """
 
     protocol = OffPolicyLearner

@@ -35,6 +35,13 @@ class OnPolicyLoop(CompiledLoop):
         keeps_outputs: Boolean, whether a rollout keeps the networks' outputs. If the
             agent leaves it to the loop: only without XLA. With XLA it is faster to
             compute those of small networks again, in one large batch.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", num_envs=2, seed=0)
+    >>> loop = OnPolicyLoop(agent, krl.envs.make("CartPole-v1", num_envs=2), seed=0)
+    >>> loop.steps_per_iteration  # 5 of each environment
+    10
     """
 
     protocol = OnPolicyLearner
