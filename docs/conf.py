@@ -37,7 +37,8 @@ pygments_style = "default"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
-nb_execution_mode = "cache"
+nb_execution_mode = "force"  # what a page shows is what this code does
+nb_execution_in_temp = True
 nb_execution_timeout = 120  # seconds a cell
 nb_execution_raise_on_error = True
 nb_ipywidgets_js = {}  # would be fetched from the network
@@ -59,6 +60,10 @@ napoleon_custom_sections = [("Call arguments", "params_style")]
 add_module_names = False
 python_display_short_literal_types = True
 
+OF_EVERY_AGENT = (
+    "fit", "evaluate", "act", "predict", "policy", "save", "load_weights", "export",
+    "close",
+)  # fmt: skip
 ROOMS = sorted(set(kerasrl2.__all__) - {"__version__", "load_agent"})
 
 
@@ -79,6 +84,7 @@ def setup(app):
     app.add_html_math_renderer("mathml", (_inline_math, None), (_block_math, None))
     app.connect("autodoc-process-signature", _constructor_signature)
     app.connect("autodoc-process-docstring", _prepare, priority=400)  # < Napoleon
+    app.connect("autodoc-process-docstring", _list_inherited, priority=600)
     app.connect("autodoc-skip-member", _skip_member)
     app.connect("env-check-consistency", _check_all_documented)
 
@@ -124,6 +130,20 @@ def _prepare(app, what, name, obj, options, lines):
             line = re.sub(r"(?<=\w)`(?=[a-z])", r"`\\ ", line)
         prepared.append(line)
     lines[:] = prepared
+
+
+def _list_inherited(app, what, name, obj, options, lines):
+    """Says below an agent's docstring what it has of `Agent`, without repeating it."""
+    base = kerasrl2.agents.Agent
+    if what == "class" and issubclass(obj, base) and obj is not base:
+        own = vars(obj)
+        links = [
+            f":py:obj:`{method} <kerasrl2.agents.Agent.{method}>`"
+            for method in OF_EVERY_AGENT
+            if method not in own
+        ]
+        agent = ":py:class:`~kerasrl2.agents.Agent`"
+        lines += [f"Inherited from {agent}: {', '.join(links)}.", ""]
 
 
 def _skip_member(app, what, name, obj, skip, options):
