@@ -30,6 +30,7 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"kerasrl2 {kerasrl2.__version__}"
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 pygments_style = "default"

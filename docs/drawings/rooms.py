@@ -13,6 +13,7 @@ ACROSS, UP, TOP = 12, 44, 44  # gaps
 SWEEPS = 40
 
 
+@functools.cache
 def imports():
     """Dictionary of rooms to the set of rooms they import, without private ones."""
     found = {}
