@@ -90,6 +90,24 @@ def test_values_of_each_kind():
     assert suggest(bounds, {"rate": {"log": [1e-5, 1.0049e-2]}})["rate"] <= 1.0049e-2
 
 
+def test_only_log_ranges_are_searched_by_their_logarithms():
+    class Noting:
+        def __init__(self):
+            self.logs = {}
+
+        def suggest_float(self, name, low, high, log):
+            self.logs[name] = log
+            return low
+
+        suggest_int = suggest_float
+
+    trial = Noting()
+    names = {"a": {"log": [0.1, 1.0]}, "b": {"log": [1, 9]}}
+    names |= {"c": {"uniform": [0.1, 1.0]}, "d": {"uniform": [1, 9]}}
+    suggest(trial, names)
+    assert trial.logs == {"a": True, "b": True, "c": False, "d": False}
+
+
 def test_rounding_stays_within_the_bounds():
     low = 1.2354e-3
     trial = optuna.trial.FixedTrial({"rate": low})
