@@ -118,19 +118,23 @@ _redirection, _python_stream = _Redirection(), _PythonStream()
 
 
 @contextlib.contextmanager
-def native_chatter_kept_back():
+def native_chatter_kept_back(explained=()):
     """Suppresses what native code writes to the error stream, unless the block fails.
 
     What Python writes to `sys.stderr` is not affected. Blocks may be nested, and
     several threads may enter in any order: descriptor 2 is restored when the last one
     leaves. If a block fails, all that was captured since it began is written out, also
     from other threads; an interrupt is no failure.
+
+    Args:
+        explained: Tuple of exception classes whose messages say all: where one of
+            these is raised nothing is written out.
     """
     begin = _redirection.enter()
     try:
         yield
-    except Exception:
-        if begin is not None:
+    except Exception as error:
+        if begin is not None and not isinstance(error, explained):
             _redirection.show(begin)
         raise
     finally:

@@ -185,6 +185,17 @@ class Agent(Learning, Fitting, Saving, keras.Model, metaclass=_ReadyAfterwards):
         del tuned, overrides
         return settings
 
+    def summary(
+        self,
+        line_length=None,
+        positions=None,
+        print_fn=None,
+        expand_nested=True,
+        **more,
+    ):
+        """Prints all layers and their parameters, those inside of networks too."""
+        super().summary(line_length, positions, print_fn, expand_nested, **more)
+
     # Acting
 
     def call(self, observation, policy_state=None, training=False):

@@ -1,5 +1,6 @@
 """Episodes as sequences of pictures."""
 
+import gymnasium
 import numpy as np
 import tensorflow as tf
 
@@ -71,7 +72,22 @@ class _OfGymnasium:
         return self._batch(observation), float(reward), terminated or truncated
 
     def picture(self):
-        return self._env.render()
+        try:
+            picture = self._env.render()
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise ImportError(
+                f"{self._env} draws with a missing package: {error} Classic control, "
+                'Box2D and toy text need pygame: pip install "kerasrl2[video]".'
+            ) from None
+        except NotImplementedError:
+            picture = None
+        if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+            raise ValueError(
+                "Expected an environment that renders images, `[height, width, 3]` "
+                f'with render_mode="rgb_array". Received: {self._env}, which has no '
+                f"such renderer: `render` gave {type(picture).__name__}."
+            )
+        return picture
 
     def _batch(self, observation):
         batch = self._observation.empty(1)

@@ -179,7 +179,8 @@ def record_video(
         played = Episodes(agent, made, max_steps, seed)
         with (
             contextlib.closing(played.pictures(episodes)) as pictures,
-            native_chatter_kept_back(),  # pygame's, where there is no display
+            # Of pygame, where there is no display.
+            native_chatter_kept_back(explained=(ValueError, ImportError)),
         ):
             write_film(path, pictures, fps)
     finally:

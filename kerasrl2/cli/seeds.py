@@ -198,7 +198,8 @@ def _table(runs):
         best = (read_best(run.directory) or {}).get("return", float("nan"))
         if not run.failed:
             lasts.append(float(last))
-        note = " (failed)" if run.failed else ""
+        interrupted = run.process.returncode >= EXIT_INTERRUPTED
+        note = " (interrupted)" if interrupted else " (failed)" if run.failed else ""
         typer.echo(
             f"{run.seed:>6}  {steps:>12}  {figure(last):>7}  {figure(best):>7}  "
             f"{run.directory}{note}"

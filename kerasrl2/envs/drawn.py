@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import warnings
 
 import gymnasium
 
@@ -52,7 +53,7 @@ def make_drawn(env, backend="auto", wrappers=(), **kwargs):
         if isinstance(made, Environment):
             return make_drawn(made, wrappers=wrappers)
         env, kwargs = made, {}
-    made = make_single(env, backend, wrappers, **kwargs)
+    made = _made(env, backend, wrappers, kwargs)
     if made.render_mode != "rgb_array":
         raise ValueError(
             'Expected an environment made with render_mode="rgb_array". '
@@ -62,6 +63,25 @@ def make_drawn(env, backend="auto", wrappers=(), **kwargs):
         return made
     made.close()
     return DrawnElsewhere(wrapped(factory, resolved(wrappers)))
+
+
+def _made(env, backend, wrappers, kwargs):
+    """As `make_single`; an id that takes no `render_mode` is one error."""
+    with warnings.catch_warnings():
+        # What comes of it is found out when the first picture is taken.
+        message = ".*not in the possible render_modes.*"
+        warnings.filterwarnings("ignore", message, UserWarning)
+        try:
+            return make_single(env, backend, wrappers, **kwargs)
+        except ValueError as error:
+            if "'render_mode'" not in str(error):
+                raise
+            raise ValueError(
+                "Expected an environment that renders images and takes "
+                f'`render_mode="rgb_array"`. Received: {env!r}, whose constructor has '
+                "no such keyword. Add it, and a method `render` that returns `[height, "
+                "width, 3]` uint8."
+            ) from None
 
 
 def _draws_itself(env, backend):
