@@ -1,12 +1,12 @@
 """Episodes as sequences of pictures."""
 
-import gymnasium
 import numpy as np
 import tensorflow as tf
 
 from kerasrl2.envs._masks import with_masks
 from kerasrl2.envs._spaces import codec
 from kerasrl2.envs.core import TensorFlowEnvironment
+from kerasrl2.envs.drawn import rendered
 
 
 class Episodes:
@@ -72,22 +72,7 @@ class _OfGymnasium:
         return self._batch(observation), float(reward), terminated or truncated
 
     def picture(self):
-        try:
-            picture = self._env.render()
-        except gymnasium.error.DependencyNotInstalled as error:
-            raise ImportError(
-                f"{self._env} draws with a missing package: {error} Classic control, "
-                'Box2D and toy text need pygame: pip install "kerasrl2[video]".'
-            ) from None
-        except NotImplementedError:
-            picture = None
-        if not isinstance(picture, np.ndarray) or picture.ndim != 3:
-            raise ValueError(
-                "Expected an environment that renders images, `[height, width, 3]` "
-                f'with render_mode="rgb_array". Received: {self._env}, which has no '
-                f"such renderer: `render` gave {type(picture).__name__}."
-            )
-        return picture
+        return rendered(self._env)
 
     def _batch(self, observation):
         batch = self._observation.empty(1)

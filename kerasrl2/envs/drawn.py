@@ -5,6 +5,7 @@ import inspect
 import warnings
 
 import gymnasium
+import numpy as np
 
 from kerasrl2._checks import check_choice
 from kerasrl2.envs._drawn_elsewhere import DrawnElsewhere, needs_it
@@ -63,6 +64,31 @@ def make_drawn(env, backend="auto", wrappers=(), **kwargs):
         return made
     made.close()
     return DrawnElsewhere(wrapped(factory, resolved(wrappers)))
+
+
+def rendered(env):
+    """The picture of a `gymnasium.Env`, `[height, width, 3]` uint8.
+
+    Raises:
+        ImportError: A package that it draws with is missing.
+        ValueError: It has no renderer.
+    """
+    try:
+        picture = env.render()
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ImportError(
+            f"{env} draws with a missing package: {error} Classic control, Box2D and "
+            'toy text need pygame: pip install "kerasrl2[video]".'
+        ) from None
+    except NotImplementedError:
+        picture = None
+    if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+        raise ValueError(
+            "Expected an environment that renders images, `[height, width, 3]` with "
+            f'render_mode="rgb_array". Received: {env}, which has no such renderer: '
+            f"`render` gave {type(picture).__name__}."
+        )
+    return picture
 
 
 def _made(env, backend, wrappers, kwargs):
