@@ -7,7 +7,6 @@ import pytest
 from tests.site.test_files import pages_of
 
 PHONE = {"width": 375, "height": 700}
-DESK = {"width": 1280, "height": 800}
 READABLE = 4.5  # contrast of text, WCAG 2.2 level AA
 LARGE = 3.0  # of large or bold text
 SEARCHED = {  # words, and a page that must be among the answers
@@ -104,6 +103,7 @@ def findings(site, address, context):
     """Dictionary of kinds of faults to those found, from one visit of each page."""
     found = {kind: [] for kind in ("errors", "wide", "formulas", "dark", "light")}
     page, name = context.new_page(), None
+    page.set_viewport_size(PHONE)
 
     def note(kind, what):
         found[kind] += [f"{name}: {fault}" for fault in what]
@@ -122,14 +122,12 @@ def findings(site, address, context):
     )
     for path in pages_of(site):
         name = path.relative_to(site).as_posix()
-        page.set_viewport_size(DESK)
         page.emulate_media(color_scheme="light")
         page.goto(f"{address}/{name}", wait_until="load")
         note("formulas", page.evaluate(FORMULAS))
         note("light", page.evaluate(FAINT, [READABLE, LARGE]))
         page.emulate_media(color_scheme="dark")
         note("dark", page.evaluate(FAINT, [READABLE, LARGE]))
-        page.set_viewport_size(PHONE)
         note("wide", page.evaluate(WIDE))
     page.close()
     return found
