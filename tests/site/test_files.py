@@ -76,6 +76,11 @@ def test_pages_fetch_nothing_from_elsewhere(site):
     assert elsewhere == []
 
 
+def test_notebooks_print_nothing_to_standard_error(site):
+    noisy = [p.name for p in pages_of(site) if "output stderr" in p.read_text()]
+    assert noisy == []
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
