@@ -20,8 +20,8 @@ WITHOUT_EXAMPLE = {  # parts of machinery: what they belong to has one
     "distributed.Pool", "distributed.RemoteEnvironments", "distributed.ReplayLearner",
     "distributed.RolloutLearner", "distributed.StaleRolloutLearner",
     "natural_gradient.Step", "populations.Member", "populations.RemoteMember",
-    "training.Worker", "types.IntrinsicBatch", "types.Memory", "types.OnPolicyBatch",
-    "types.ReplayedSequences",
+    "training.Worker", "tuning.Study", "types.IntrinsicBatch", "types.Memory",
+    "types.OnPolicyBatch", "types.ReplayedSequences",
 }  # fmt: skip
 
 

@@ -15,20 +15,13 @@ from kerasrl2.cli.app import (
     count,
 )
 from kerasrl2.cli.arguments import number
+from kerasrl2.cli.examples import examples
 from kerasrl2.cli.failures import plain_failures
 from kerasrl2.cli.values import parse_assignments
 from kerasrl2.cli.worlds import parse_env_keywords
 
-_EXAMPLES = """Examples:
 
-kerasrl2 tune ppo LunarLander-v3 --trials 50 --jobs 2 --steps 100000
-
-kerasrl2 tune dqn CartPole-v1 --set double=true --set "hidden=[128, 128]"
-
-The same command continues a study that was interrupted."""
-
-
-@app.command(epilog=_EXAMPLES)
+@app.command(epilog=examples("tune"))
 def tune(
     algorithm: Annotated[str, typer.Argument(help="For instance ppo.")],
     env: Annotated[str, typer.Argument(help="For instance CartPole-v1.")],
@@ -103,7 +96,7 @@ RunsArgument = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=examples("plot"))
 def plot(
     runs: RunsArgument,
     output: Annotated[Path, typer.Option("-o", "--output")] = Path(
@@ -139,7 +132,7 @@ def plot(
         )
 
 
-@app.command()
+@app.command(epilog=examples("report"))
 def report(
     runs: RunsArgument,
     output: Annotated[

@@ -18,6 +18,11 @@ _EXAMPLES = {
         "evaluate runs/ppo-CartPole-v1-1 --best --episodes 100",
         "evaluate agent.keras --env FrozenLake-v1 --env map_name=8x8",
     ],
+    "tune": [
+        "tune ppo LunarLander-v3 --trials 50 --jobs 2 --steps 100000",
+        "tune dqn CartPole-v1 --set double=true --set 'hidden=[128, 128]'",
+    ],
+    "report": ["report runs/ppo-CartPole-v1-* runs/a2c-CartPole-v1-* -o profiles.png"],
     "plot": ["plot runs/ppo-CartPole-v1-* runs/a2c-CartPole-v1-* -o comparison.png"],
     "record": ["record runs/ppo-CartPole-v1-1 --best --output cartpole.gif"],
     "export": ["export runs/ppo-CartPole-v1-1 --format tflite -o cartpole.tflite"],

@@ -25,6 +25,10 @@ class Score(NamedTuple):
         low: Float, lower end of the 95 % interval; NaN with a single run.
         high: Float, its upper end.
         mean: Float.
+
+    Example:
+    >>> Score(runs=5, iqm=498.0, low=487.5, high=500.0, mean=495.2).iqm
+    498.0
     """
 
     runs: int

@@ -11,7 +11,8 @@ def progress_callback(verbose):
     """The callback for `verbose`: none, `ProgressBar` or `EpochLines`.
 
     Args:
-        verbose: 0, 1, 2 or `"auto"` (1 if the output is a terminal, else 2).
+        verbose: 0, 1, 2 or `"auto"` (1 if the output is a terminal, else 2). In a
+            notebook, which has no lines to draw over, 1 is as 2.
 
     Returns:
         List of at most one Keras callback.
@@ -20,6 +21,8 @@ def progress_callback(verbose):
         raise ValueError(f"Expected `verbose` 0, 1, 2 or 'auto'. Received: {verbose!r}")
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
+    if verbose == 1 and "ipykernel" in sys.modules and not sys.stdout.isatty():
+        verbose = 2
     return [] if not verbose else [ProgressBar() if verbose == 1 else EpochLines()]
 
 

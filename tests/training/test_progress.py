@@ -51,6 +51,12 @@ def test_auto_depends_on_the_terminal(monkeypatch, isatty, kind):
     assert isinstance(progress_callback("auto")[0], kind)
 
 
+def test_a_notebook_has_no_bar(monkeypatch):
+    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: False, raising=False)
+    monkeypatch.setitem(progress.sys.modules, "ipykernel", progress)
+    assert isinstance(progress_callback(1)[0], EpochLines)
+
+
 @pytest.mark.parametrize("verbose", [3, -1, "loud"])
 def test_unknown_verbosity(verbose):
     with pytest.raises(ValueError, match=f"0, 1, 2 or 'auto'. Received: {verbose!r}"):
