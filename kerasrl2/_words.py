@@ -4,7 +4,9 @@ import functools
 import inspect
 
 _STEPS = "total_timesteps", "num_timesteps", "n_timesteps", "timesteps", "nb_steps"
-_KEYWORDS = {  # by the words of others; the first that is known where one is looked for
+# By the words of others, the first that is known where one is looked for; without those
+# that the nearest known word answers, such as `max_grad_norm`.
+_KEYWORDS = {
     **dict.fromkeys((*_STEPS, "max_steps", "num_env_steps"), ("steps",)),
     **dict.fromkeys(("n_steps", "num_steps"), ("rollout_length", "n_step")),
     **dict.fromkeys(("horizon", "rollout_fragment_length"), ("rollout_length",)),
@@ -16,11 +18,11 @@ _KEYWORDS = {  # by the words of others; the first that is known where one is lo
     **dict.fromkeys(("lr", "actor_lr", "pi_lr"), ("learning_rate",)),
     **dict.fromkeys(("critic_lr", "vf_lr"), ("critic_learning_rate",)),
     **dict.fromkeys(
-        ("ent_coef", "entropy_coef", "entropy_coeff", "entropy_regularization"),
-        ("entropy_coefficient", "temperature"),
+        ("ent_coef", "entropy_regularization"), ("entropy_coefficient", "temperature")
     ),
+    **dict.fromkeys(("entropy_coef", "entropy_coeff"), ("temperature",)),
     **dict.fromkeys(("vf_coef", "value_coef", "vf_loss_coeff"), ("value_coefficient",)),
-    **dict.fromkeys(("max_grad_norm", "grad_clip"), ("max_gradient_norm",)),
+    "grad_clip": ("max_gradient_norm",),
     **dict.fromkeys(("cliprange", "clip_param", "clip_coef"), ("clip_range",)),
     **dict.fromkeys(("clip_range_vf", "cliprange_vf"), ("value_clip",)),
     **dict.fromkeys(("normalize_advantage", "norm_adv"), ("normalize_advantages",)),

@@ -8,6 +8,7 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ import tensorflow as tf
 # has grown: agents are in cycles, with their buffers.
 gc.set_threshold(100_000, 50, 1000)
 MEGABYTES = 300  # by which it may grow
+
+# A shell that runs them in the background has tests, and their children, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 import yaml
 
-from kerasrl2 import __version__, tuning, zoo
+from kerasrl2 import __version__, _algorithms, tuning, zoo
 from kerasrl2._checks import check_choice
 from kerasrl2.cli.configuration import BACKENDS, VECTORIZATIONS, replace_text
 from kerasrl2.cli.failures import EXIT_INTERRUPTED
@@ -41,7 +41,7 @@ def tune(
             `overrides`, `space`, and the world's `backend`, `env_keywords`, `wrappers`
             and `vectorization`.
     """
-    check_choice("algorithm", algorithm, zoo.algorithms())
+    _algorithms.check_name(algorithm)
     check_choice("pruner", pruner, PRUNERS)
     check_choice("backend", options["backend"], BACKENDS)
     if options["vectorization"] == "entry-point":
