@@ -289,7 +289,10 @@ class CompiledLoop(tf.Module):
             example = none, none, self._values()
             program = Program(self._block, example, self.state(), self._key())
             poll()
-            aside(lambda: program(*example))  # XLA compiles
+            if self.uses_xla:  # it compiles for seconds
+                aside(lambda: program(*example))
+            else:  # in a thread of its own it would take half as long again
+                program(*example)
         self._program = program
 
     def _values(self):
