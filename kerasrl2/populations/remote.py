@@ -90,9 +90,8 @@ class RemoteMember:
             return self._answer(asked)
         except self._ray.exceptions.RayActorError as error:
             if not self._answered:
-                raise RuntimeError(
-                    f"{self} could not be made: {error!s:.600}"
-                ) from error
+                reason = str(error).strip()[-600:]  # the error, after its traceback
+                raise RuntimeError(f"{self} could not be made: {reason}") from error
             if self._start is None:
                 raise RuntimeError(
                     f"{self} was closed. Make the population anew and go on from its "
