@@ -3,6 +3,7 @@
 import keras
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2.callbacks._monitored import monitored
 
 
 class EvaluateReturn(keras.callbacks.Callback):
@@ -108,11 +109,5 @@ class StopAtReturn(keras.callbacks.Callback):
         self.value, self.monitor = value, monitor
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
-        if self.monitor not in logs:
-            raise ValueError(
-                f"Expected `monitor` to be among the epoch's logs: {sorted(logs)}. "
-                f"Received: {self.monitor!r}. 'val_return' needs `validation_env`."
-            )
-        if logs[self.monitor] >= self.value:
+        if monitored(logs, self.monitor) >= self.value:
             self.model.stop_training = True

@@ -3,6 +3,7 @@
 import keras
 
 from kerasrl2._checks import check_positive_integer
+from kerasrl2.callbacks._monitored import monitored
 
 
 class ReportToOptuna(keras.callbacks.Callback):
@@ -41,13 +42,7 @@ class ReportToOptuna(keras.callbacks.Callback):
         self.monitor = monitor
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
-        if self.monitor not in logs:
-            raise ValueError(
-                f"Expected `monitor` to be among the epoch's logs: {sorted(logs)}. "
-                f"Received: {self.monitor!r}. 'val_return' needs `validation_env`."
-            )
-        value = float(logs[self.monitor])
+        value = float(monitored(logs, self.monitor))
         if value != value:
             return
         part = part_of(logs["env_steps"], self.steps, self.reports)
