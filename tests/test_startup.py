@@ -75,8 +75,9 @@ def test_fit_prints_its_own_lines_only():
     result = run("-c", FIT)
     assert result.stderr == ""
     lines = result.stdout.splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith("epoch ") for line in lines)
+    assert lines[0] == "compiling ..."
+    assert lines[1].split()[:2] == ["epoch", "steps"]
+    assert [line.split()[0] for line in lines[2:]] == ["1/2", "2/2"]
     assert result.returncode == 0
 
 
