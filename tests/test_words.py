@@ -49,12 +49,11 @@ def test_methods(agent):
         agent.evaluate("CartPole-v1", colour=3)
 
 
-@pytest.mark.parametrize(
-    ("args", "kwargs"), [((1000,), {}), ((), {"total_timesteps": 10}), ((), {})]
-)
-def test_learn_is_no_fit(agent, args, kwargs):
-    with pytest.raises(TypeError, match=r"Expected `agent.fit\(env, steps=...\)`"):
-        agent.learn(*args, **kwargs)
+def test_learn_is_no_fit(agent):
+    with pytest.raises(
+        AttributeError, match=r"'learn_from' now. To train, use `agent.f"
+    ):
+        agent.learn(total_timesteps=10)
 
 
 @pytest.mark.parametrize(

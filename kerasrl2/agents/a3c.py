@@ -175,7 +175,7 @@ class A3C(ActorCritic):
         Returns:
             `(types.Gradients, metrics)`.
         """
-        seeds = seeds_from(seed, 1, 2)  # as `A2C.learn` draws them
+        seeds = seeds_from(seed, 1, 2)  # as `A2C.learn_from` draws them
         explained = explained_variance(batch.value, batch.target, batch.valid)
         gradients = once(lambda: self.compute_gradients(batch, seeds[0, 1]))
         return gradients, {"explained_variance": explained}
@@ -216,7 +216,7 @@ class A3C(ActorCritic):
     # Checks
 
     def loop(self, env):
-        for name in ("update", "learn"):
+        for name in ("update", "learn_from"):
             own = getattr(type(self), name)
             if own not in (getattr(Learning, name), getattr(ActorCritic, name)):
                 raise ValueError(

@@ -329,8 +329,8 @@ class ActorCritic(CriticOptimizer, RolloutLearning, ActorCriticBuilder, Agent):
 
     def learns_by_minibatches(self):
         """Whether it learns by gradients of minibatches, and by nothing else."""
-        own = type(self).update, type(self).learn
-        return own == (Agent.update, ActorCritic.learn)
+        own = type(self).update, type(self).learn_from
+        return own == (Agent.update, ActorCritic.learn_from)
 
     # Checks
 

@@ -1,13 +1,12 @@
 """Methods that subclasses override: their former names and their arguments."""
 
-import functools
 import inspect
-import numbers
 
 _RENAMED = {
     "explore": "choose",
     "explore_with_value": "forward",
     "knobs": "hyperparameters",
+    "learn": "learn_from",
     "observe": "update_statistics",
     "overlaps": "updates_in_halves",
     "policy_and_value": "forward",
@@ -27,28 +26,11 @@ _TAKES = {  # arguments after `self`
 def check_renamed(owner, name):
     """Raises `AttributeError`, with the new name, for a name of an earlier version."""
     if name in _RENAMED:
+        train = "" if name != "learn" else " To train, use `agent.fit(env, steps=...)`."
         raise AttributeError(
             f"{owner!r} object has no attribute {name!r}. It is called "
-            f"{_RENAMED[name]!r} now."
+            f"{_RENAMED[name]!r} now.{train}"
         )
-
-
-def one_update(learn):
-    """Decorator of `learn`: who calls it as others' method is told of `fit`."""
-
-    @functools.wraps(learn)
-    def called(self, *args, **kwargs):
-        steps = not args or isinstance(args[0], numbers.Integral)
-        if kwargs.keys() - {"batch", "seed"} or (steps and "batch" not in kwargs):
-            given = [repr(arg)[:60] for arg in args]
-            given += [f"{name}={value!r:.60}" for name, value in kwargs.items()]
-            raise TypeError(
-                "Expected `agent.fit(env, steps=...)` to train: `learn` is the update "
-                f"that the training loop makes. Received: learn({', '.join(given)})"
-            )
-        return learn(self, *args, **kwargs)
-
-    return called
 
 
 def check_hooks(agent_class):

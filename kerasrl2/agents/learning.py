@@ -6,7 +6,6 @@ from kerasrl2._checks import check_choice
 from kerasrl2._control import run_if
 from kerasrl2.agents.accumulation import accumulate
 from kerasrl2.agents.checking_losses import check_dependence, checked_loss
-from kerasrl2.agents.hooks import one_update
 from kerasrl2.agents.optimizing import (
     check_clipping,
     check_optimizer,
@@ -202,8 +201,7 @@ class Learning:
         limit = norm.dtype.max if limit is None else limit
         step(self.guard.is_healthy(), norm, tf.cast(limit, norm.dtype), values)
 
-    @one_update
-    def learn(self, batch, seed):
+    def learn_from(self, batch, seed):
         """Learns from a rollout; by default makes one update.
 
         Args:

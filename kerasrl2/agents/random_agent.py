@@ -10,7 +10,6 @@ from kerasrl2._checks import (
     plain_numbers,
 )
 from kerasrl2.agents.agent import Agent
-from kerasrl2.agents.hooks import one_update
 from kerasrl2.agents.keywords import keywords_of
 from kerasrl2.agents.owned import looked_at
 from kerasrl2.agents.registry import register
@@ -166,8 +165,7 @@ class RandomAgent(Agent):
         del rollout
         return (), learner_state
 
-    @one_update
-    def learn(self, batch, seed):
+    def learn_from(self, batch, seed):
         """No metrics, no updates: `({}, 0)`."""
         del batch, seed
         return {}, tf.constant(0.0)

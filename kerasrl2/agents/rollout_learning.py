@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from kerasrl2._seeds import seeds_from
 from kerasrl2.agents import intrinsic
-from kerasrl2.agents.hooks import one_update
 from kerasrl2.agents.stale_rollouts import corrected, evaluated, mean_rho
 from kerasrl2.permutations import random_permutation
 from kerasrl2.returns import generalized_advantages, n_step_returns
@@ -93,8 +92,7 @@ class RolloutLearning:
             return 1
         return self.sequence_length or self.rollout_length
 
-    @one_update
-    def learn(self, batch, seed):
+    def learn_from(self, batch, seed):
         """`num_epochs` passes of minibatches over a batch, in random order.
 
         Args:

@@ -6,7 +6,6 @@ import tensorflow as tf
 from kerasrl2._checks import check_range
 from kerasrl2._numbers import Number
 from kerasrl2.agents.actor_critic import ActorCritic
-from kerasrl2.agents.hooks import one_update
 from kerasrl2.agents.optimizing import made_optimizer
 from kerasrl2.agents.registry import register
 from kerasrl2.agents.surrogate import (
@@ -201,8 +200,7 @@ class TRPO(ActorCritic):
 
     # Learning
 
-    @one_update
-    def learn(self, batch, seed):
+    def learn_from(self, batch, seed):
         """A step of the policy, then `num_epochs` passes of the critic.
 
         Args:
@@ -215,7 +213,7 @@ class TRPO(ActorCritic):
         """
         of_policy, of_critic = tf.unstack(tf.random.split(seed, 2, alg="philox"))
         improved = self.improve_policy(batch, of_policy)
-        sums, updates = super().learn(batch, of_critic)
+        sums, updates = super().learn_from(batch, of_critic)
         once = {n: tf.cast(x, tf.float32) * updates for n, x in improved.items()}
         return {**sums, **once}, updates
 

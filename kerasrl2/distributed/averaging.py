@@ -153,8 +153,9 @@ def check_averages(agent):
         "`vtrace`": getattr(agent, "vtrace", False),
         "several optimizers": len(agent.optimizers()) > 1,
         "a policy that remembers": getattr(agent, "remembers", False),
-        "an `update` or `learn` of its own": not hasattr(agent, "share_of_gradients")
-        or not agent.learns_by_minibatches(),
+        "an `update` or `learn_from` of its own": not (
+            hasattr(agent, "share_of_gradients") and agent.learns_by_minibatches()
+        ),
     }
     found = [name for name, is_there in excluded.items() if is_there]
     if found:

@@ -88,9 +88,9 @@ class OnPolicyLearner(Learner, Protocol):
     cuts_episodes: Any
 
     def prepare(self, rollout, learner_state):
-        """`(batch, learner_state)`: the batch for `learn` from a `Rollout`."""
+        """`(batch, learner_state)`: the batch for `learn_from` from a `Rollout`."""
 
-    def learn(self, batch, seed):
+    def learn_from(self, batch, seed):
         """`(sums, updates)`: metrics summed over updates, and the number of updates."""
 
 

@@ -1,7 +1,5 @@
 """Base class of compiled loops: runs blocks of iterations as one function."""
 
-from kerasrl2._startup import native_chatter_kept_back
-
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -20,8 +18,7 @@ from kerasrl2.training.episodes import (
     none_ended,
     zero_totals,
 )
-from kerasrl2.training.interrupts import aside, poll
-from kerasrl2.training.programs import Program
+from kerasrl2.training.programs import compiled_program
 
 _COUNTERS = "iteration", "env_steps", "sums", "updates", "totals"
 
@@ -250,12 +247,12 @@ class CompiledLoop(tf.Module):
             EnvironmentFailure: The environment raised.
             NonFiniteError: NaN or infinity; nothing was learned from it.
         """
-        self.compile()
+        eager = tf.config.functions_run_eagerly()  # for debugging: nothing is compiled
+        if not eager:
+            self.compile()
         self.begin_anew_if_moved()
         self.guard.clear()
         limit = tf.constant(tf.int64.max if until is None else until, tf.int64)
-        # `tf.config.run_functions_eagerly` is for debugging: nothing is compiled.
-        eager = tf.config.functions_run_eagerly()
         block = self._block if eager else self._program
         count = tf.constant(num_iterations, tf.int64)
         try:
@@ -282,18 +279,12 @@ class CompiledLoop(tf.Module):
         Raises:
             ValueError: The compiled function uses a variable that no checkpoint holds.
         """
-        if self.is_compiled:
-            return
-        none = tf.zeros([], tf.int64)
-        with native_chatter_kept_back():
+        if not self.is_compiled:
+            none = tf.zeros([], tf.int64)
             example = none, none, self._values()
-            program = Program(self._block, example, self.state(), self._key())
-            poll()
-            if self.uses_xla:  # it compiles for seconds
-                aside(lambda: program(*example))
-            else:  # in a thread of its own it would take half as long again
-                program(*example)
-        self._program = program
+            self._program = compiled_program(
+                self._block, example, self.state(), self._key(), self.uses_xla
+            )
 
     def _values(self):
         """The `Carry` as tensors."""

@@ -104,7 +104,7 @@ class OnPolicyLoop(CompiledLoop):
         ended = ended_episodes(rollout, carry.episodes) if self.tells_episodes else ()
         counted, totals = count_episodes(rollout, carry.episodes)
         batch, learner_state = agent.prepare(rollout, carry.learner_state)
-        sums, updates = agent.learn(batch, seed)
+        sums, updates = agent.learn_from(batch, seed)
         agent.update_statistics(rollout.observation, rollout.valid & healthy)
         sums = [tf.cast(sums[name], tf.float32) for name in self.metric_names]
         sums = tf.stack(sums) if sums else tf.zeros([0])

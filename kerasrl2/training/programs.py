@@ -1,11 +1,14 @@
 """Compiled programs that agents of equal structure share within a process."""
 
+from kerasrl2._startup import native_chatter_kept_back
+
 import copy
 import threading
 
 import tensorflow as tf
 
 from kerasrl2._private import call_concrete, takes_captured
+from kerasrl2.training.interrupts import aside, poll
 
 _KEPT, _BYTES = 16, 64 * 2**20  # cached programs; bytes each may hold
 _programs = {}
@@ -64,6 +67,29 @@ class Program:
         other = copy.copy(self)
         other.captured = self._found.captured(variables)
         return other
+
+
+def compiled_program(function, example, state, key, by_xla):
+    """A `Program` that is traced and compiled: it was called once.
+
+    Args:
+        function: See `Program`, as `state` and `key`.
+        example: Tuple of nests of tensors by which a call does nothing but compile.
+        state: `State`.
+        key: Hashable or None.
+        by_xla: Boolean. XLA compiles for seconds, in which Ctrl-C is answered.
+
+    Returns:
+        `Program`.
+    """
+    with native_chatter_kept_back():
+        program = Program(function, example, state, key)
+        poll()
+        if by_xla:
+            aside(lambda: program(*example))
+        else:  # in a thread of its own it would take half as long again
+            program(*example)
+    return program
 
 
 class _Traced:

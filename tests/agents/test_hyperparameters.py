@@ -170,7 +170,7 @@ def trained_weights(agent_class, hyperparameters, results={}):  # noqa: B006
             played = rollout(number)
             agent.update_statistics(played.observation, played.valid)
             batch, state = agent.prepare(played, state)
-            agent.learn(batch, tf.constant([number, 7]))
+            agent.learn_from(batch, tf.constant([number, 7]))
     else:
         tf.config.run_functions_eagerly(True)  # tracing takes longer
         try:

@@ -63,7 +63,7 @@ def test_the_coefficient_follows_the_divergence(compiled, rate, target, factor):
         adaptive_kl_target=target, num_epochs=1, batch_size=None,
     )  # fmt: skip
     parameters = np.log([[0.25, 0.75]] * 2).astype("f4")
-    sums, updates = compiled(agent.learn)(make_batch(parameters=parameters), SEED)
+    sums, updates = compiled(agent.learn_from)(make_batch(parameters=parameters), SEED)
     assert float(updates) == 1.0
     assert float(sums["kl_beta"]) == float(agent.kl_beta.value)
     assert float(agent.kl_beta.value) == pytest.approx(3.0 * factor)
@@ -76,7 +76,7 @@ def test_nan_changes_no_coefficient():
     agent = table_agent(kl_coefficient=3.0, adaptive_kl_target=0.01, num_epochs=1,
                         batch_size=None)  # fmt: skip
     batch = make_batch(advantage=(np.nan, 1.0), parameters=OLD["parameters"])
-    agent.learn(batch, SEED)
+    agent.learn_from(batch, SEED)
     assert not agent.guard.is_healthy()
     assert float(agent.kl_beta.value) == 3.0
 

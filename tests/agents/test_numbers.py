@@ -62,7 +62,7 @@ def learner(agent):
 
     def learn_from_rollout():
         batch, _ = agent.prepare(rollout(0), agent.initial_learner_state(2))
-        agent.learn(batch, SEED)
+        agent.learn_from(batch, SEED)
 
     def learn_from_replay():
         batch = transitions(actions=2)

@@ -62,7 +62,7 @@ def test_a_natural_step_by_hand(compiled):
     So `x = A * (-1, 1)`: twice `A` for the difference of the logits, half of it each.
     """
     agent = table_agent(**WHOLE)
-    sums, updates = compiled(agent.learn)(make_batch(), SEED)
+    sums, updates = compiled(agent.learn_from)(make_batch(), SEED)
     np.testing.assert_allclose(
         policy_weights(agent), [[-1.0, 1.0], [3.0, -3.0]], rtol=1e-5
     )
@@ -93,7 +93,7 @@ def test_the_natural_step_is_the_same_for_every_policy():
         before = np.array([[0.0, np.log(p / (1 - p))]] * 2)
         agent.network.set_weights([before, agent.network.get_weights()[1]])
         log_prob = np.full([2], np.log(p), "f4")
-        agent.learn(make_batch((1 - p, 1 - p), log_prob=log_prob), SEED)
+        agent.learn_from(make_batch((1 - p, 1 - p), log_prob=log_prob), SEED)
         change = policy_weights(agent) - before
         # Advantage of rewards 0 and 1 when action 1 was taken: 1 - p; scores 1 - p.
         gap = (1 - p) ** 2 / (p * (1 - p))
@@ -103,7 +103,7 @@ def test_the_natural_step_is_the_same_for_every_policy():
 def test_the_length_of_a_step_is_that_of_the_divergence():
     """To second order: the line search takes off a little, if it must."""
     agent = table_agent(damping=0.0, target_kl=1e-4, backtrack_factor=0.998)
-    sums, _ = agent.learn(make_batch(), SEED)
+    sums, _ = agent.learn_from(make_batch(), SEED)
     assert 0.98e-4 < float(sums["kl"]) <= 1e-4
     assert 0.99 < float(sums["step_fraction"]) <= 1.0
 
@@ -124,7 +124,7 @@ def test_steps_within_the_bound(settings, fraction):
     before = surrogate(flat(surrogate.variables))
     start = policy_weights(agent)
     critic = agent.network.get_weights()[1]
-    sums, _ = agent.learn(batch, SEED)
+    sums, _ = agent.learn_from(batch, SEED)
     moved = policy_weights(agent)
     assert float(sums["step_fraction"]) == pytest.approx(fraction)
     assert (agent.network.get_weights()[1] != critic).all()  # in any case
@@ -142,7 +142,7 @@ def test_steps_within_the_bound(settings, fraction):
 
 def test_without_an_advantage_there_is_no_step():
     agent = table_agent()
-    sums, _ = agent.learn(make_batch((0.0, 0.0)), SEED)
+    sums, _ = agent.learn_from(make_batch((0.0, 0.0)), SEED)
     np.testing.assert_array_equal(policy_weights(agent), np.zeros([2, 2]))
     assert float(sums["step_fraction"]) == float(sums["cg_residual"]) == 0.0
     assert agent.guard.is_healthy()
@@ -152,7 +152,7 @@ def test_without_an_advantage_there_is_no_step():
 def test_nan_moves_nothing_and_is_reported(line_search):
     agent = table_agent(line_search=line_search)
     before = agent.network.get_weights()
-    agent.learn(make_batch((np.nan, 1.0)), SEED)
+    agent.learn_from(make_batch((np.nan, 1.0)), SEED)
     for new, old in zip(agent.network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(new, old)
     assert not agent.guard.is_healthy()
@@ -160,9 +160,9 @@ def test_nan_moves_nothing_and_is_reported(line_search):
 
 def test_rows_that_are_not_valid_count_nothing():
     plain, padded = table_agent(**WHOLE), table_agent(**WHOLE)
-    plain.learn(make_batch(), SEED)
+    plain.learn_from(make_batch(), SEED)
     batch = make_batch((1.0, -3.0, 50.0, 70.0), valid=[True, True, False, False])
-    padded.learn(batch, SEED)
+    padded.learn_from(batch, SEED)
     pairs = zip(plain.network.get_weights(), padded.network.get_weights(), strict=True)
     for expected, found in pairs:
         np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -171,7 +171,7 @@ def test_rows_that_are_not_valid_count_nothing():
 def test_stale_rows_are_weighted_by_their_ratio():
     """Behaviour 1/4, policy 1/2: the gradient, and so the step, is twice as large."""
     agent = table_agent(**WHOLE)
-    agent.learn(make_batch(log_prob=np.full([2], np.log(0.25), "f4")), SEED)
+    agent.learn_from(make_batch(log_prob=np.full([2], np.log(0.25), "f4")), SEED)
     np.testing.assert_allclose(policy_weights(agent), [[-2, 2], [6, -6]], rtol=1e-5)
 
 
@@ -182,7 +182,7 @@ def test_entropy_and_regularizers_are_part_of_the_objective():
     less = table_agent(regularizer=keras.regularizers.L2(0.1))
     for agent in (more, less):
         agent.network.set_weights(uneven)
-        assert float(agent.learn(batch, SEED)[0]["improvement"]) > 0.0
+        assert float(agent.learn_from(batch, SEED)[0]["improvement"]) > 0.0
     gap = policy_weights(more)[:, 1] - policy_weights(more)[:, 0]
     assert (gap < 1.0).all()
     assert (np.abs(policy_weights(less)).sum() < 2.0).all()
@@ -333,7 +333,7 @@ def test_a_changed_number_counts_and_compiles_nothing():
 
     batch = make_batch((1.0, -3.0, 2.0, 0.5))
     agent = fresh()
-    learn = tf.function(agent.learn, autograph=False)
+    learn = tf.function(agent.learn_from, autograph=False)
     start = agent.get_weights()
     learn(batch, SEED)
     usual = policy_weights(agent)
@@ -344,7 +344,7 @@ def test_a_changed_number_counts_and_compiles_nothing():
         learn(batch, SEED)
         setattr(agent, name, before)
         other = fresh(**{name: value})
-        other.learn(batch, SEED)
+        other.learn_from(batch, SEED)
         found = policy_weights(agent)
         np.testing.assert_allclose(found, policy_weights(other), atol=1e-5)
         assert np.abs(found - usual).max() > 1e-4, name
@@ -371,7 +371,7 @@ def test_modes_agree():
             target=tf.constant(rng.normal(size=[64]).astype("f4")),
             valid=tf.ones([64], tf.bool),
         )
-        learn = agent.learn
+        learn = agent.learn_from
         if mode != "eager":
             learn = tf.function(learn, jit_compile=mode == "xla", autograph=False)
         sums, _ = learn(batch, SEED)

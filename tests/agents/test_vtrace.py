@@ -123,7 +123,7 @@ def test_a_policy_that_would_never_have_acted_so_learns_nothing():
     np.testing.assert_allclose(batch.target, batch.value, atol=1e-6)
     np.testing.assert_allclose(batch.advantage, np.zeros(60), atol=1e-6)
     before = agent.network.get_layer("policy").kernel.numpy()
-    sums, _ = agent.learn(batch, SEED)
+    sums, _ = agent.learn_from(batch, SEED)
     after = agent.network.get_layer("policy").kernel.numpy()
     np.testing.assert_allclose(after, before, atol=1e-7)
     assert float(sums["rho"]) == pytest.approx(0.0, abs=1e-6)

@@ -31,7 +31,7 @@ def learned(seed, updates=1500, **settings):
     def update(state, seed):
         state, rollout = collect(actor, env, state, STEPS, seed, keep="outputs")
         batch, _ = agent.prepare(rollout, ())
-        agent.learn(batch, seed)
+        agent.learn_from(batch, seed)
         return state
 
     state = begin_episodes(actor, env, tf.constant([seed, 0]))
