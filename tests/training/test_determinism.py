@@ -51,17 +51,34 @@ def test_a_gymnasium_environment_in_a_program_of_xla():
     assert runs[0][0] == runs[1][0] != runs[2][0]
 
 
-@pytest.mark.parametrize("algorithm", KINDS)
-def test_another_process_gives_an_equal_run(algorithm, tmp_path):
+RUNS = """
+import sys
+from pathlib import Path
+from tests.training import runs
+
+_, place, *planned = sys.argv
+for name, env_id, steps in (plan.split(":") for plan in planned):
+    directory = Path(place, name)
+    directory.mkdir()
+    sys.argv[1:] = [name, env_id, str(directory), steps]
+    runs.main()
+"""
+
+
+def test_another_process_gives_equal_runs(tmp_path):
     """Under XLA, with threads as TensorFlow chooses them."""
-    steps = steps_of(algorithm, 120, 4)
-    env_id = home_of(algorithm)
-    arguments = [algorithm, env_id, str(tmp_path), str(steps)]
-    command = [sys.executable, "-m", "tests.training.runs", *arguments]
+    plans = {name: (home_of(name), steps_of(name, 120, 4)) for name in KINDS}
+    planned = [f"{name}:{env_id}:{steps}" for name, (env_id, steps) in plans.items()]
+    command = [sys.executable, "-c", RUNS, str(tmp_path), *planned]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    agent = make(algorithm, env_id)
-    history = train(agent, env_id, steps, tmp_path / "here")
+    here = {}
+    for name, (env_id, steps) in plans.items():
+        agent = make(name, env_id)
+        history = train(agent, env_id, steps, tmp_path / f"{name} here")
+        here[name] = json.loads(
+            json.dumps({"digest": digest(agent), "history": history})
+        )
     assert process.wait() == 0
-    there = json.loads((tmp_path / "result.json").read_text())
-    here = json.loads(json.dumps({"digest": digest(agent), "history": history}))
-    np.testing.assert_equal({name: there[name] for name in here}, here)
+    for name, result in here.items():
+        there = json.loads((tmp_path / name / "result.json").read_text())
+        np.testing.assert_equal({key: there[key] for key in result}, result)
