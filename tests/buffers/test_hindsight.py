@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasrl2 import envs
 from kerasrl2.agents import DQN, SAC
 from kerasrl2.buffers import HindsightReplayBuffer
 from kerasrl2.envs.goals import BitFlip
@@ -231,6 +232,29 @@ def goal_world():
             return near.astype(np.float32) - 1.0
 
     return Line
+
+
+@pytest.mark.long
+def test_a_fetch_task_of_gymnasium_robotics():
+    pytest.importorskip("gymnasium_robotics")
+    env_id = "gymnasium_robotics:FetchReach-v4"
+    try:
+        envs.make(env_id).close()
+    except AssertionError as error:  # of 1.4.2 with MuJoCo 4
+        pytest.skip(f"Gymnasium-Robotics cannot make it here: {error!r}")
+    agent = SAC.for_env(
+        env_id, hindsight="future", hidden=(8,), learning_starts=60, batch_size=16,
+        buffer_size=256, seed=0,
+    )  # fmt: skip
+    agent.fit(env_id, steps=120, epochs=1, verbose=0)
+    _, batch = agent.buffer.sample(256, SEED)
+    ends = batch.next_observation["achieved_goal"], batch.observation["desired_goal"]
+    near = np.linalg.norm(ends[0] - ends[1], axis=1) < 0.05
+    np.testing.assert_array_equal(batch.reward, np.where(near, 0.0, -1.0))
+    assert 0.0 < near.mean() < 1.0
+    assert "success_rate" in agent.evaluate(
+        env_id, episodes=2, info_keys=("is_success",)
+    )
 
 
 @pytest.mark.long
