@@ -1,9 +1,12 @@
 """Turns expected failures into one line and an exit code."""
 
 import contextlib
+import os
 import re
+import select
 import shlex
 import signal
+import sys
 
 import typer
 
@@ -12,6 +15,7 @@ from kerasrl2._words import command_here, keyword_here, word_here
 
 _EXHAUSTED = "ResourceExhaustedError"  # of TensorFlow, which is not imported for it
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_UNREAD = 141  # 128 + SIGPIPE: what a shell says of `yes` in `yes | head`
 
 
 @contextlib.contextmanager
@@ -31,6 +35,8 @@ def plain_failures():
     except Exception as error:
         if heard:  # native code that an interrupt met fails in ways of its own
             _end_interrupted()
+        if isinstance(error, BrokenPipeError) and _unread():
+            raise  # `main` ends quietly
         if isinstance(error, expected):
             _fail(str(error))
         if not isinstance(error, MemoryError) and type(error).__name__ != _EXHAUSTED:
@@ -70,6 +76,35 @@ def _end_interrupted():
 def _fail(message):
     typer.echo(f"Error: {' '.join(message.split())}", err=True)
     raise typer.Exit(EXIT_FAILURE) from None
+
+
+def is_of_unread_output(error):
+    """Whether an exception that left a command says that nobody reads its output.
+
+    Typer and rich make `SystemExit` of it.
+    """
+    return isinstance(error, BrokenPipeError) or isinstance(
+        error.__context__, BrokenPipeError
+    )
+
+
+def drop_unread_output():
+    """What is still to be written goes nowhere: Python would complain as it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in _unread():
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _unread():
+    """List of the output and error stream, if they are pipes that nobody reads."""
+    found = []
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # no pipe, or no `poll` here
+            poll = select.poll()
+            poll.register(stream.fileno(), 0)  # errors are told unasked
+            found += [stream for _, event in poll.poll(0) if event & select.POLLERR]
+    return found
 
 
 def usage_line(error, arguments):
