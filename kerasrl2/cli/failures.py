@@ -57,9 +57,16 @@ def _heard_signals(heard):
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
+    with signals_to(hear, [signal.SIGINT, signal.SIGTERM]):
+        yield
+
+
+@contextlib.contextmanager
+def signals_to(hear, numbers):
+    """Within, signals of these numbers call `hear`, if this is the main thread."""
     before = {}
     with contextlib.suppress(ValueError):  # not the main thread
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             before[number] = signal.signal(number, hear)
     try:
         yield
