@@ -13,7 +13,8 @@ import typer
 from kerasrl2._checks import did_you_mean
 from kerasrl2._words import command_here, keyword_here, word_here
 
-_EXHAUSTED = "ResourceExhaustedError"  # of TensorFlow, which is not imported for it
+# Of TensorFlow and of Gymnasium, which are not imported for them.
+_EXHAUSTED, _NOT_INSTALLED = "ResourceExhaustedError", "DependencyNotInstalled"
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_UNREAD = 141  # 128 + SIGPIPE: what a shell says of `yes` in `yes | head`
 
@@ -37,7 +38,7 @@ def plain_failures():
             _end_interrupted()
         if isinstance(error, BrokenPipeError) and _unread():
             raise  # `main` ends quietly
-        if isinstance(error, expected):
+        if isinstance(error, expected) or type(error).__name__ == _NOT_INSTALLED:
             _fail(str(error))
         if not isinstance(error, MemoryError) and type(error).__name__ != _EXHAUSTED:
             raise
