@@ -19,6 +19,7 @@ from kerasrl2.cli.failures import (
     plain_failures,
     signals_to,
 )
+from kerasrl2.cli.jobs import crash
 from kerasrl2.cli.paths import check_directory
 from kerasrl2.cli.printing import say
 from kerasrl2.cli.runs import (
@@ -88,6 +89,8 @@ class _Run:
                 self.directory.rmdir()
         if self.failed and not interrupted:
             reason = "".join(self._lines).strip() or f"see {self.directory / OUTPUT}"
+            if self.process.returncode < 0:
+                reason = f"{crash(self.process.returncode)}; {reason}"
             say(f"seed {self.seed} failed: {' '.join(reason.split())[-600:]}")
 
     @property

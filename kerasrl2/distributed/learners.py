@@ -240,9 +240,8 @@ def learner_of(agent, workers):
     if issubclass(loop, OffPolicyLoop):
         return ReplayLearner
     if issubclass(loop, OnPolicyLoop):
-        return (
-            StaleRolloutLearner if getattr(agent, "vtrace", False) else (RolloutLearner)
-        )
+        stale = getattr(agent, "vtrace", False)
+        return StaleRolloutLearner if stale else RolloutLearner
     if hasattr(agent, "contribute"):
         return GradientServer
     raise ValueError(

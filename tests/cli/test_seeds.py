@@ -137,7 +137,8 @@ def test_a_run_that_is_killed_has_failed(stand_in, capsys):
         module.train_each("a2c", "kills", (1,), run_dir=stand_in, **OPTIONS)
     assert ended.value.exit_code == 1
     output = capsys.readouterr().out
-    assert "seed 1 failed: hello" in output or "seed 1 failed: see" in output
+    assert "seed 1 failed: its process ended with signal 9, perhaps for" in output
+    assert f"see {stand_in}" in " ".join(output.split())
     assert "seed-1 (failed)" in output
 
 
