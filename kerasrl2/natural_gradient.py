@@ -38,6 +38,11 @@ class Step(NamedTuple):
         fraction: Float in [0, 1], the part of the whole step to take; 0: none.
         improvement: Float, of the objective by that part.
         divergence: Float >= 0, nats, by that part.
+
+    Example:
+    >>> step = backtracking_line_search(lambda x: (x - x * x, x * x), 0.3, 0.5, 4)
+    >>> float(step.fraction), float(step.improvement), float(step.divergence)
+    (0.5, 0.25, 0.25)
     """
 
     fraction: Any

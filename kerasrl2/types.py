@@ -122,13 +122,22 @@ class IntrinsicBatch(NamedTuple):
         value: `[...]` float32, of intrinsic rewards, before learning from the rollout.
         target: `[...]` float32, regression target of this value.
         data: Nest of `[..., *shape]`, what the source of the rewards learns from.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", intrinsic_reward="rnd", seed=0)
+    >>> env = krl.envs.make("CartPole-v1", num_envs=2)
+    >>> state = krl.training.begin_episodes(agent, env, [0, 0])
+    >>> _, rollout = krl.training.collect(agent, env, state, length=3, seed=[0, 1])
+    >>> batch, _ = agent.prepare(rollout, agent.initial_learner_state(2))
+    >>> batch.intrinsic.reward.shape, batch.intrinsic.value.shape
+    (TensorShape([6]), TensorShape([6]))
     """
 
     reward: Any
     value: Any
     target: Any
     data: Any
-    policy_states: Any = ()
 
 
 class OnPolicyBatch(NamedTuple):
@@ -154,6 +163,16 @@ class OnPolicyBatch(NamedTuple):
         behaviour_log_prob: `[...]` float32, nats, under the policy that acted; `()`
             without V-trace.
         intrinsic: `IntrinsicBatch`; `()` without intrinsic rewards.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    >>> env = krl.envs.make("CartPole-v1", num_envs=2)
+    >>> state = krl.training.begin_episodes(agent, env, [0, 0])
+    >>> _, rollout = krl.training.collect(agent, env, state, length=3, seed=[0, 1])
+    >>> batch, _ = agent.prepare(rollout, agent.initial_learner_state(2))
+    >>> batch.observation.shape, batch.advantage.shape
+    (TensorShape([6, 4]), TensorShape([6]))
     """
 
     observation: Any
@@ -210,6 +229,13 @@ class Memory(NamedTuple):
         next_target: Nest of `[B, ...]`, the same before `next_observation`.
         next_online: Nest of `[B, ...]`, of the network that is trained, before
             `next_observation`.
+
+    Example:
+    >>> import numpy as np
+    >>> state = np.zeros([32, 8], np.float32)  # of a network with 8 units
+    >>> memory = Memory(target=state, next_target=state, next_online=state)
+    >>> memory.next_online.shape
+    (32, 8)
     """
 
     target: Any
@@ -233,6 +259,15 @@ class ReplayedSequences(NamedTuple):
             in the last one.
         valid: `[B, L]` bool, False for rows beyond the newest transition.
         weight: `[B]` float32, importance-sampling weight of the sequence.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> buffer = krl.buffers.ReplayBuffer(8, gamma=0.5)
+    >>> for t in range(4):
+    ...     index = buffer.add([[t]], [t], [1.0], [t == 1], [False], [[t + 1]])
+    >>> batch = buffer.sequences(index, length=3)
+    >>> batch.reward.shape, batch.ended.numpy().tolist()
+    (TensorShape([1, 3]), [[True, False, True]])
     """
 
     observation: Any

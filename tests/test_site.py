@@ -13,16 +13,8 @@ from docs.drawings.all import PICTURES, STATIC
 
 DOCS = Path(__file__).parents[1] / "docs"
 ROOMS = sorted(set(krl.__all__) - {"__version__", "load_agent"})
-WITHOUT_EXAMPLE = {  # parts of machinery: what they belong to has one
-    "callbacks.EpochLines", "callbacks.ProgressBar", "training.EpochLines",
-    "distributed.Block", "distributed.DistributedLoop", "distributed.GradientLearner",
-    "distributed.GradientServer", "distributed.Place", "distributed.Player",
-    "distributed.Pool", "distributed.RemoteEnvironments", "distributed.ReplayLearner",
-    "distributed.RolloutLearner", "distributed.StaleRolloutLearner",
-    "natural_gradient.Step", "populations.Member", "populations.RemoteMember",
-    "training.Worker", "tuning.Study", "types.IntrinsicBatch", "types.Memory",
-    "types.OnPolicyBatch", "types.ReplayedSequences",
-}  # fmt: skip
+# Classes whose example would have to begin processes of Ray's; their modules' tests do.
+WITHOUT_EXAMPLE = {"distributed.Pool", "populations.RemoteMember"}
 
 
 def public_classes():
@@ -44,7 +36,7 @@ def test_every_public_class_has_an_example():
     classes = public_classes()
     without = {n for n, cls in classes.items() if ">>>" not in (cls.__doc__ or "")}
     assert without - WITHOUT_EXAMPLE == set()
-    assert WITHOUT_EXAMPLE & set(classes) <= without, "these have one: take them out"
+    assert without >= WITHOUT_EXAMPLE, "these have one, or are gone: take them out"
 
 
 @pytest.mark.parametrize("room", ROOMS)

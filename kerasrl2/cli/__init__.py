@@ -8,7 +8,14 @@ try:
 
     from kerasrl2.cli import comparing  # noqa: F401  (adds its commands to `app`)
     from kerasrl2.cli.app import app
-    from kerasrl2.cli.failures import EXIT_INTERRUPTED, EXIT_USAGE, usage_line
+    from kerasrl2.cli.failures import (
+        EXIT_INTERRUPTED,
+        EXIT_UNREAD,
+        EXIT_USAGE,
+        drop_unread_output,
+        is_of_unread_output,
+        usage_line,
+    )
 except KeyboardInterrupt:
     sys.stderr.write("Interrupted.\n")
     sys.exit(130)
@@ -19,16 +26,28 @@ __all__ = ["app", "main"]
 def main():
     """Entry point of the console script: a wrong argument is one line, not a page."""
     try:
+        code = _called()
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        if not is_of_unread_output(error):
+            raise
+        drop_unread_output()
+        code = EXIT_UNREAD
+    if code >= EXIT_INTERRUPTED:
+        _leave_compilation(code)
+    sys.exit(code)
+
+
+def _called():
+    """Does what the arguments say; the exit code."""
+    try:
         code = app(prog_name="kerasrl2", standalone_mode=False)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not a usage error of typer's
             raise
         typer.echo(usage_line(error, sys.argv[1:]), err=True)
-        sys.exit(getattr(error, "exit_code", EXIT_USAGE))
-    code = code if isinstance(code, int) else 0
-    if code >= EXIT_INTERRUPTED:
-        _leave_compilation(code)
-    sys.exit(code)
+        return getattr(error, "exit_code", EXIT_USAGE)
+    return code if isinstance(code, int) else 0
 
 
 def _leave_compilation(code):

@@ -11,6 +11,22 @@ from kerasrl2.cli.arguments import LARGEST, number, several, whole
 from kerasrl2.cli.configuration import DEFAULTS
 from kerasrl2.cli.examples import CommandWithAlgorithms, GroupWithAlgorithms, examples
 from kerasrl2.cli.failures import EXIT_USAGE, plain_failures
+from kerasrl2.cli.options import (
+    EPISODES,
+    THREADS,
+    AgentArgument,
+    AlgorithmArgument,
+    BackendOption,
+    BestOption,
+    EnvArgument,
+    EnvOption,
+    KeywordsOption,
+    RunArgument,
+    SeedOption,
+    VectorizationOption,
+    WrapperOption,
+    count,
+)
 from kerasrl2.cli.values import parse_assignments
 from kerasrl2.cli.worlds import parse_env_keywords
 
@@ -23,52 +39,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RunArgument = Annotated[Path, typer.Argument(help="A run directory.")]
-AgentArgument = Annotated[
-    Path, typer.Argument(help="A run directory, or an agent's file.")
-]
-KeywordsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--env", metavar="NAME=VALUE",
-        help="A keyword of the environment, such as is_slippery=false; repeatable.",
-    ),
-]  # fmt: skip
-EnvOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--env", metavar="ENV or NAME=VALUE",
-        help="Another environment than the run's, or one of its keywords; repeatable.",
-    ),
-]  # fmt: skip
-WrapperOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--wrapper", metavar="NAME[:KEYWORD=VALUE,...]",
-        help="A wrapper of Gymnasium or MODULE:NAME; repeatable, the innermost first.",
-    ),
-]  # fmt: skip
-BestOption = Annotated[
-    bool, typer.Option("--best", help="The run's best agent, not its last.")
-]
-EPISODES, THREADS = 10**7, 1024
-
-
-def count(help, high=2**63 - 1):
-    """An option that takes an integer of at least 1."""
-    return typer.Option(parser=whole(1, high), help=help)
-
-
-SeedOption = Annotated[
-    int | None,
-    typer.Option(parser=whole(0, LARGEST), help="Seed of all random numbers."),
-]
-
 
 @app.command(cls=CommandWithAlgorithms, epilog=examples("train"))
 def train(
-    algorithm: Annotated[str, typer.Argument(help="For instance ppo.")],
-    env: Annotated[str, typer.Argument(help="For instance CartPole-v1.")],
+    algorithm: AlgorithmArgument,
+    env: EnvArgument,
     steps: Annotated[int | None, count("Env steps; default: the tuned number.")] = None,
     seed: SeedOption = None,
     seeds: Annotated[
@@ -85,14 +60,10 @@ def train(
     num_envs: Annotated[
         int | None, count("Parallel copies of the environment.", LARGEST)
     ] = None,
-    backend: Annotated[
-        str, typer.Option(help="Environments: auto, tensorflow or gymnasium.")
-    ] = "auto",
+    backend: BackendOption = "auto",
     keywords: KeywordsOption = None,
     wrappers: WrapperOption = None,
-    vectorization: Annotated[
-        str | None, typer.Option(help="sync, async or entry-point.")
-    ] = None,
+    vectorization: VectorizationOption = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -225,9 +196,7 @@ def record(
     seed: Annotated[int, typer.Option(parser=whole(0, LARGEST))] = 0,
     fps: Annotated[int, count("Images per second.", 1_000)] = 30,
     max_steps: Annotated[int, count("Longer episodes are cut.", LARGEST)] = 5_000,
-    backend: Annotated[
-        str, typer.Option(help="Environments: auto, tensorflow or gymnasium.")
-    ] = "auto",
+    backend: BackendOption = "auto",
     best: BestOption = False,
 ):
     """Records episodes of a trained agent as a video."""

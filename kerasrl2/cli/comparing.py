@@ -5,26 +5,30 @@ from typing import Annotated
 
 import typer
 
-from kerasrl2.cli.app import (
-    EPISODES,
-    THREADS,
-    KeywordsOption,
-    SeedOption,
-    WrapperOption,
-    app,
-    count,
-)
+from kerasrl2.cli.app import app
 from kerasrl2.cli.arguments import number
 from kerasrl2.cli.examples import examples
 from kerasrl2.cli.failures import plain_failures
+from kerasrl2.cli.options import (
+    EPISODES,
+    THREADS,
+    AlgorithmArgument,
+    BackendOption,
+    EnvArgument,
+    KeywordsOption,
+    SeedOption,
+    VectorizationOption,
+    WrapperOption,
+    count,
+)
 from kerasrl2.cli.values import parse_assignments
 from kerasrl2.cli.worlds import parse_env_keywords
 
 
 @app.command(epilog=examples("tune"))
 def tune(
-    algorithm: Annotated[str, typer.Argument(help="For instance ppo.")],
-    env: Annotated[str, typer.Argument(help="For instance CartPole-v1.")],
+    algorithm: AlgorithmArgument,
+    env: EnvArgument,
     trials: Annotated[int, count("Trials in all, with those of earlier calls.")] = 50,
     jobs: Annotated[int, count("Trials at once, a process each.", THREADS)] = 1,
     steps: Annotated[
@@ -57,14 +61,10 @@ def tune(
     study: Annotated[
         Path | None, typer.Option(help="Directory; default: runs/tune-ALGO-ENV.")
     ] = None,
-    backend: Annotated[
-        str, typer.Option(help="Environments: auto, tensorflow or gymnasium.")
-    ] = "auto",
+    backend: BackendOption = "auto",
     keywords: KeywordsOption = None,
     wrappers: WrapperOption = None,
-    vectorization: Annotated[
-        str | None, typer.Option(help="sync, async or entry-point.")
-    ] = None,
+    vectorization: VectorizationOption = None,
 ):
     """Searches an algorithm's settings with Optuna; writes the best and its command."""
     with plain_failures():

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from kerasrl2 import __version__
+from kerasrl2._checks import check_choice
 from kerasrl2.cli.kinds import NULL, NUMBER, TRUTH, WORD, Kind, exactly
 
 NAME = "config.yaml"
@@ -54,6 +55,20 @@ _KINDS = {
     "version": [WORD, NUMBER],
 }
 _NEEDED = "algorithm", "env"
+
+
+def in_its_words(options):
+    """Options of a command in the words of `config.yaml`; raises on wrong ones.
+
+    Args:
+        options: Dictionary with `backend`, `vectorization` and any others.
+    """
+    check_choice("backend", options["backend"], BACKENDS)
+    how = options["vectorization"]
+    how = "vector_entry_point" if how == "entry-point" else how  # Gymnasium's word
+    if how is not None:
+        check_choice("--vectorization", how, VECTORIZATIONS)
+    return {**options, "vectorization": how}
 
 
 def write_config(directory, **config):

@@ -1,17 +1,22 @@
 """Turns expected failures into one line and an exit code."""
 
 import contextlib
+import os
 import re
+import select
 import shlex
 import signal
+import sys
 
 import typer
 
 from kerasrl2._checks import did_you_mean
 from kerasrl2._words import command_here, keyword_here, word_here
 
-_EXHAUSTED = "ResourceExhaustedError"  # of TensorFlow, which is not imported for it
+# Of TensorFlow and of Gymnasium, which are not imported for them.
+_EXHAUSTED, _NOT_INSTALLED = "ResourceExhaustedError", "DependencyNotInstalled"
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_UNREAD = 141  # 128 + SIGPIPE: what a shell says of `yes` in `yes | head`
 
 
 @contextlib.contextmanager
@@ -31,7 +36,9 @@ def plain_failures():
     except Exception as error:
         if heard:  # native code that an interrupt met fails in ways of its own
             _end_interrupted()
-        if isinstance(error, expected):
+        if isinstance(error, BrokenPipeError) and _unread():
+            raise  # `main` ends quietly
+        if isinstance(error, expected) or type(error).__name__ == _NOT_INSTALLED:
             _fail(str(error))
         if not isinstance(error, MemoryError) and type(error).__name__ != _EXHAUSTED:
             raise
@@ -51,9 +58,16 @@ def _heard_signals(heard):
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
+    with signals_to(hear, [signal.SIGINT, signal.SIGTERM]):
+        yield
+
+
+@contextlib.contextmanager
+def signals_to(hear, numbers):
+    """Within, signals of these numbers call `hear`, if this is the main thread."""
     before = {}
     with contextlib.suppress(ValueError):  # not the main thread
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             before[number] = signal.signal(number, hear)
     try:
         yield
@@ -70,6 +84,35 @@ def _end_interrupted():
 def _fail(message):
     typer.echo(f"Error: {' '.join(message.split())}", err=True)
     raise typer.Exit(EXIT_FAILURE) from None
+
+
+def is_of_unread_output(error):
+    """Whether an exception that left a command says that nobody reads its output.
+
+    Typer and rich make `SystemExit` of it.
+    """
+    return isinstance(error, BrokenPipeError) or isinstance(
+        error.__context__, BrokenPipeError
+    )
+
+
+def drop_unread_output():
+    """What is still to be written goes nowhere: Python would complain as it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in _unread():
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _unread():
+    """List of the output and error stream, if they are pipes that nobody reads."""
+    found = []
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):  # no pipe, or no `poll` here
+            poll = select.poll()
+            poll.register(stream.fileno(), 0)  # errors are told unasked
+            found += [stream for _, event in poll.poll(0) if event & select.POLLERR]
+    return found
 
 
 def usage_line(error, arguments):

@@ -98,10 +98,20 @@ class Jobs:
                 code = process.wait()
                 errors.seek(0)
                 last = errors.read().decode(errors="replace").strip()[-300:]
-                self._messages.put((handle, {"error": _crash(code, last)}))
+                self._messages.put((handle, {"error": crash(code, last)}))
 
 
-def _crash(code, last):
+def crash(code, last=""):
+    """How a process ended that did not say so itself.
+
+    Args:
+        code: Integer, what `Popen.returncode` is.
+        last: String, the end of what it said.
+
+    Example:
+    >>> crash(-9)
+    'its process ended with signal 9, perhaps for want of memory: fewer `--jobs`'
+    """
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     if code == -getattr(signal, "SIGKILL", 9):
         how += ", perhaps for want of memory: fewer `--jobs`"

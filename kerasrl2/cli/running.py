@@ -144,10 +144,11 @@ def _iterations(agent, env, steps, workers):
 
 def _workers(config):
     """`distributed.Workers` of a configuration, or None."""
-    from kerasrl2.distributed import Workers
+    from kerasrl2.distributed import Workers, cluster
 
     if config["workers"] is None:
         return None
+    cluster.check_installed()
     return Workers(config["workers"], config["address"])
 
 

@@ -13,7 +13,13 @@ from pathlib import Path
 import typer
 
 from kerasrl2._lines import figure
-from kerasrl2.cli.failures import EXIT_FAILURE, EXIT_INTERRUPTED
+from kerasrl2.cli.failures import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    plain_failures,
+    signals_to,
+)
+from kerasrl2.cli.jobs import crash
 from kerasrl2.cli.paths import check_directory
 from kerasrl2.cli.printing import say
 from kerasrl2.cli.runs import (
@@ -83,6 +89,8 @@ class _Run:
                 self.directory.rmdir()
         if self.failed and not interrupted:
             reason = "".join(self._lines).strip() or f"see {self.directory / OUTPUT}"
+            if self.process.returncode < 0:
+                reason = f"{crash(self.process.returncode)}; {reason}"
             say(f"seed {self.seed} failed: {' '.join(reason.split())[-600:]}")
 
     @property
@@ -141,7 +149,7 @@ def _check(seeds, jobs, options):
 def _run_all(seeds, jobs, directory_for, options):
     """All runs that began, in order, and the signal that ended them, or None."""
     waiting, runs, heard = list(seeds), [], []
-    with _signals_to(runs, heard):
+    with _passing_signals_to(runs, heard):
         active = []
         while active or (waiting and not heard):
             while waiting and len(active) < jobs and not heard:
@@ -160,7 +168,7 @@ def _run_all(seeds, jobs, directory_for, options):
 
 
 @contextlib.contextmanager
-def _signals_to(runs, heard):
+def _passing_signals_to(runs, heard):
     """Passes signals on to the processes, each of which ends in its own time."""
 
     def pass_on(number, frame):
@@ -172,15 +180,10 @@ def _signals_to(runs, heard):
                 kind = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
                 run.process.send_signal(kind)
 
-    before = {}
-    with contextlib.suppress(ValueError):  # not the main thread
-        for number in _SIGNALS:
-            before[number] = signal.signal(number, pass_on)
     try:
-        yield
+        with signals_to(pass_on, _SIGNALS):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
         for run in runs:  # this function failed: nobody would wait for them
             if run.process.poll() is None:
                 run.process.terminate()
@@ -225,8 +228,6 @@ def _tell_how_to_go_on(runs, seeds):
 
 def main():
     """One run, in the process of its own: its options are the argument, as JSON."""
-    from kerasrl2.cli.failures import plain_failures
-
     threading.Thread(target=_end_with_parent, daemon=True).start()
     options = json.loads(sys.argv[1])
     try:

@@ -3,14 +3,8 @@
 from pathlib import Path
 
 from kerasrl2 import _algorithms
-from kerasrl2._checks import check_choice
 from kerasrl2._seeds import drawn_seed
-from kerasrl2.cli.configuration import (
-    BACKENDS,
-    DEFAULTS,
-    VECTORIZATIONS,
-    read_config,
-)
+from kerasrl2.cli.configuration import DEFAULTS, in_its_words, read_config
 from kerasrl2.cli.paths import check_directory
 from kerasrl2.cli.running import run
 from kerasrl2.cli.runs import check_run_directory, free_run_directory, holds_run
@@ -46,13 +40,8 @@ def train(
 
 def checked(algorithm, run_dir, resume, options):
     """Options of `train` in the words of `config.yaml`; raises on wrong ones."""
-    options = dict(options)
     _algorithms.check_name(algorithm)
-    check_choice("backend", options["backend"], BACKENDS)
-    if options["vectorization"] == "entry-point":
-        options["vectorization"] = "vector_entry_point"  # Gymnasium's word
-    if options["vectorization"] is not None:
-        check_choice("--vectorization", options["vectorization"], VECTORIZATIONS)
+    options = in_its_words(options)
     if options.get("address") is not None and options["workers"] is None:
         raise ValueError(
             "Expected `--workers` with `--address`: how many there are to be. "

@@ -12,7 +12,7 @@ import yaml
 
 from kerasrl2 import __version__, _algorithms, tuning, zoo
 from kerasrl2._checks import check_choice
-from kerasrl2.cli.configuration import BACKENDS, VECTORIZATIONS, replace_text
+from kerasrl2.cli.configuration import in_its_words, replace_text
 from kerasrl2.cli.failures import EXIT_INTERRUPTED
 from kerasrl2.cli.jobs import Jobs
 from kerasrl2.cli.paths import check_directory
@@ -43,11 +43,7 @@ def tune(
     """
     _algorithms.check_name(algorithm)
     check_choice("pruner", pruner, PRUNERS)
-    check_choice("backend", options["backend"], BACKENDS)
-    if options["vectorization"] == "entry-point":
-        options["vectorization"] = "vector_entry_point"  # Gymnasium's word
-    if options["vectorization"] is not None:
-        check_choice("--vectorization", options["vectorization"], VECTORIZATIONS)
+    options = in_its_words(options)
     if study_dir is None:
         name = env_id.replace("/", "_").replace(":", "_")
         study_dir = Path("runs") / f"tune-{algorithm}-{name}"

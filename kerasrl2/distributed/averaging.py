@@ -21,6 +21,13 @@ class GradientLearner(DistributedLoop, OnPolicyLoop):
     sends number, sum and sum of squares of its shares once a rollout.
 
     It pays where gradients take long: a step costs a message to each worker and back.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.PPO.for_env("CartPole-v1", seed=0)
+    >>> workers = krl.distributed.Workers(2, average_gradients=True)
+    >>> isinstance(agent.loop_on("CartPole-v1", workers=workers), GradientLearner)
+    True
     """
 
     kind, joined = "shares", True

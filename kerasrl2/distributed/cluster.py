@@ -1,5 +1,6 @@
 """Ray: started on this machine, or joined where it runs; without it, what to do."""
 
+import importlib.util
 import os
 import socket
 import sys
@@ -10,11 +11,18 @@ import warnings
 _ours = {"users": 0, "started": False}
 _lock = threading.Lock()
 _SETTLED = 5.0  # seconds
+_MISSING = 'Workers in other processes need Ray: pip install "kerasrl2[ray]"'
 SETTINGS = {  # before Ray is imported: otherwise it listens on all addresses
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+
+def check_installed():
+    """Raises `ImportError` that says how to install Ray; does not import it."""
+    if importlib.util.find_spec("ray") is None:
+        raise ImportError(_MISSING)
 
 
 def ray_module(address=None):
@@ -35,9 +43,7 @@ def ray_module(address=None):
     try:
         import ray
     except ImportError as error:
-        raise ImportError(
-            'Workers in other processes need Ray: pip install "kerasrl2[ray]"'
-        ) from error
+        raise ImportError(_MISSING) from error
     return ray
 
 

@@ -23,6 +23,16 @@ class RemoteEnvironments(Environment):
         workers: The same.
         pool: What `stop` ends: the workers, once there are some.
         close_local: Callable that closes `local`, if whoever made it wants that.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> def recipe():
+    ...     return krl.envs.make("CartPole-v1", num_envs=4)
+    >>> workers = krl.distributed.Workers(2)
+    >>> env = RemoteEnvironments(recipe(), recipe, workers, joined=True)
+    >>> _, observation = env.reset([0, 0])
+    >>> env.num_envs, observation.shape
+    (8, TensorShape([8, 4]))
     """
 
     def __init__(self, local, recipe, workers, joined):

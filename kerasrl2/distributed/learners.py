@@ -34,6 +34,14 @@ class ReplayLearner(DistributedLoop, OffPolicyLoop):
     worker and ends with another. Then the updates that are due are made: after `S` env
     steps `gradient_steps * max(0, S // (F N) - ceil(learning_starts / (F N)))` in all,
     as without workers, where `F = train_frequency`.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.DQN.for_env(
+    ...     "CartPole-v1", train_frequency=4, learning_starts=100, seed=0)
+    >>> learner = agent.loop_on("CartPole-v1", num_envs=1, workers=2)
+    >>> isinstance(learner, ReplayLearner), learner.due(before=96, after=160)
+    (True, 15)
     """
 
     kind = "transitions"
@@ -105,6 +113,13 @@ class RolloutLearner(DistributedLoop, OnPolicyLoop):
 
     The policy that learns is the one that has acted: synchronous A2C, PPO (DPPO), TRPO,
     REINFORCE. `W` workers of `N` environments are one loop of `W N`.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A2C.for_env("CartPole-v1", seed=0)
+    >>> learner = agent.loop_on("CartPole-v1", num_envs=4, workers=2)
+    >>> isinstance(learner, RolloutLearner), learner.env.num_envs
+    (True, 8)
     """
 
     joined = True
@@ -132,6 +147,13 @@ class StaleRolloutLearner(RolloutLearner):
 
     Espeholt et al. (2018), https://arxiv.org/abs/1802.01561. For agents with `vtrace`,
     which correct for the difference.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.IMPALA.for_env("CartPole-v1", seed=0)
+    >>> learner = agent.loop_on("CartPole-v1", num_envs=4, workers=2)
+    >>> isinstance(learner, StaleRolloutLearner), learner.env.num_envs
+    (True, 4)
     """
 
     joined = False
@@ -143,6 +165,13 @@ class GradientServer(DistributedLoop, OnPolicyLoop):
     Mnih et al. (2016), https://arxiv.org/abs/1602.01783, over processes. Weights,
     optimizer and running statistics are here and only here: each push is one step, and
     a worker that comes late gets them as they are.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A3C.for_env("CartPole-v1", seed=0)
+    >>> learner = agent.loop_on("CartPole-v1", num_envs=4, workers=2)
+    >>> isinstance(learner, GradientServer), learner.kind
+    (True, 'contributions')
     """
 
     kind = "contributions"
@@ -211,9 +240,8 @@ def learner_of(agent, workers):
     if issubclass(loop, OffPolicyLoop):
         return ReplayLearner
     if issubclass(loop, OnPolicyLoop):
-        return (
-            StaleRolloutLearner if getattr(agent, "vtrace", False) else (RolloutLearner)
-        )
+        stale = getattr(agent, "vtrace", False)
+        return StaleRolloutLearner if stale else RolloutLearner
     if hasattr(agent, "contribute"):
         return GradientServer
     raise ValueError(

@@ -37,6 +37,15 @@ class DistributedLoop:
         joined: Boolean, whether the blocks of all workers are learned from together,
             and played with the same weights.
         pool: What answers requests, or None before `compile`.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.PPO.for_env("CartPole-v1", seed=0)
+    >>> loop = agent.loop_on("CartPole-v1", num_envs=4, workers=2)
+    >>> isinstance(loop, DistributedLoop), loop.joined, loop.env.num_envs
+    (True, True, 8)
+    >>> loop.pool is None
+    True
     """
 
     kind, joined = "rollouts", False

@@ -26,6 +26,13 @@ class Place(NamedTuple):
         workers: Integer, how many.
         generation: Integer, how many workers of this slot were replaced.
         seed: Integer, of the run.
+
+    Example:
+    >>> Place(slot=0, workers=8, generation=0, seed=3).own_seed()
+    3
+    >>> others = [Place(slot, 8, 0, seed=3).own_seed() for slot in range(8)]
+    >>> len(set(others))
+    8
     """
 
     slot: int
@@ -50,6 +57,11 @@ class Block(NamedTuple):
         td_error: `[T, N]` float32, first TD errors, `()` without.
         carry: `PlayerState` after the block, if the environments' state is in it.
         infos: List, `Environment.finished_info` of the block.
+
+    Example:
+    >>> block = Block({"reward": np.zeros([5, 2], np.float32)}, td_error=(), carry=())
+    >>> block.fields["reward"].shape, block.infos
+    ((5, 2), ())
     """
 
     fields: Any
@@ -88,6 +100,15 @@ class Player:
     Attributes:
         flat: `FlatVariables`, what weights are sent as.
         state: `PlayerState` of tensors.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.PPO.for_env("CartPole-v1", rollout_length=8, seed=0)
+    >>> env = krl.envs.make("CartPole-v1", num_envs=2)
+    >>> player = Player(agent, env, "rollouts", Place(0, 1, 0, seed=0), steps=8)
+    >>> block = player.play(player.flat.read(), env_steps=0)
+    >>> block.fields["observation"].shape, block.fields["reward"].shape
+    ((8, 2, 4), (8, 2))
     """
 
     def __init__(self, agent, env, kind, place, steps, jit_compile="auto"):

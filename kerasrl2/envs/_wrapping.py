@@ -78,6 +78,9 @@ def _explained(name, function):
     def wrap(env):
         try:
             result = function(env)
+        except gymnasium.error.DependencyNotInstalled as error:
+            missing = f"The wrapper {name} needs a missing package: {error}"
+            raise ImportError(missing) from error
         except Exception as error:
             raise ValueError(
                 f"Expected a wrapper that takes {env}. Received: {name}, which raised "
@@ -136,7 +139,8 @@ def _of_gymnasium(name):
     try:
         return getattr(gymnasium.wrappers, name)
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise ImportError(f"The wrapper {name} needs a package: {error}") from error
+        missing = f"The wrapper {name} needs a missing package: {error}"
+        raise ImportError(missing) from error
 
 
 def _imported(name):

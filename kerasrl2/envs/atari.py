@@ -86,7 +86,8 @@ class AtariEnvironment(PythonEnvironment):
                 "max_episode_steps": max_episode_steps,
             }
         )
-        vector_env = importlib.import_module("ale_py.vector_env").AtariVectorEnv
+        with _packages_for(id):
+            vector_env = importlib.import_module("ale_py.vector_env").AtariVectorEnv
         game = _rom(id)
 
         def build():
@@ -252,7 +253,9 @@ def single_game(id, render_mode=None, **settings):
     """
     settings = settings_of_games(id, settings)
     _check_settings(settings)
-    importlib.import_module("ale_py")  # registers the games
+    with _packages_for(id):
+        importlib.import_module("ale_py")  # registers the games
+        importlib.import_module("cv2")  # with which Gymnasium makes the observations
     env = gymnasium.make(
         id,
         frameskip=1,
@@ -310,6 +313,17 @@ class _OneThread(gymnasium.Wrapper):
             yield
         finally:
             cv2.setNumThreads(before)
+
+
+@contextlib.contextmanager
+def _packages_for(id):
+    """A package that is not installed is one sentence that says how to."""
+    try:
+        yield
+    except ImportError:
+        raise ImportError(
+            f'{id} needs a missing package: pip install "kerasrl2[atari]"'
+        ) from None
 
 
 def _rom(id):

@@ -76,9 +76,10 @@ def rendered(env):
     try:
         picture = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
+        if "pygame" not in str(error):
+            raise ImportError(f"{env} draws with a missing package: {error}") from None
         raise ImportError(
-            f"{env} draws with a missing package: {error} Classic control, Box2D and "
-            'toy text need pygame: pip install "kerasrl2[video]".'
+            f'{env} draws with a missing package, pygame: pip install "kerasrl2[video]"'
         ) from None
     except NotImplementedError:
         picture = None

@@ -19,6 +19,29 @@ class Member(Protocol):
 
     Attributes:
         structure: Hashable, equal for members that can take over each other's state.
+
+    Example:
+    >>> import numpy as np
+    >>> from kerasrl2.populations import Population
+    >>> class Walker:  # it learns nothing: its score is how far it has got
+    ...     structure = "walker"
+    ...     def __init__(self, speed):
+    ...         self.numbers, self.way = {"speed": speed}, np.zeros([])
+    ...     def train(self, steps):
+    ...         self.way = self.way + steps * self.numbers["speed"]
+    ...         return float(self.way)
+    ...     def get_numbers(self, names):
+    ...         return {name: self.numbers[name] for name in names}
+    ...     def set_numbers(self, numbers):
+    ...         self.numbers.update(numbers)
+    ...     def get_state(self, whole=False):
+    ...         return {"way": self.way}
+    ...     def set_state(self, state):
+    ...         self.way = state["way"]
+    >>> walkers = [Walker(speed) for speed in (1.0, 2.0, 3.0)]
+    >>> history = Population(walkers, {"speed": (1.0, 9.0)}).fit(1, steps=10)
+    >>> history.history["score"]
+    [[10.0, 20.0, 30.0]]
     """
 
     structure: Any

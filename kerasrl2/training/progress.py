@@ -27,7 +27,16 @@ def progress_callback(verbose):
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Prints a header and one line per epoch, for logs, pipes and notebooks."""
+    """Prints a header and one line per epoch, for logs, pipes and notebooks.
+
+    Example:
+    >>> lines = EpochLines()
+    >>> lines.set_params({"epochs": 2, "compiles": False})
+    >>> lines.on_train_begin()
+    >>> lines.on_epoch_end(0, {"env_steps": 200, "return": 17.33})
+    epoch       steps   return
+      1/2         200    17.33
+    """
 
     def on_train_begin(self, logs=None):
         self._table = None
@@ -47,6 +56,10 @@ class ProgressBar(keras.callbacks.Callback):
     From left to right: the env steps of this call of `fit` and how many there are to
     be, the time since its beginning and the time that is left, env steps a second
     (evaluations included), the mean return of this epoch.
+
+    Example:
+    >>> [type(callback).__name__ for callback in progress_callback(verbose=1)]
+    ['ProgressBar']
     """
 
     def on_train_begin(self, logs=None):

@@ -58,6 +58,15 @@ class Worker(OnPolicyLoop):
 
     Attributes:
         played: Variable, `[2]` int64: env steps, and episodes that ended, in this run.
+
+    Example:
+    >>> import kerasrl2 as krl
+    >>> agent = krl.agents.A3C.for_env("CartPole-v1", rollout_length=5, seed=0)
+    >>> env = krl.envs.make("CartPole-v1", num_envs=2)
+    >>> worker = Worker(agent, env, index=0, seed=0, jit_compile=False)
+    >>> carry, contribution = worker.compute(*worker.example())
+    >>> int(carry.iteration), contribution.played.numpy().tolist()
+    (1, [10, 0])
     """
 
     protocol = AsynchronousLearner

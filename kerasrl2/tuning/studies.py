@@ -97,6 +97,19 @@ class Study:
         identity: Dictionary, what `open_study` was given first.
         directory: Path.
         new: Boolean, whether it was begun and not found.
+
+    Example:
+    >>> import tempfile
+    >>> identity = {"algorithm": "ppo", "env": "CartPole-v1", "seed": 0}
+    >>> space = {"gamma": {"choices": [0.9, 0.99]}}
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     study = open_study(directory, identity)
+    ...     trial, settings, seed = study.ask(space)
+    ...     study.finish(trial, 200.0)
+    ...     number, value, best = study.best()
+    ...     study.close()
+    >>> number, value, best == settings
+    (1, 200.0, True)
     """
 
     def __init__(self, study, identity, lock, directory, new):

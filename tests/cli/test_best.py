@@ -72,6 +72,19 @@ class TestKeepBest:
         (tmp_path / "best.keras").unlink()
         assert read_best(tmp_path) is None
 
+    def test_a_failure_while_it_is_written_leaves_the_one_before(self, tmp_path):
+        class Full(Saved):
+            def save(self, path):
+                path.write_text("half of")
+                raise OSError("no space is left")
+
+        callback = kept(tmp_path, 7.0)
+        callback.set_model(Full())
+        with pytest.raises(OSError, match="no space"):
+            callback.on_epoch_end(1, {"env_steps": 200, "val_return": 8.0})
+        assert (tmp_path / "best.keras").read_text() == "1"
+        assert read_best(tmp_path)["return"] == 7.0
+
 
 class TestCommands:
     def test_a_run_names_its_best_agent(self, runs):

@@ -29,6 +29,8 @@ run.mkdir(parents=True, exist_ok=True)
 (run / "config.yaml").write_text("{algorithm: a2c, env: A}")
 (run / "begin").write_text(str(time.time()))
 print("hello", flush=True)
+if given["env_id"] == "kills":
+    os.kill(os.getpid(), 9)
 if given["env_id"] == "long":
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -126,6 +128,18 @@ def test_one_failure_is_named_and_the_others_go_on(stand_in, capsys):
     assert (stand_in / "seed-5" / "end").exists()
     assert "(failed)" in output
     assert not (stand_in / "seed-3").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Linux and macOS only")
+def test_a_run_that_is_killed_has_failed(stand_in, capsys):
+    """As where memory is short: it has said nothing, and its status is negative."""
+    with pytest.raises(typer.Exit) as ended:
+        module.train_each("a2c", "kills", (1,), run_dir=stand_in, **OPTIONS)
+    assert ended.value.exit_code == 1
+    output = capsys.readouterr().out
+    assert "seed 1 failed: its process ended with signal 9, perhaps for" in output
+    assert f"see {stand_in}" in " ".join(output.split())
+    assert "seed-1 (failed)" in output
 
 
 @pytest.mark.parametrize(

@@ -236,8 +236,8 @@ class TestProcesses:
         words[words.index("--steps") + 1] = "3000"
         process = subprocess.Popen([sys.executable, "-c", PROGRAM, *words])
         wait_for(lambda: states(tmp_path) == ["RUNNING"] * 2)
+        wait_for(lambda: len(children_of(process.pid)) == 2)  # noted before they begin
         children = children_of(process.pid)
-        assert len(children) == 2
         process.kill()
         process.wait()
         wait_for(lambda: not any(alive(child) for child in children))

@@ -8,6 +8,7 @@ import tensorflow as tf
 import kerasrl2 as krl
 from kerasrl2.distributed import Workers
 from kerasrl2.types import Rollout
+from tests.distributed.stopping import StopAfter
 
 ENV = "CartPole-v1"
 LONG = pytest.mark.long
@@ -268,16 +269,6 @@ class TestResume:
         assert int(second.env_steps) == 160 == int(second.buffer.added())
         observation = second.buffer.get(np.arange(160)).observation.numpy()
         assert not np.array_equal(observation[:2], observation[80:82])
-
-
-class StopAfter(keras.callbacks.Callback):
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_epoch_end(self, epoch, logs=None):
-        if logs["env_steps"] >= self.steps:
-            self.model.stop_training = True
 
 
 class TestReplaced:

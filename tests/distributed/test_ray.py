@@ -18,6 +18,7 @@ import kerasrl2 as krl
 from kerasrl2.distributed import Workers
 from kerasrl2.distributed.pool import check_versions
 from kerasrl2.distributed.sending import versions
+from tests.distributed.stopping import StopAfter
 from tests.distributed.worlds import World
 
 # Not `importorskip`: Ray must not be imported before it is set to loopback.
@@ -280,18 +281,6 @@ def kill_at_random(loop, rng, times):
             assert time.monotonic() - before < 2.0 + longest
         pauses.append(longest)
     return pauses
-
-
-class StopAfter(keras.callbacks.Callback):
-    """Ends a run at the end of an epoch, as if it had been killed there."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_epoch_end(self, epoch, logs=None):
-        if logs["env_steps"] >= self.steps:
-            self.model.stop_training = True
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path):
