@@ -6,6 +6,7 @@ import shutil
 
 import keras
 import pytest
+import tensorflow as tf
 
 import kerasrl2 as krl
 from kerasrl2.cli.best import KeepBest
@@ -117,6 +118,21 @@ class TestCommands:
             assert f"kerasrl2 resume {run}" in line
         line = fail("evaluate", runs / "run-1" / "best.keras", "--best")
         assert "a file, which holds one agent" in line
+
+    def test_export_it(self, runs, tmp_path):
+        run = tmp_path / "run"
+        shutil.copytree(runs / "run-1", run)
+        agent = krl.load_agent(run / "best.keras")
+        agent.set_weights([0 * weights for weights in agent.get_weights()])
+        agent.save(run / "best.keras")
+        value = {}
+        for name, options in {"best": ["--best"], "last": []}.items():
+            succeed("export", run, *options, "-o", tmp_path / name)
+            signature = tf.saved_model.load(tmp_path / name).signatures[
+                "serving_default"
+            ]
+            value[name] = float(signature(tf.ones([1, 4]))["value"][0])
+        assert value["best"] == 0.0 != value["last"]
 
     def test_lines_fit_a_terminal(self, runs):
         lines = (runs / "output-1.txt").read_text().splitlines()
