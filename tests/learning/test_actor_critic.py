@@ -60,7 +60,7 @@ def test_variants_reach_as_much(algorithm, overrides):
 
 @pytest.mark.filterwarnings("ignore:.*out of date.*:DeprecationWarning")  # its id
 def test_a3c_holds_the_pole_up():
-    """Two of at most five seeds, 50 episodes in a row with a mean of 190 of 200, in 800.
+    """Two of up to five seeds, 50 episodes in a row with a mean of 190 of 200, in 800.
 
     In 600 episodes four of five in `docs/results/a3c.jsonl`. When workers meet differs
     from run to run, and with it what they learn, so that a seed may fail by itself. In
