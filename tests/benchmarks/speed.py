@@ -132,6 +132,8 @@ def main():
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--peers", type=Path, default=None)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--policy", default=None, help="Keras' dtype policy")
+    parser.add_argument("--graph", action="store_true", help="no XLA")
     arguments = parser.parse_args()
     if arguments.workload == "all" or arguments.peers or arguments.repeats > 1:
         run_side_by_side(arguments)
@@ -146,6 +148,8 @@ def run_side_by_side(arguments):
     for name in names:
         command = [sys.executable, "-m", "tests.benchmarks.speed", name]
         command += ["--seconds", str(arguments.seconds)]
+        command += ["--graph"] if arguments.graph else []
+        command += ["--policy", arguments.policy] if arguments.policy else []
         if arguments.threads:
             command += ["--threads", str(arguments.threads)]
         commands = [[*command, "--backend", arguments.backend]]
@@ -189,6 +193,8 @@ def measure(arguments):
     if name.endswith("-gymnasium"):
         name, backend = name.removesuffix("-gymnasium"), "gymnasium"
     threads = arguments.threads or (1 if name in ONE_THREAD else 2)
+    import keras
+
     import kerasrl2 as krl
     from kerasrl2.cli.machine import set_threads
 
@@ -197,6 +203,9 @@ def measure(arguments):
     imported = time.perf_counter() - STARTED
     base = {"library": "kerasrl2", "workload": name, "threads": threads}
     base["import_seconds"] = round(imported, 2)
+    if arguments.policy:
+        keras.config.set_dtype_policy(arguments.policy)
+        base["policy"] = arguments.policy
     if name == "act":
         report(base, "ms/action", 1e3 * act_seconds())
     elif name == "scaling":
@@ -225,6 +234,8 @@ def measure(arguments):
             backend = "gymnasium"
         every = {**PPO, **TRPO, **A2C, **DQN, **CONTROL, **WORKERS}
         hyperparameters = every[name]
+        if arguments.graph:
+            hyperparameters = {**hyperparameters, "xla": False}
         speed, details = loop_speed(
             *make(algorithm, hyperparameters, backend, env_id), arguments.seconds
         )
