@@ -13,6 +13,7 @@ from kerasrl2.training.threads import of_worker
 _FIRST = 3  # times the time limit, for the first answer
 _GIVE_UP = 3  # workers of a slot that end before they have played anything
 _TICK = 0.25  # seconds between looks at the clock
+_FRESH = 5.0  # seconds until the cluster is asked again how large it is
 
 
 class Reply(NamedTuple):
@@ -55,6 +56,7 @@ class Pool:
         self._on_replaced = on_replaced
         self._ray = cluster.join(workers)
         self._open, self._ready = {}, []  # numbers to requests, in order; numbers
+        self._store = -_FRESH, 0.0  # when its size was asked for; bytes
         count = workers.count
         self._actors, self._preparing = [None] * count, [None] * count
         self._since, self._answered = [0.0] * count, [False] * count
@@ -170,8 +172,17 @@ class Pool:
         return self._ray.put(array)
 
     def store_bytes(self):
-        """Float, bytes of Ray's object store on this cluster."""
-        return self._ray.cluster_resources().get("object_store_memory", float("inf"))
+        """Float, bytes of Ray's object store on this cluster, at most seconds ago.
+
+        Asking takes a millisecond, which for each request would be a share of the time
+        that the learner has.
+        """
+        asked_at, size = self._store
+        if time.monotonic() - asked_at >= _FRESH:
+            resources = self._ray.cluster_resources()
+            size = resources.get("object_store_memory", float("inf"))
+            self._store = time.monotonic(), size
+        return size
 
     def submit(self, slot, number, method, *arguments):
         """Asks a worker for something; returns at once."""
