@@ -24,6 +24,7 @@ PUBLISHED = {  # (algorithm, environment): (return, env steps, where)
     ("ppo", "MountainCarContinuous-v0"): ("88.3", 20_000, "rl-zoo"),
     ("ppo", "Pendulum-v1"): ("-172", 100_000, "rl-zoo"),
     ("reinforce", "CartPole-v1"): ("483", 200_000, "SLM-Lab"),
+    ("sac", "LunarLanderContinuous-v3"): ("260", 500_000, "rl-zoo, v2"),
     ("sac", "Pendulum-v1"): ("-151", 300_000, "SLM-Lab"),
     ("td3", "Pendulum-v1"): ("-152", 20_000, "rl-zoo"),
     ("tqc", "Pendulum-v1"): ("-151", 20_000, "rl-zoo"),
