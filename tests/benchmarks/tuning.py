@@ -3,8 +3,10 @@
     python -m tests.benchmarks.tuning --output docs/results/tuning.jsonl
 
 A study of PPO on LunarLander-v3, then three agents with seeds that no trial had, as
-many env steps each: with settings that were made bad on purpose, with PPO's defaults,
-and with those that the study found. Each is evaluated greedily on 100 episodes.
+many env steps each: with settings that were made bad on purpose, with those that
+`kerasrl2 train` begins with (the zoo's; when the lines of `docs/results` were made, it
+had none for it), and with those that the study found. Each is evaluated greedily on 100
+episodes.
 """
 
 import kerasrl2._startup  # noqa: F401  (keeps TensorFlow quiet)
