@@ -13,6 +13,7 @@ from kerasrl2.layers.convolutions import (
     small_cnn,
 )
 from kerasrl2.layers.critics import critic
+from kerasrl2.layers.dense import FewUnitsDense
 from kerasrl2.layers.distillation import RandomNetworkDistillation
 from kerasrl2.layers.encoders import encoder_for, mlp
 from kerasrl2.layers.fourier import RandomFourierFeatures
@@ -33,6 +34,7 @@ from kerasrl2.layers.values import DuelingHead, FractionEmbedding
 __all__ = [
     "BatchRenormalization",
     "DuelingHead",
+    "FewUnitsDense",
     "FractionEmbedding",
     "NestedNormalization",
     "NoisyDense",

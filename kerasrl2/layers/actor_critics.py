@@ -7,7 +7,7 @@ from keras import layers
 
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
 from kerasrl2.layers.cells import ParallelCells, cell_of, copy_of, output_size
-from kerasrl2.layers.convolutions import dense
+from kerasrl2.layers.dense import dense
 from kerasrl2.layers.encoders import (
     check_hidden,
     features,

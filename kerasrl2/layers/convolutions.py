@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kerasrl2._checks import check_positive_integer, plain_numbers
+from kerasrl2.layers.dense import dense
 from kerasrl2.layers.pixels import PixelConv2D
 
 
@@ -174,9 +175,3 @@ def _flattened(x, units):
     if units is None:
         return x
     return dense(units, math.sqrt(2.0), activation="relu")(x)
-
-
-def dense(units, gain, **arguments):
-    """A dense layer with an orthogonal kernel."""
-    kernel = keras.initializers.Orthogonal(gain)
-    return layers.Dense(units, kernel_initializer=kernel, **arguments)

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from kerasrl2._checks import check_positive_integer, check_range, plain_numbers
-from kerasrl2.layers.convolutions import dense
+from kerasrl2.layers.dense import dense
 from kerasrl2.layers.encoders import (
     check_hidden,
     features,

@@ -10,12 +10,12 @@ from keras import layers
 from kerasrl2._checks import check_choice, check_positive_integer, plain_numbers
 from kerasrl2.layers.activations import activation_of
 from kerasrl2.layers.convolutions import (
-    dense,
     grid_cnn,
     impala_cnn,
     nature_cnn,
     small_cnn,
 )
+from kerasrl2.layers.dense import dense
 from kerasrl2.layers.pictures import (
     ENCODERS,
     as_picture,

@@ -5,7 +5,7 @@ import math
 from keras import layers
 
 from kerasrl2.layers.batch_renormalization import BatchRenormalization
-from kerasrl2.layers.convolutions import dense
+from kerasrl2.layers.dense import dense
 
 
 def stack(

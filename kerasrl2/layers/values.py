@@ -7,6 +7,7 @@ from keras import ops
 
 from kerasrl2._checks import check_positive_integer, plain_numbers
 from kerasrl2.layers.activations import activation_of
+from kerasrl2.layers.dense import dense
 from kerasrl2.layers.noisy import NoisyDense
 
 
@@ -169,12 +170,10 @@ def value_layer(units, activation=None, name=None, noisy=False, sigma=0.5, **kwa
         **kwargs: Base layer arguments.
 
     Returns:
-        `NoisyDense` or `keras.layers.Dense`.
+        `NoisyDense`, `FewUnitsDense` or `keras.layers.Dense`.
     """
     if noisy:
         return NoisyDense(units, activation, sigma, name=name, **kwargs)
     linear = activation_of(activation) is keras.activations.linear
-    kernel = keras.initializers.Orthogonal(1.0 if linear else math.sqrt(2.0))
-    return keras.layers.Dense(
-        units, activation, kernel_initializer=kernel, name=name, **kwargs
-    )
+    gain = 1.0 if linear else math.sqrt(2.0)
+    return dense(units, gain, activation, name=name, **kwargs)
