@@ -189,7 +189,9 @@ class VectorWorld(World):
             leaf[0][over] = new[over]
 
     def _end_episodes(self, ended, info):
-        if self.info_keys and isinstance(info, dict):
+        if not self.info_keys:
+            self._episodes[ended] += 1
+        elif isinstance(info, dict):
             info = info.get("final_info", info) if self._mode is _SAME else info
             for index in ended:
                 self._end_episode(index, _info_of(info, index))

@@ -55,7 +55,7 @@ class World:
         self._steps = 0  # of each environment, since `reset`
         self.moves = Moves(self.envs)
         self.info_keys, self._finished = (), []
-        self._episodes = [0] * num_envs  # ended since `reset`
+        self._episodes = np.zeros(num_envs, np.int64)  # ended since `reset`
 
     def reset(self, seed):
         """Seeds and resets all environments.
@@ -125,7 +125,7 @@ class World:
         self._check_open()
         self._steps, self._valid = 0, False
         self._token %= 2**31 - 1  # the next one is an int32
-        self._episodes = [0] * self.num_envs
+        self._episodes[:] = 0
 
     def _begin_step(self, token):
         """To call at the start of `step`."""
@@ -147,7 +147,7 @@ class World:
         return self._token
 
     def _end_episode(self, index, info):
-        number = self._episodes[index]
+        number = int(self._episodes[index])
         self._episodes[index] += 1
         if self.info_keys:
             values = [info_value(info, key) for key in self.info_keys]

@@ -11,6 +11,8 @@ from kerasrl2.training.contract import OnPolicyLearner
 from kerasrl2.training.episodes import count_episodes, ended_episodes, no_episodes
 from kerasrl2.training.loop import CompiledLoop
 
+_MANY = 64  # environments
+
 
 class OnPolicyLoop(CompiledLoop):
     """Runs an agent that learns from each rollout once, and its environments.
@@ -33,8 +35,8 @@ class OnPolicyLoop(CompiledLoop):
 
     Attributes:
         keeps_outputs: Boolean, whether a rollout keeps the networks' outputs. If the
-            agent leaves it to the loop: only without XLA. With XLA it is faster to
-            compute those of small networks again, in one large batch.
+            agent leaves it to the loop: without XLA, and with 64 environments or more.
+            For fewer XLA computes those of small networks faster again, in one batch.
 
     Example:
     >>> import kerasrl2 as krl
@@ -50,7 +52,7 @@ class OnPolicyLoop(CompiledLoop):
         super().__init__(agent, env, seed, jit_compile, agent.rollout_length)
         self.keeps_outputs = agent.keeps_outputs
         if self.keeps_outputs is None:
-            self.keeps_outputs = not self.uses_xla
+            self.keeps_outputs = not self.uses_xla or env.num_envs >= _MANY
         self.plays_less = agent.whole_episodes
         self._learn = self._learn_from
         if self.uses_xla and not self.compiles_environment:
