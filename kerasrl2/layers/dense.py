@@ -55,8 +55,9 @@ def dense(units, gain, activation=None, **kwargs):
         **kwargs: Those of `keras.layers.Dense`.
 
     Returns:
-        `FewUnitsDense` for two to four units, else `keras.layers.Dense`.
+        `FewUnitsDense` for two to four linear units, else `keras.layers.Dense`.
     """
-    kind = FewUnitsDense if units in _FEW else keras.layers.Dense
+    few = activation is None and units in _FEW
+    kind = FewUnitsDense if few else keras.layers.Dense
     kernel = keras.initializers.Orthogonal(gain)
     return kind(units, activation, kernel_initializer=kernel, **kwargs)

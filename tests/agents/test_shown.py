@@ -19,7 +19,7 @@ def test_summary_lists_every_layer_with_its_parameters(agent):
     agent.summary(print_fn=lines.append)
     text = "\n".join(lines)
     assert "actor_critic (Functional)" in text
-    rows = [line for line in text.splitlines() if "(Dense)" in line]
+    rows = [line for line in text.splitlines() if "Dense)" in line]
     counts = [int(re.findall(r"\d+", row)[-1]) for row in rows]
     assert counts == [15, 15, 8, 4], text
     lines.clear()
