@@ -16,6 +16,7 @@ def test_lists_what_there_is():
     assert {"CartPole-v1", "Acrobot-v1", "Pendulum-v1"} <= set(zoo.environments("ppo"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("algorithm", "env_id"),
     [

@@ -188,6 +188,7 @@ def test_a_policy_that_is_frozen_is_told_so():
         agent.fit("Chain-5", steps=5, epochs=1, verbose=0)
 
 
+@pytest.mark.long
 def test_a_fault_of_the_critic_stops_both():
     agent = per_step(max_gradient_norm=None)
     agent.network.get_layer("value").kernel.assign(np.full([4, 1], 1e38, np.float32))

@@ -48,6 +48,7 @@ def fitted(tmp_path_factory):
     return agent, callbacks, path
 
 
+@pytest.mark.long
 def test_early_stopping_waits_for_higher_returns(fitted):
     callback = fitted[1]["stopping"]
     assert (callback.best, callback.best_epoch, callback.stopped_epoch) == (2.0, 1, 3)

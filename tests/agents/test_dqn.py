@@ -240,6 +240,7 @@ MEMBERS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MEMBERS)
 def test_every_member_learns_saves_and_loads(name, tmp_path):
     def make():

@@ -52,6 +52,7 @@ def test_the_check_above_sees_the_error_it_is_for(agent_class):
     assert value == pytest.approx(5.263, abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("agent_class", "learning_rate", "steps"),
     [(PPO, 0.02, 20_000), pytest.param(A2C, 0.01, 60_000, marks=LONG)],

@@ -161,6 +161,7 @@ def test_a_row_without_legal_actions_makes_no_nan():
     assert np.isfinite(head.log_prob(masked, [1])).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "xla"),
     [

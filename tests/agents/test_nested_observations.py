@@ -61,6 +61,7 @@ def test_what_does_not_fit_is_refused_with_its_entry(observation, message):
         made().act(observation)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [pytest.param(PPO, marks=pytest.mark.long), DQN])
 @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_learns_saves_loads_and_goes_on(kind, xla, tmp_path):

@@ -124,6 +124,7 @@ class TestASchedule:
             warnings.simplefilter("error", UserWarning)
             fit(agent)
 
+    @pytest.mark.long
     @pytest.mark.parametrize("rate", [0.05, Decay(0.05, 100, 0.0)])
     @pytest.mark.parametrize("assigned", [False, True])
     def test_is_replaced(self, rate, assigned, run_out):

@@ -216,6 +216,7 @@ def test_the_memories_of_transitions_are_those_before_and_after_their_steps():
                     np.testing.assert_allclose(own, states[t][0][0], atol=1e-6)
 
 
+@pytest.mark.long
 def test_gradients_in_parts_are_those_of_the_whole():
     """Parts of two sequences and of one, of which some steps are not there."""
     agent = made()

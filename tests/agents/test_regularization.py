@@ -142,6 +142,7 @@ def test_actor_critics(agent_class):
     assert "regularization" not in losses[1]
 
 
+@pytest.mark.long
 def test_a_run_reports_them():
     network = actor_critic(kernel_regularizer=L2(1e-3))
     agent = A2C.for_env("Chain-5", network=network, num_envs=2, seed=0, xla=False)

@@ -265,6 +265,7 @@ def test_several_actions_at_once():
         assert history["gradient_norm"][0] > 0.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "baseline",
     ["value", *(pytest.param(b, marks=pytest.mark.long) for b in ("mean", None))],

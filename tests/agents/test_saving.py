@@ -82,6 +82,7 @@ def test_the_next_update_is_that_of_the_uninterrupted_run(saved):
             np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
 
 
+@pytest.mark.long
 def test_training_goes_on_alike(saved):
     _, path = saved
     agents = [krl.load_agent(path) for _ in range(2)]

@@ -195,6 +195,7 @@ def test_attributes_of_users_count(attribute):
     assert one != without
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["a2c", *(pytest.param(n, marks=pytest.mark.long) for n in ("ppo", "dqn"))]
 )

@@ -238,6 +238,7 @@ def test_an_override_of_act_is_an_error_because_nothing_calls_it():
             agent_class.for_env("Chain-5", hidden=())
 
 
+@pytest.mark.long
 def test_dqn_takes_a_subclass_trains_it_and_saves_it(tmp_path, eager):
     settings = {"learning_starts": 8, "batch_size": 4, "seed": 0, "xla": False}
     agent = DQN.for_env("Chain-5", network=Values(), buffer_size=32, **settings)

@@ -95,6 +95,7 @@ class Fails(gymnasium.Env):
         return self.observation_space.sample(), 1.0, False, False, {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "agent_class", [pytest.param(A2C, marks=pytest.mark.long), DQN]
 )

@@ -219,6 +219,7 @@ def test_checkpoint_continues_bit_for_bit(kind, built_first, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_first_add_may_be_inside_a_loop(jit_compile):
     buffer = ReplayBuffer(5)

@@ -53,6 +53,7 @@ def test_a_run_shows_its_settings_and_that_it_has_ended(agent, tmp_path):
     assert shown(tmp_path)[1] == 1  # success
 
 
+@pytest.mark.long
 def test_it_stands_beside_tensorboard(agent, tmp_path):
     callbacks = [
         keras.callbacks.TensorBoard(tmp_path, write_graph=False),

@@ -267,6 +267,7 @@ def test_wrong_settings_are_told_before_training(tmp_path, settings, message):
         RecordVideo(Counts, tmp_path, **settings)
 
 
+@pytest.mark.long
 def test_records_while_an_agent_is_trained(tmp_path):
     agent = A2C.for_env("CartPole-v1", seed=0, xla=False)
     callback = RecordVideo("CartPole-v1", tmp_path, every_epochs=2, max_steps=3)

@@ -85,6 +85,7 @@ def scripted_returns(lengths):
     return [sum(1 + 0.5 * t for t in range(n)) for n in lengths]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rollout_length", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_every_episode_is_told_in_order(rollout_length):
     """One copy: lengths 3, 1, 2, 3, ...; two end in some rollouts of 4 steps."""

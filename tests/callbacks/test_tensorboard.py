@@ -76,6 +76,7 @@ def test_settings_are_a_text_and_a_row(run):
     assert metadata.parse_session_end_info_plugin_data(content.plugin_data.content)
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_from_before_replaces_what_came_after(tmp_path):
     """As after SIGKILL: steps 40 and 60 were written, a checkpoint knows of 20."""
     agent = A2C.for_env("Chain-5", seed=0, **SMALL)

@@ -226,6 +226,7 @@ class TestList:
         assert "Received: environments ppo" in fail("list", "environments", "ppo")
 
 
+@pytest.mark.long
 def test_a_failure_in_the_run_keeps_what_was_learned(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "_writers", lambda *_: [Broken()])
     arguments = ["a2c", "CartPole-v1", "--steps", 80, "--run-dir", tmp_path, *SMALL]

@@ -119,6 +119,7 @@ class TestCommands:
         line = fail("evaluate", runs / "run-1" / "best.keras", "--best")
         assert "a file, which holds one agent" in line
 
+    @pytest.mark.long
     def test_export_it(self, runs, tmp_path):
         run = tmp_path / "run"
         shutil.copytree(runs / "run-1", run)

@@ -68,6 +68,7 @@ def mine(directory):
     return directory / "runs" / "a2c-my_mine_Mine-1"
 
 
+@pytest.mark.long
 def test_train_evaluate_check(mine):
     assert read_metrics(mine)["val_return"].tolist() == [5.0]
     output = succeed("evaluate", mine, "--episodes", 2)

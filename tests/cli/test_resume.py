@@ -58,6 +58,7 @@ def test_more_steps_in_all(whole, tmp_path):
     assert epochs == list(range(len(epochs)))
 
 
+@pytest.mark.long
 def test_train_resume_begins_a_run_or_goes_on(tmp_path):
     arguments = [*TRAIN, "--steps", 200, "--run-dir", tmp_path / "run", "--resume"]
     succeed(*arguments)

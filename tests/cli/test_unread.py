@@ -28,6 +28,7 @@ def unread(*arguments, streams=("stdout",)):
     return process.returncode, process.stdout or b"", process.stderr or b""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     ["list", "list environments", "list settings ppo", "--help", "--version",
@@ -37,6 +38,7 @@ def test_commands_that_print_end_quietly(words):
     assert unread(*words.split()) == (EXIT_UNREAD, b"", b"")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", ["list things", "list --things", ""])
 def test_so_do_those_whose_errors_nobody_reads(words):
     code, output, _ = unread(*words.split(), streams=["stderr"])
@@ -45,6 +47,7 @@ def test_so_do_those_whose_errors_nobody_reads(words):
     assert unread(*words.split(), streams=["stdout", "stderr"])[0] == EXIT_UNREAD
 
 
+@pytest.mark.long
 def test_a_pipe_closed_after_the_first_line():
     code = "from kerasrl2.cli import main; main()"
     with subprocess.Popen(

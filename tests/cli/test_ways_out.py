@@ -21,6 +21,7 @@ def run(runs, tmp_path):
 
 
 class TestRecord:
+    @pytest.mark.long
     def test_a_run(self, run, tmp_path):
         path = tmp_path / "two.gif"
         arguments = "--episodes", 2, "--seed", 5, "--max-steps", 4, "--fps", 20
@@ -71,6 +72,7 @@ class TestRecord:
 
 
 class TestExport:
+    @pytest.mark.long
     def test_a_run_and_a_file(self, run, tmp_path):
         output = succeed("export", run)
         assert output == f"wrote {run}/saved_model\n"
@@ -112,6 +114,7 @@ class TestExport:
         assert files_of(tmp_path) == before
 
 
+@pytest.mark.long
 def test_evaluate_takes_a_file_and_another_environment(run):
     file = run / "agent.keras"
     assert "Expected `--env`" in fail("evaluate", file)

@@ -96,6 +96,7 @@ def test_the_run_keeps_them(run):
     assert TIMES in settings["wrappers"]
 
 
+@pytest.mark.long
 def test_evaluate_plays_as_it_was_trained(run):
     few = "--episodes", 2
     assert said("evaluate", run, *few).startswith(f"a2c on {NAME}: return 12.00")

@@ -52,6 +52,7 @@ class TestLadder:
         again = EpsilonLadder.from_config(ladder.get_config())
         np.testing.assert_array_equal(again.epsilons(3, 0), ladder.epsilons(3, 0))
 
+    @pytest.mark.long
     def test_a_players_are_its_own(self):
         agent = krl.agents.ApeX.for_env(
             "CartPole-v1",
@@ -135,6 +136,7 @@ def square():
     return agent, env, value.bias
 
 
+@pytest.mark.long
 def test_two_stale_pushes_on_w_squared(local):
     """w = 1, rate 0.1: two gradients at 1 give 0.6; a third, at 0.8, 0.44."""
     agent, env, weight = square()

@@ -37,6 +37,7 @@ def test_another_seed_gives_others(local, agent):
     assert (one.observation[0] != other.observation[0]).any()
 
 
+@pytest.mark.long
 def test_files_hold_the_same(local, agent, tmp_path):
     kept = collect(agent, "CartPole-v1", 240, Workers(3, block=20), num_envs=2, seed=4)
     paths = collect(

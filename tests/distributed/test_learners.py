@@ -184,6 +184,7 @@ class TestServer:
         fit(other, Workers(1, in_flight=1, ordered=True))
         assert_equal(alone, other, 1e-6)
 
+    @pytest.mark.long
     def test_a_late_worker_resets_nothing(self, local):
         agent = self.make()
         loop = agent.loop_on(ENV, workers=2)
@@ -272,6 +273,7 @@ class TestResume:
 
 
 class TestReplaced:
+    @pytest.mark.long
     @pytest.mark.parametrize(
         "make",
         [

@@ -126,6 +126,7 @@ class TestPlayer:
         key = (np.abs(error) + buffer.epsilon) ** buffer.alpha
         np.testing.assert_allclose(buffer.probability(flat), key / key.sum(), 1e-5)
 
+    @pytest.mark.long
     def test_the_first_of_a_run_plays_what_the_loop_plays(self):
         make = lambda: krl.agents.PPO.for_env(  # noqa: E731
             "CartPole-v1", hidden=(8,), num_envs=2, rollout_length=8, batch_size=16,

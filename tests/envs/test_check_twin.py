@@ -53,6 +53,7 @@ def test_equal_ones_are_equal():
     assert check(Still(3), steps=20, twin=riddle()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("env", "twin", "what"),
     [

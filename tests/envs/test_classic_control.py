@@ -132,6 +132,7 @@ def test_spaces_and_time_limit_are_gymnasiums(id):
     assert ours.max_episode_steps == peer.spec.max_episode_steps
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("id", WIDTH)
 @pytest.mark.parametrize("limit", [1, 2, 7])
 def test_truncates_when_gymnasiums_time_limit_does(id, limit):

@@ -55,6 +55,7 @@ def drawn():
     env.close()
 
 
+@pytest.mark.long
 def test_pictures_are_of_another_process_and_of_the_last_state_too(drawn):
     assert isinstance(drawn, DrawnElsewhere)
     played = Episodes(Player(), drawn, max_steps=9, seed=0)

@@ -51,6 +51,7 @@ def test_endless_takes_continuous_actions():
     assert float(time_step.reward[0]) == 1.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("id", "world", "limit"), [("Chain-5", Chain5, 50), ("Endless-1", Endless1, 10)]
 )

@@ -137,6 +137,7 @@ def play(env, jit_compile, steps=40):
         return tf.nest.map_structure(lambda x: x.numpy(), run(state, actions))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("num_envs", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_an_environment_is_the_same_in_a_program_as_in_a_graph(num_envs):
     """Its steps are taken in order, though no action depends on one before."""

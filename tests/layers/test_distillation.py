@@ -48,6 +48,7 @@ def test_bonus_loss_and_slope_by_hand(compiled):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_is_repeated_is_known_and_what_is_not_stays_new(seed):
     """After 500 steps below 5 %, what was never seen above half."""

@@ -154,6 +154,7 @@ class TestAgents:
         pairs = zip(loser.weights, donor.weights, strict=True)
         assert any((a.numpy() != b.numpy()).any() for a, b in pairs)
 
+    @pytest.mark.long
     def test_resumed_bit_for_bit(self, tmp_path):
         whole = agents()
         history = whole.fit(generations=4, steps=80)

@@ -243,6 +243,7 @@ class Watched(PPO):
         return self.optimizer.iterations >= 3
 
 
+@pytest.mark.long
 def test_a_bad_update_is_not_taken():
     hyperparameters = {"batch_size": 8, "num_epochs": 5, "num_envs": 4, "hidden": ()}
     hyperparameters |= {"normalize_observations": False, "normalize_rewards": False}

@@ -97,6 +97,7 @@ class TestHistory:
     def test_initial_epoch_numbers_the_epochs(self, fit):
         assert fit(initial_epoch=7).epoch == [7, 8, 9]
 
+    @pytest.mark.long
     def test_without_an_end_the_return_is_nan(self):
         env = Scripted([50])
         agent = A2C.for_env(env, seed=0, **TRACE)

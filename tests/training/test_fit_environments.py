@@ -11,6 +11,7 @@ from tests.envs.worlds import Fails, ThreeSteps
 TRACE = {"hidden": (4,), "rollout_length": 5, "xla": False}
 
 
+@pytest.mark.long
 def test_ids_callables_instances_and_environments():
     agent = A2C.for_env(ThreeSteps, seed=0, num_envs=2, **TRACE)
     for env, copies in [

@@ -57,6 +57,7 @@ class TestFit:
         assert history["part"] == [8.0, 28.0, 48.0]  # of 3, 13; 23, 33; 43, 53
         assert logs[-1]["part"] == 48.0
 
+    @pytest.mark.long
     def test_off_policy(self):
         agent = DQN.for_env(Tells, learning_starts=10**6, buffer_size=100, **SETTINGS)
         history = agent.fit(

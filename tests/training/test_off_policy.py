@@ -28,6 +28,7 @@ def documented_updates(steps, starts, num_envs, frequency, updates):
     return updates * max(0, steps // size - -(-starts // size))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("num_envs", "frequency", "updates", "starts"),
     [
@@ -138,6 +139,7 @@ def test_counts_every_episode_once_and_unclipped():
     assert float(tf.reduce_max(agent.buffer.get(np.arange(100, 120)).reward)) == 0.5
 
 
+@pytest.mark.long
 def test_rows_that_are_no_transitions_are_left_out():
     """Next-step autoreset: rows of junk enter neither buffer nor statistics.
 
@@ -322,6 +324,7 @@ def test_every_draw_counts_towards_beta_and_it_stays_at_one():
     assert history["beta"] == [1.0, 1.0]
 
 
+@pytest.mark.long
 def test_another_environment_goes_on_at_the_steps_made():
     """Or schedules of exploration would begin anew."""
     env = Scripted([2, 5, 3])

@@ -303,6 +303,7 @@ def test_what_watches_the_best_value_goes_on(tmp_path):
         assert getattr(watching[2], name) == getattr(again[2], name)
 
 
+@pytest.mark.long
 def test_the_best_agent_on_disk_is_not_replaced_by_a_worse_one(tmp_path):
     def run(steps, epochs):
         agent = make("a2c", "CartPole-v1", xla=False)

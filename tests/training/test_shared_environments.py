@@ -77,6 +77,7 @@ MOVES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_step", [1, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("move", MOVES)
 def test_moved_between_two_fits(move, n_step):

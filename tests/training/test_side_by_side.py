@@ -113,6 +113,7 @@ class OwnGradients(DQN):
         return super().compute_gradients(batch, seed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("agent_class", "env", "hyperparameters", "expected"),
     [

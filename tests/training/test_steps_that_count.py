@@ -37,6 +37,7 @@ def counted(env, steps, iterations):
     return totals[1:]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [pytest.param(a2c, marks=pytest.mark.long), dqn])
 def test_rows_that_are_no_transitions_do_not_count(make):
     agent = make(gaps())
@@ -51,6 +52,7 @@ def test_rows_that_are_no_transitions_do_not_count(make):
         assert int(agent.buffer.added()) == total
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [a2c, dqn])
 def test_fit_ends_with_the_first_iteration_at_or_after_its_steps(make):
     """And so does each of its epochs; a second call goes on."""

@@ -187,6 +187,7 @@ def noisy_network():
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("double_q", "online"), [(True, 2), (False, 1)])
 def test_noisy_networks_draw_noise_for_targets(double_q, online):
     """One draw for the loss, one for the choice, one of the target network."""

@@ -30,6 +30,7 @@ class Random:
         return self.random.choice([low, high, self.random.randint(low, high)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("algorithm", TUNABLE)
 def test_each_algorithm_knows_what_is_varied(algorithm):
     space = search_space(algorithm)

@@ -97,6 +97,7 @@ def played(env, actions):
     return tf.nest.map_structure(lambda x: x.numpy(), (state.physics, time_step))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "mark", ["last", pytest.param("first", marks=pytest.mark.long)]
 )

@@ -118,6 +118,7 @@ def test_who_waits_has_one_legal_action():
     )
 
 
+@pytest.mark.long
 def test_a_match_of_random_players():
     """The first player wins 58.5 % of random games, loses 28.8 %: known figures."""
     env = PettingZooEnvironment(TICTACTOE, num_games=20)
