@@ -150,7 +150,7 @@ def collecting(seconds):
     agent = krl.agents.A2C.for_env(make, hidden=(8,), seed=0)
     found = {}
     for count in (1, 2, 4):
-        workers = Workers(count, cpus=0.25, block=16)
+        workers = Workers(count, cpus=0.25)
         share = max(64, int(seconds * 180) // 64 * 64)
         moments = []
         blocks = collecting._blocks

@@ -43,12 +43,18 @@ def test_more_than_two_to_the_31_transitions(kind, compiled):
     later = filled(kind, laps, compiled)
     shift = laps * first.layout.steps * 2
     assert int(later.added()) == int(first.added()) + shift > 2**32
+
+    def learning(buffer):
+        def step(seed):
+            index, batch = buffer.sample(16, seed)
+            buffer.update_priorities(index, batch.reward)
+            return index, batch
+
+        return compiled(step)
+
+    steps = [learning(buffer) for buffer in (first, later)]
     for draw in range(5):
-        pairs = []
-        for buffer in (first, later):
-            index, batch = compiled(buffer.sample)(16, tf.constant([draw, 1]))
-            compiled(buffer.update_priorities)(index, batch.reward)
-            pairs.append((index, batch))
+        pairs = [step(tf.constant([draw, 1])) for step in steps]
         (index, batch), (later_index, later_batch) = pairs
         np.testing.assert_array_equal(later_index, index + shift)
         for a, b in zip(*map(tf.nest.flatten, (batch, later_batch)), strict=True):

@@ -26,6 +26,18 @@ PLACES = {
     "recurrent_ppo": ("tests.newcomers.recurrent_ppo:RecurrentPPO", "CartPole-v1"),
     "my_sac": ("tests.newcomers.sac:SAC", "Pendulum-v1"),
 }
+COMMANDS = """
+import json, sys
+from kerasrl2.cli import main
+for command in json.loads(sys.argv[1]):
+    sys.argv[1:] = command
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+    print("end of a command")
+"""
 ENTRY_POINTS = {name: place for name, (place, _) in PLACES.items()}
 
 
@@ -143,14 +155,14 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(name, tmp_path, environme
     history = train(agent, env_id, steps)
     command = [sys.executable, "-m", "tests.training.runs", name, env_id]
     command += [str(tmp_path), str(steps), "--every", "40"]
-    for life in range(3):
+    for life in range(2):
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
             env=environment,
         )  # fmt: skip
         if process.stdout.readline() != b"ready\n":
             pytest.fail(process.stderr.read().decode())
-        if life < 2:
+        if life < 1:
             wait_for_a_checkpoint(tmp_path / "checkpoints", process)
             time.sleep(moments.uniform(0.0, 0.3))
             process.send_signal(signal.SIGKILL)
@@ -176,18 +188,21 @@ def test_from_the_shell(name, tmp_path, environment):
         for key, value in registration.quick.items()
     ]
 
-    def shell(*arguments):
-        code = "from kerasrl2.cli import main; main()"
+    def shell(*commands):
+        """What commands print, one after another in one other process."""
+        commands = [list(map(str, command)) for command in commands]
         process = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True,
+            [sys.executable, "-c", COMMANDS, json.dumps(commands)], capture_output=True,
             text=True, check=False, cwd=tmp_path, env=environment, timeout=300,
         )  # fmt: skip
         assert process.returncode == 0, process.stderr
-        return process.stdout
+        return process.stdout.split("end of a command\n")
 
-    assert name in shell("list")
     run = tmp_path / "run"
     arguments = [env_id, "--steps", 400, "--reports", 1, "--run-dir", run]
-    shell("train", name, *arguments, "--eval-episodes", 1, *settings)
-    shell("resume", run, "--steps", 800)
-    assert f"{name} on {env_id}: return" in shell("evaluate", run, "--episodes", 1)
+    train = ["train", name, *arguments, "--eval-episodes", 1, *settings]
+    listed, *_ = shell(["list"], train)
+    assert name in listed
+    resume, evaluate = ["resume", run, "--steps", 800], ["evaluate", run]
+    _, evaluated, _ = shell(resume, [*evaluate, "--episodes", 1])
+    assert f"{name} on {env_id}: return" in evaluated
