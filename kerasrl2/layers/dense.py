@@ -16,7 +16,7 @@ class FewUnitsDense(keras.layers.Dense):
     weights and arguments. On a CPU XLA's products of `[B, 2]` with `[2, F]` and of
     `[F, B]` with `[B, 2]`, the gradients of two units, take several times as long as
     two products of one column. With two to four units and a batch of 64 or more
-    the layer and its gradients take a third to two thirds of the time; with more than
+    the layer and its gradients take a third to four fifths of the time; with more than
     four, as in plain graphs, it is the product of Keras. The networks of this package
     have it where they have so few outputs; a network of one's own may.
 

@@ -9,6 +9,8 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from kerasrl2 import envs
+from kerasrl2.envs._leaves import MalformedError
+from kerasrl2.envs._spaces import codec
 from tests.envs.vectors import (
     LENGTHS,
     MODES,
@@ -160,6 +162,36 @@ def test_info_is_that_of_the_last_step(autoreset):
         last = [[10.0 * e + length, float(length)] for e in range(len(of_one))]
         assert of_one == list(enumerate(last))
         assert len(of_one) >= 2
+
+
+@pytest.mark.parametrize("autoreset", MODES, ids=str)
+def test_episodes_are_counted_before_anything_is_kept_of_them(autoreset):
+    """Those of before `record_info`, by a twin that kept from the beginning."""
+    finished = []
+    for begins in (0, 8):
+        env = envs.make(counting(autoreset))
+        state, _ = env.reset(SEED)
+        for step in range(16):
+            if step in {0: (0, 8), 8: (8,)}[begins]:
+                env.record_info(("told",))
+            state, _ = env.step(state, tf.zeros([3], tf.int32), SEED)
+        finished.append(env.finished_info())
+    assert finished[0] == finished[1]
+    assert min(number for _, number, _ in finished[1]) >= 1
+
+
+@pytest.mark.parametrize("count", [1, 32, 33, 100])
+def test_an_action_of_many_that_is_not_there_is_found(count):
+    of = codec(spaces.Discrete(3, start=1), "action")
+    actions = np.full([count], 1, np.int32)
+    for index, action in ((0, 3), (-1, 2)):
+        actions[index] = action
+    np.testing.assert_array_equal(of.take(actions), actions)
+    assert of.take(actions).dtype == np.int64
+    for wrong in (0, 4):
+        actions[-1] = wrong
+        with pytest.raises(MalformedError, match=r"in \[1, 3\]"):
+            of.take(actions)
 
 
 def test_actions_reach_the_environments():

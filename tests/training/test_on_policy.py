@@ -318,6 +318,18 @@ class TestOutputsThatAreKept:
         made = first_rollout(OnPolicyLoop(make_ppo(env), env, 0, jit_compile=True))
         assert made.value is made.parameters is None
 
+    def test_with_xla_and_many_environments_they_are_kept(self):
+        env = envs.make("CartPole-v1", num_envs=64)
+        made = first_rollout(OnPolicyLoop(make_ppo(env), env, 0, jit_compile=True))
+        agent = make_ppo(env)
+        kept, again = (
+            prepared(agent, rollout)
+            for rollout in (made, made._replace(parameters=None, value=None))
+        )
+        assert made.value.shape[1] == 64
+        for own, expected in zip(kept, again, strict=True):
+            np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
+
     def test_an_own_policy_plays_and_the_network_is_scored(self):
         env = envs.make("CartPole-v1", num_envs=2)
         made, kept, again = self.rollout(make_ppo(env, Certain), env)
