@@ -113,8 +113,9 @@ def test_sequences_are_those_of_a_loop_and_so_are_gradients(compiled, name):
         np.testing.assert_allclose(own, known, rtol=1e-5, atol=2e-6)
     assert len(slopes) == 1 + len(expected) - 1 + len(cell.trainable_variables)
     for own, known in zip(slopes, expected_slopes, strict=True):
-        np.testing.assert_allclose(own, known, rtol=1e-4, atol=2e-5)
-        assert np.abs(known).max() > 1e-3
+        scale = np.abs(known).max()  # sums of terms that cancel are as exact as these
+        np.testing.assert_allclose(own, known, rtol=1e-4, atol=1e-5 * scale)
+        assert scale > 1e-3
 
 
 def test_a_frozen_cell_gets_no_gradient_and_passes_it_on():
