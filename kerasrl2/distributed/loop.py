@@ -3,6 +3,7 @@
 from kerasrl2._startup import native_chatter_kept_back
 
 import itertools
+import math
 import time
 from functools import partial
 
@@ -199,9 +200,8 @@ class DistributedLoop:
         self._spent[2] += self._version - version
         self._spent[3] += 1
         block = reply.value
-        if not self.snapshot.block_bytes:
-            leaves = tf.nest.flatten((block.fields, block.td_error))
-            self.snapshot.block_bytes = sum(leaf.nbytes for leaf in leaves)
+        leaves = tf.nest.flatten((block.fields, block.td_error))
+        self.snapshot.block_bytes = sum(leaf.nbytes for leaf in leaves)
         self.env.take_infos(reply.slot, block.infos)
         if self.env.in_graph:
             self.snapshot.carries[reply.slot] = block.carry
@@ -236,8 +236,14 @@ class DistributedLoop:
             return workers.in_flight
         wanted = 2 * workers.count
         room = _SHARE_OF_STORE * self.pool.store_bytes()
-        size = self.snapshot.block_bytes or 1
+        size = self.snapshot.block_bytes or self._bytes_of_observations()
         return max(1, int(min(wanted, room / size)))
+
+    def _bytes_of_observations(self):
+        """Of a block: what is known of its size before there was one."""
+        leaves = tf.nest.flatten(self.agent.observation_spec)
+        row = sum(math.prod(x.shape) * tf.as_dtype(x.dtype).size for x in leaves)
+        return max(1, 2 * row * self.steps_per_iteration)  # and next observations
 
     def _ask(self, slot, env_steps, begin=None):
         number = next(self._numbers)

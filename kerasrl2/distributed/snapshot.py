@@ -29,7 +29,7 @@ class Snapshot:
         carries: List, of each worker `PlayerState` of arrays, or None at its beginning.
         generations: `[W]` int64, how many workers each slot had before this run.
         last_asked: List, of each worker the number of its latest request.
-        block_bytes: Integer, bytes of a block; 0 before there was one.
+        block_bytes: Integer, bytes of the latest block; 0 before there was one.
     """
 
     def __init__(self, loop):

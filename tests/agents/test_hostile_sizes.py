@@ -1,5 +1,6 @@
 """Files that declare more than they hold, or are damaged: nothing is allocated."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -135,9 +136,12 @@ def test_other_files_as_weights(honest, tmp_path, refused):
 # Declared sizes, in a process that cannot take more than a gigabyte
 
 
-def units(count):
+DENSE = "Dense", "FewUnitsDense"
+
+
+def units(count, kinds=DENSE):
     def change(config):
-        for layer in find(config, "Dense"):
+        for layer in itertools.chain(*[find(config, kind) for kind in kinds]):
             layer["config"]["units"], layer["build_config"] = count, None
 
     return change
@@ -147,7 +151,7 @@ def inputs(*shape):
     def change(config):
         for layer in find(config, "InputLayer"):
             layer["config"]["batch_shape"] = [None, *shape]
-        for layer in find(config, "Dense"):
+        for layer in itertools.chain(*[find(config, kind) for kind in DENSE]):
             layer["build_config"] = None
         config["config"]["observation_spec"]["config"]["shape"] = list(shape)
 
@@ -180,6 +184,7 @@ def many_atoms(config):
 
 SIZES = {
     "units": (units(10**9), "`units` of at most 16,777,216"),
+    "units of outputs": (units(10**9, DENSE[1:]), "`units` of at most 16,777,216"),
     "units as a float": (units(1e9), "`units` of at most 16,777,216"),
     "wide layers": (units(2**17), "weights are in the file"),
     "input": (inputs(10**9), "of at most 16,777,216"),

@@ -36,3 +36,12 @@ class World(gymnasium.Env):
 
     def _observation(self):
         return np.array([self.now, self.first], np.float32)
+
+
+class Wide(World):
+    """Observations of 8 KB."""
+
+    observation_space = spaces.Box(-1e6, 1e6, [2000], np.float32)
+
+    def _observation(self):
+        return np.full([2000], self.now, np.float32)

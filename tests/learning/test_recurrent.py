@@ -22,4 +22,4 @@ def test_remembers_a_sign_and_without_a_memory_does_not(algorithm):
 
 def test_balances_a_pole_whose_speed_it_does_not_see():
     """In `docs/results/recurrent.jsonl` 5 of 5 seeds reach 475."""
-    assert greedy_return("ppo", "CartPoleNoVel-v1", None, 0) >= 475.0
+    assert greedy_return("ppo", "CartPoleNoVel-v1", None, 0, 475.0) >= 475.0

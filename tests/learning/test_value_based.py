@@ -136,7 +136,7 @@ def test_wrong_targets_are_seen(wrong):
 
 
 def cartpole(agent_class=None, seed=0, **hyperparameters):
-    """The best greedy return of ten evaluations, on 50 other episodes."""
+    """Of ten policies on the way the first that scores 195, or the best that tries."""
     agent, env, steps = tuned_agent(
         "dqn", "CartPole-v0", seed=seed, overrides=hyperparameters
     )
@@ -148,6 +148,8 @@ def cartpole(agent_class=None, seed=0, **hyperparameters):
         if agent.evaluate("CartPole-v0", episodes=20)["return"] >= 195.0:
             scores = agent.evaluate("CartPole-v0", episodes=50, seed=1)
             returns.append(scores["return"])
+            if returns[-1] >= 195.0:
+                break
     return max(returns, default=0.0)
 
 
