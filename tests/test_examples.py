@@ -26,7 +26,7 @@ def test_example_runs(example, tmp_path, monkeypatch, request, capsys):
     if example.stem not in IN_XLA:
         request.getfixturevalue("without_xla")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [str(example), "--steps", "2048"])
+    monkeypatch.setattr(sys, "argv", [str(example), "--steps", "512"])
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out
 
