@@ -26,9 +26,7 @@ def pendulum(algorithm, steps=8_000, seed=0, **hyperparameters):
         settings |= {"num_critics": 4, "gradient_steps": 2, "policy_delay": 2}
     agent_class = agents.algorithm(algorithm)
     agent = agent_class.for_env("Pendulum-v1", **settings, **hyperparameters)
-    return first_to_reach(
-        agent, "Pendulum-v1", steps, GOOD, env="Pendulum-v1", episodes=50, seed=1
-    )
+    return first_to_reach(agent, "Pendulum-v1", steps, GOOD, "Pendulum-v1")
 
 
 @pytest.mark.parametrize("algorithm", FAMILY)
