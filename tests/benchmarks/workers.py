@@ -51,7 +51,7 @@ class Recorder(gymnasium.Wrapper):
 def play(env_id, episodes, seed, overrides, shuffled=False, reached=np.inf):
     """Trains until so many episodes have ended; returns a dictionary.
 
-    Or, outside of Pendulum, until the mean of the latest 50 returns has reached so much.
+    Or, but for Pendulum, until the mean of the latest 50 returns has reached so much.
     """
     import keras
 
