@@ -18,6 +18,7 @@ pytestmark = [
     ),
 ]
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+SLOW = {"half_cheetah", "pong_reinforce", "space_invaders"}  # by step
 IN_XLA = {"tensorflow_environment"}  # what it is about
 
 
@@ -26,7 +27,8 @@ def test_example_runs(example, tmp_path, monkeypatch, request, capsys):
     if example.stem not in IN_XLA:
         request.getfixturevalue("without_xla")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [str(example), "--steps", "512"])
+    steps = 512 if example.stem in SLOW else 2048
+    monkeypatch.setattr(sys, "argv", [str(example), "--steps", str(steps)])
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out
 
