@@ -99,7 +99,7 @@ class TestRun:
         flag = str(tmp_path / "hung")
         make = functools.partial(World, hangs_at=80, flag=flag)
         agent = dqn(make)
-        workers = Workers(1, cpus=0.4, block=16, time_limit=3.0)
+        workers = Workers(1, cpus=0.4, block=16, time_limit=10.0)
         with pytest.warns(RuntimeWarning, match="has not answered for"):
             agent.fit(make, steps=1280, epochs=1, verbose=0, workers=workers)
         check_counts(agent)
@@ -208,9 +208,9 @@ def test_nothing_is_left_behind(tmp_path, how):
     assert len(family) > 3
     process.send_signal(how)
     started = time.monotonic()
-    process.wait(timeout=30)
-    assert time.monotonic() - started < 15.0  # 5 s, where nothing else runs
-    left = gone(family, max(0.0, 15.0 - (time.monotonic() - started)))
+    process.wait(timeout=60)
+    assert time.monotonic() - started < 30.0  # 5 s, where nothing else runs
+    left = gone(family, max(0.0, 30.0 - (time.monotonic() - started)))
     if how == signal.SIGKILL:  # nobody is left to tell Ray's own agents
         left = [pid for pid in left if "ray::Host" in command(pid)]
     assert left == []
