@@ -139,9 +139,13 @@ def test_other_files_as_weights(honest, tmp_path, refused):
 DENSE = "Dense", "FewUnitsDense"
 
 
+def layers_of(config, kinds=DENSE):
+    return itertools.chain.from_iterable(find(config, kind) for kind in kinds)
+
+
 def units(count, kinds=DENSE):
     def change(config):
-        for layer in itertools.chain(*[find(config, kind) for kind in kinds]):
+        for layer in layers_of(config, kinds):
             layer["config"]["units"], layer["build_config"] = count, None
 
     return change
@@ -151,7 +155,7 @@ def inputs(*shape):
     def change(config):
         for layer in find(config, "InputLayer"):
             layer["config"]["batch_shape"] = [None, *shape]
-        for layer in itertools.chain(*[find(config, kind) for kind in DENSE]):
+        for layer in layers_of(config):
             layer["build_config"] = None
         config["config"]["observation_spec"]["config"]["shape"] = list(shape)
 

@@ -48,7 +48,7 @@ def run(files):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(done.stdout[-3000:], file=sys.stderr, flush=True)
     found = re.findall(r"(\d+) passed", done.stdout)
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+    failed = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.M)
     return int(found[-1]) if found else 0, failed
 
 

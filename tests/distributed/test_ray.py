@@ -26,7 +26,7 @@ from tests.distributed.killing import (
     dqn,
     kill_at_random,
     pids,
-)  # fmt: skip
+)
 from tests.distributed.stopping import StopAfter
 from tests.distributed.worlds import World
 
@@ -286,9 +286,8 @@ def test_killed_at_random_moments():
     check_counts(agent)
     assert sum(loop.pool.generations) == 3
     agent.close()
-    for kill in kills:
-        assert kill["seen"] < 2.0 + kill["pause"]
-        assert kill["pause"] < 3.0  # 1 s, where nothing else runs
+    assert all(kill["seen"] < 2.0 + kill["pause"] for kill in kills)
+    assert np.median([kill["pause"] for kill in kills]) < 1.0
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path):

@@ -136,7 +136,10 @@ def test_wrong_targets_are_seen(wrong):
 
 
 def cartpole(agent_class=None, seed=0, **hyperparameters):
-    """Of ten policies on the way the first that scores 195, or the best that tries."""
+    """Greedy return on 50 episodes of the first of ten policies that gets 195 there.
+
+    Or the best of those that got it on 20 other episodes; 0 if none did.
+    """
     agent, env, steps = tuned_agent(
         "dqn", "CartPole-v0", seed=seed, overrides=hyperparameters
     )
