@@ -149,9 +149,10 @@ def test_the_check_fails_without_a_signal(agent_class, seeds):
     returns = []
     for seed in range(seeds):
         agent = agent_class.for_env("CartPole-v1", seed=seed, **hyperparameters)
-        agent.fit("CartPole-v1", steps=60_000, epochs=1, verbose=0)
-        scores = agent.evaluate("CartPole-v1", episodes=50, greedy=False)
-        returns.append(scores["return"])
+        for _ in range(5):  # as often as those that learn are looked at
+            agent.fit("CartPole-v1", steps=12_000, epochs=1, verbose=0)
+            scores = agent.evaluate("CartPole-v1", episodes=50, greedy=False)
+            returns.append(scores["return"])
     # A random walk of the weights now and then keeps the pole up for a while: over 16
     # runs of two versions 9 to 107, median 10. The check asks for 475.
     assert max(returns) < 0.5 * 475.0, returns
